@@ -1,0 +1,93 @@
+//! Where the running kernel keeps what the programs read.
+//!
+//! Rust has no CO-RE, so the loader resolves every offset from the kernel's
+//! own BTF and writes this struct into the object's read-only data before the
+//! programs are verified. The verifier then sees constants.
+
+/// Byte offsets into kernel structures, all from the start of the structure
+/// named first in the field's documentation. `struct tcp_sock` begins with
+/// `struct sock`, so one address serves both.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelLayout {
+    /// `sock_common.skc_cookie` (`atomic64_t`, 8 bytes).
+    pub sk_cookie: u32,
+    /// `sock_common.skc_state` (1 byte).
+    pub sk_state: u32,
+    /// `sock.sk_rmem_alloc`, that is `sk_backlog.rmem_alloc` (4 bytes): bytes
+    /// charged to the receive queues.
+    pub sk_rmem_alloc: u32,
+    /// `sock.sk_rcvbuf` (4 bytes).
+    pub sk_rcvbuf: u32,
+    /// `sock.sk_receive_queue.qlen` (4 bytes).
+    pub sk_receive_queue_len: u32,
+    /// `sock.sk_rcvlowat` (4 bytes).
+    pub sk_rcvlowat: u32,
+    /// `sock.sk_flags` (8 bytes): bits of `enum sock_flags`.
+    pub sk_flags: u32,
+    /// `sock.sk_shutdown` (1 byte).
+    pub sk_shutdown: u32,
+    /// `sock.sk_peek_off` (4 bytes, signed): `SO_PEEK_OFF`, -1 when unset.
+    pub sk_peek_off: u32,
+    /// `sock.sk_user_data` (8 bytes): the psock, its two low bits are flags
+    /// (`SK_USER_DATA_*`, three from 5.19 on).
+    pub sk_user_data: u32,
+    /// `sock.sk_socket` (8 bytes): null before accept and after close.
+    pub sk_socket: u32,
+    /// `sock.sk_wq` (8 bytes): the wait queue of the file.
+    pub sk_wq: u32,
+    /// `inet_connection_sock.icsk_ulp_ops` (8 bytes): not null with kTLS.
+    pub icsk_ulp_ops: u32,
+    /// `tcp_sock.write_seq` (4 bytes).
+    pub write_seq: u32,
+    /// `tcp_sock.copied_seq` (4 bytes).
+    pub copied_seq: u32,
+    /// `tcp_sock.rcv_nxt` (4 bytes).
+    pub rcv_nxt: u32,
+    /// `tcp_sock.snd_una` (4 bytes).
+    pub snd_una: u32,
+    /// `tcp_sock.urg_data` (2 bytes).
+    pub urg_data: u32,
+    /// `tcp_sock.bytes_sent` (8 bytes).
+    pub bytes_sent: u32,
+    /// `tcp_sock.bytes_retrans` (8 bytes).
+    pub bytes_retrans: u32,
+    /// `tcp_sock.data_segs_out` (4 bytes).
+    pub data_segs_out: u32,
+    /// The byte of `tcp_sock` that holds the bit `is_mptcp`.
+    pub is_mptcp_byte: u32,
+    /// The mask of `is_mptcp` in that byte; 0 on a kernel without MPTCP.
+    pub is_mptcp_mask: u32,
+    /// The byte of `tcp_sock` that holds the bit `recvmsg_inq` (`TCP_INQ`).
+    pub recvmsg_inq_byte: u32,
+    /// The mask of `recvmsg_inq` in that byte.
+    pub recvmsg_inq_mask: u32,
+    /// `socket.file` (8 bytes).
+    pub socket_file: u32,
+    /// `file.f_flags` (4 bytes).
+    pub file_flags: u32,
+    /// `socket_wq.wait.head` (list head, 16 bytes).
+    pub wq_head: u32,
+    /// `wait_queue_entry.func` (8 bytes).
+    pub wait_func: u32,
+    /// `wait_queue_entry.entry` (list head, 16 bytes).
+    pub wait_entry: u32,
+    /// `sk_psock.refcnt` (4 bytes).
+    pub psock_refcnt: u32,
+    /// `sk_psock.ingress_msg` (list head, 16 bytes): redirected bytes.
+    pub psock_ingress_msg: u32,
+    /// `sk_psock.ingress_skb.qlen` (4 bytes).
+    pub psock_ingress_skb_len: u32,
+    /// Bits of `sk_flags` that make a socket unsuitable: timestamps
+    /// (`SOCK_RCVTSTAMP`, `SOCK_TIMESTAMPING_RX_SOFTWARE`), `SOCK_ZEROCOPY`
+    /// and `SOCK_URGINLINE`, as numbered by this kernel's `enum sock_flags`.
+    pub sk_flags_zerocopy: u64,
+    /// See [`KernelLayout::sk_flags_zerocopy`].
+    pub sk_flags_timestamp: u64,
+    /// Kernel address of `ep_poll_callback`: a waiter with this function is an
+    /// epoll instance. 0 when it is not known.
+    pub ep_poll_callback: u64,
+    /// Kernel address of `pollwake`: a waiter in poll(2) or select(2). 0 when
+    /// it is not known.
+    pub pollwake: u64,
+}

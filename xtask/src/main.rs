@@ -1,0 +1,2 @@
+//! Setup, build, demo, test and bench of socketvirt.
+fn main() {}
