@@ -91,3 +91,9 @@ pub struct KernelLayout {
     /// it is not known.
     pub pollwake: u64,
 }
+
+impl KernelLayout {
+    /// All zero: what the object holds before the loader has filled it in.
+    // SAFETY: integers only, for which zero is a value.
+    pub const UNKNOWN: Self = unsafe { core::mem::zeroed() };
+}

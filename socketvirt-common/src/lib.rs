@@ -1,2 +1,28 @@
+//! What the BPF programs and the agent share.
+//!
+//! Two kinds of modules live here. *Records* are what the maps hold, laid out
+//! for C so that both sides and `bpftool` read the same bytes: [`pair`],
+//! [`flow`], [`stats`], [`config`], [`layout`]. *Rules* are the decisions that
+//! keep bytes exact, as pure functions over plain numbers, so that they are
+//! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
+//! [`worth`], [`release`], [`pace`].
 #![no_std]
-//! Shared.
+
+#[cfg(test)]
+extern crate std;
+
+pub mod config;
+pub mod flow;
+pub mod layout;
+pub mod order;
+pub mod pace;
+pub mod pair;
+pub mod path;
+pub mod pressure;
+pub mod reason;
+pub mod release;
+pub mod stats;
+pub mod suitable;
+#[cfg(feature = "user")]
+mod user;
+pub mod worth;

@@ -1,0 +1,47 @@
+//! Switches that the agent sets while the programs run.
+
+/// When sockets are enrolled.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Never: the sockets are watched, nothing is redirected.
+    #[default]
+    Off = 0,
+    /// In mid-life, by the scan, after a pair has proved suitable.
+    Adopt = 1,
+    /// At the handshake, without proof; what misses it is adopted.
+    Eager = 2,
+}
+
+/// How an enrolled socket receives.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReceiveMode {
+    /// Not at all: no mode of this kernel passed the self-test.
+    #[default]
+    TableOnly = 0,
+    /// Redirected bytes have a queue of their own.
+    TxOnly = 1,
+    /// Bytes of the stack join the redirected ones in one queue.
+    Unified = 2,
+}
+
+/// The single entry of `sv_config`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// When sockets are enrolled.
+    pub mode: Mode,
+    /// How enrolled sockets receive.
+    pub receive_mode: ReceiveMode,
+    /// 1 while everything shall be released.
+    pub draining: u32,
+    /// The number of the scan under way, counted from 1.
+    pub scan: u32,
+    /// Bytes of kernel memory for TCP are short: nothing new is redirected
+    /// while this is 1, so that a redirect never fails with `ENOMEM`.
+    pub memory_pressure: u32,
+    /// 1 when the scan under way measures what was sent since the last one; 0
+    /// for a further pass right behind it.
+    pub measure: u32,
+}

@@ -1,0 +1,70 @@
+//! The flow: hot state of one direction, in the storage of the sending socket.
+
+use crate::{
+    pair::{Enrolment, HandshakeId, Side},
+    path::Path,
+    reason::Reason,
+    worth::Sent,
+};
+
+/// What the sender's side of a connection remembers from one message to the
+/// next. Read and written only under the lock of its socket, so nothing here
+/// is atomic.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flow {
+    /// The pair that this direction belongs to.
+    pub id: HandshakeId,
+    /// Cookie of the own socket: its key in the SOCKHASH.
+    pub cookie: u64,
+    /// Cookie of the peer, 0 until it is known to be enrolled and reading.
+    pub peer_cookie: u64,
+    /// Address of the peer's socket in the kernel.
+    pub peer_sock: u64,
+    /// Which end the own socket is.
+    pub side: Side,
+    /// The path that the last message took.
+    pub path: Path,
+    /// Whether the own socket is enrolled.
+    pub enrolment: Enrolment,
+    /// Why the direction is not fast.
+    pub reason: Reason,
+    /// Messages redirected since the peer's queue was last seen empty.
+    pub since_empty: u32,
+    /// Drained sends still required before the path becomes fast.
+    pub calm: u32,
+    /// Bytes and messages by path since the connection began.
+    pub total: Traffic,
+    /// The part of `total` that is already in `sv_stats`.
+    pub counted: Traffic,
+    /// `tcp_sock.data_segs_out` up to which segments are in `total`, as the
+    /// messages of a socket that was not enrolled when it sent them.
+    pub counted_segments: u32,
+    /// Scans in a row that found the traffic worth it.
+    pub worthy_scans: u32,
+    /// What had been sent by both paths at the last measuring scan.
+    pub scanned: Sent,
+    /// The scan before which the pair is not adopted again.
+    pub not_before_scan: u32,
+    /// How often the socket was released, for the waiting time.
+    pub releases: u32,
+}
+
+/// Bytes and messages by path, and changes of path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes redirected.
+    pub fast_bytes: u64,
+    /// Messages redirected.
+    pub fast_messages: u64,
+    /// Bytes sent by the stack, retransmissions not counted.
+    pub stack_bytes: u64,
+    /// Messages that took the stack: sends while the socket was enrolled,
+    /// data segments while it was not.
+    pub stack_messages: u64,
+    /// Changes from the stack to the fast path.
+    pub to_fast: u64,
+    /// Changes from the fast path to the stack.
+    pub to_stack: u64,
+}

@@ -1,0 +1,37 @@
+//! The order rule: when a direction may go from the stack to the fast path.
+//!
+//! Redirected bytes are read before bytes that wait in the TCP receive queue,
+//! or at least independently of those still under way, so a message may be
+//! redirected only when no byte of the same direction can still be anywhere
+//! in the stack. The other way needs no rule: what was redirected is already
+//! in the receiver's queue, ahead of anything that the stack delivers later.
+
+/// Whether the receiver has consumed every byte that the sender ever gave to
+/// the stack.
+///
+/// `peer_copied_seq` is the receiver's `tcp_sock.copied_seq` (next sequence
+/// number to be read by the application), `own_write_seq` the sender's
+/// `tcp_sock.write_seq` (next sequence number to be given to the stack), as
+/// read while the sender's socket is locked. Both name the same sequence
+/// space, so equality is exact whatever the wrap-around; the difference is
+/// bounded by the buffers, far below 2^32.
+///
+/// This holds only while `copied_seq` counts bytes of the stack alone; the
+/// start-up self-test proves that for the receive mode in use.
+#[inline(always)]
+#[must_use]
+pub const fn drained(peer_copied_seq: u32, own_write_seq: u32) -> bool {
+    peer_copied_seq == own_write_seq
+}
+
+/// Whether the receiver has consumed at least one byte of the stack since it
+/// was enrolled with `enrolled_copied_seq`.
+///
+/// A reader that entered `tcp_recvmsg` before the enrolment never looks at
+/// redirected bytes. One byte consumed afterwards shows that the application
+/// came back for another call, which takes the new receive path.
+#[inline(always)]
+#[must_use]
+pub const fn receiver_proved(peer_copied_seq: u32, enrolled_copied_seq: u32) -> bool {
+    peer_copied_seq != enrolled_copied_seq
+}

@@ -1,0 +1,104 @@
+//! Pairs: the two ends of one connection on this host.
+
+use crate::{reason::Reason, worth::Sent};
+
+/// Names a connection by the initial sequence numbers that both its ends
+/// agree on, as the first byte that each will send.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HandshakeId {
+    /// The first sequence number of the client's data.
+    pub client_seq: u32,
+    /// The first sequence number of the server's data.
+    pub server_seq: u32,
+}
+
+/// Which end of the connection a socket is.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The end that called connect(2).
+    #[default]
+    Client = 0,
+    /// The end that accept(2) returns.
+    Server = 1,
+}
+
+/// How a socket stands to the SOCKHASH.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enrolment {
+    /// Not enrolled: a plain TCP socket.
+    #[default]
+    None = 0,
+    /// Enrolled in mid-life, after it had proved suitable.
+    Adopted = 1,
+    /// Enrolled at the handshake.
+    Eager = 2,
+    /// Still enrolled, no longer redirecting, about to leave.
+    Leaving = 3,
+}
+
+/// Key of an end in `sv_pairs`.
+///
+/// Each end is an entry of its own, made, written and deleted only under the
+/// lock of its own socket, so no program can write into an entry that another
+/// one has freed. A pair is the two entries with the same id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EndKey {
+    /// The connection.
+    pub id: HandshakeId,
+    /// The end of it.
+    pub side: Side,
+}
+
+/// One end of a connection, as the programs of the other end read it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct End {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Address of the socket in the kernel; valid only while the socket there
+    /// has this cookie.
+    pub sock: u64,
+    /// Cookie of the network namespace.
+    pub netns_cookie: u64,
+    /// What was sent between the last two measuring scans.
+    pub sent: Sent,
+    /// The own port, host byte order.
+    pub local_port: u16,
+    /// The other end's port as this end sees it, host byte order.
+    pub remote_port: u16,
+    /// `copied_seq` when it was enrolled.
+    pub enrolled_copied_seq: u32,
+    /// Whether this end is enrolled.
+    pub enrolment: Enrolment,
+    /// The last scan that found this end ready to be adopted.
+    pub ready_scan: u32,
+    /// 1 once no redirect of this end can be under way while it is leaving.
+    pub quiet: u32,
+    /// Why this end, or the pair, shall leave; `None` while it shall stay.
+    pub leave: Reason,
+}
+
+impl Side {
+    /// The side of the peer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+impl Enrolment {
+    /// Whether the socket is enrolled and may send and receive by redirect.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Adopted | Self::Eager)
+    }
+}

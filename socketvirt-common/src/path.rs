@@ -1,0 +1,109 @@
+//! The path of one message: the decision taken at every send.
+
+use crate::{order, pressure, reason::Reason};
+
+/// The path of one direction of a connection.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Path {
+    /// Plain TCP; may become fast.
+    #[default]
+    Stack = 0,
+    /// Redirected to the peer's socket.
+    Fast = 1,
+    /// Plain TCP for good, with a reason.
+    Pinned = 2,
+}
+
+/// Messages above this size, in bytes, are better off on the stack, which
+/// batches them while a redirect copies and wakes once for each.
+pub const BULK_MESSAGE: u32 = 64 * 1024;
+
+/// Sends that must each find the direction drained before it becomes fast
+/// again, once the receiver's queue had been full: a stream whose reader keeps
+/// falling behind stays on the stack instead of changing path all the time.
+pub const CALM_SENDS: u32 = 16;
+
+/// `TCP_ESTABLISHED`, include/net/tcp_states.h.
+pub const TCP_ESTABLISHED: u8 = 1;
+/// `TCP_CLOSE_WAIT`, include/net/tcp_states.h.
+pub const TCP_CLOSE_WAIT: u8 = 8;
+/// `SEND_SHUTDOWN`, include/net/sock.h.
+pub const SEND_SHUTDOWN: u8 = 2;
+
+/// The sender's own side of the decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// `sk_state`.
+    pub state: u8,
+    /// `sk_shutdown`.
+    pub shutdown: u8,
+    /// `tcp_sock.write_seq`.
+    pub write_seq: u32,
+    /// The path that the previous message took.
+    pub path: Path,
+    /// Messages redirected since the peer's queue was last seen empty.
+    pub since_empty: u32,
+    /// Drained sends that are still required, see [`CALM_SENDS`].
+    pub calm: u32,
+    /// Bytes in this message.
+    pub size: u32,
+}
+
+/// What was read of the receiver.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// `tcp_sock.copied_seq`. Only looked at when the path is not fast yet.
+    pub copied_seq: u32,
+    /// `sk_rmem_alloc`: bytes in the receive queues.
+    pub queued: u32,
+    /// `sk_rcvbuf`: limit of the receive queues in bytes.
+    pub rcvbuf: u32,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// To the peer's socket.
+    Redirect,
+    /// To the stack, for this reason.
+    Stack(Reason),
+    /// To the stack, though it could be redirected: one of [`CALM_SENDS`].
+    Calm,
+}
+
+/// Whether the own socket may send by redirect at all: `tcp_sendmsg` would
+/// accept the bytes. A redirect does not look at the state, so a send after
+/// `shutdown(SHUT_WR)` would succeed.
+#[inline(always)]
+#[must_use]
+pub const fn may_send(state: u8, shutdown: u8) -> bool {
+    (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) && shutdown & SEND_SHUTDOWN == 0
+}
+
+/// The decision for one message on a direction whose peer is known, enrolled
+/// and has proved that it reads the fast way.
+#[inline(always)]
+#[must_use]
+pub const fn verdict(own: &Own, peer: &Peer) -> Verdict {
+    if !may_send(own.state, own.shutdown) {
+        return Verdict::Stack(Reason::Closing);
+    }
+    if own.size > BULK_MESSAGE {
+        return Verdict::Stack(Reason::Bulk);
+    }
+    let messages = pressure::messages_queued(peer.queued, own.since_empty);
+    if !pressure::fits(peer.queued, messages, own.size, peer.rcvbuf) {
+        return Verdict::Stack(Reason::QueueFull);
+    }
+    if matches!(own.path, Path::Fast) {
+        return Verdict::Redirect;
+    }
+    if !order::drained(peer.copied_seq, own.write_seq) {
+        return Verdict::Stack(Reason::NotDrained);
+    }
+    if own.calm > 0 {
+        return Verdict::Calm;
+    }
+    Verdict::Redirect
+}

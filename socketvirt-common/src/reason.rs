@@ -1,0 +1,136 @@
+//! Why a socket is on the stack.
+
+/// Why a socket, or one message of it, was left on plain TCP.
+///
+/// The names are shown by `bpftool` and, in snake case, in the summary.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Nothing speaks against the fast path.
+    #[default]
+    None = 0,
+    /// The other end is not a socket that was seen on this host.
+    PeerNotHere = 1,
+    /// The connection ended before it had proved anything.
+    TooShort = 2,
+    /// Too few requests and responses to gain from the fast path.
+    NotWorth = 3,
+    /// Large or one-way transfers, which the stack carries better.
+    Bulk = 4,
+    /// The file is in blocking mode: a reader asleep in the kernel would not
+    /// see redirected bytes.
+    Blocking = 5,
+    /// A reader sleeps in the kernel.
+    ReaderAsleep = 6,
+    /// Bytes of the stack are not read yet.
+    Unread = 7,
+    /// `SO_RCVLOWAT` above 1, which a redirect ignores.
+    Rcvlowat = 8,
+    /// `SO_ZEROCOPY` is set; its completions would never come.
+    ZeroCopy = 9,
+    /// `SO_TIMESTAMP` or the like is set; redirected bytes have none.
+    Timestamp = 10,
+    /// An upper layer protocol (kTLS) owns the socket.
+    Ulp = 11,
+    /// A subflow of Multipath TCP.
+    Mptcp = 12,
+    /// Urgent data was received.
+    Urgent = 13,
+    /// `SO_PEEK_OFF` is set, which a redirect ignores.
+    PeekOffset = 14,
+    /// `TCP_INQ` is set, which a redirect does not report.
+    Inq = 15,
+    /// Another program has put the socket into a map of its own.
+    Foreign = 16,
+    /// The socket is closing.
+    Closing = 17,
+    /// The receiver's queue is at its limit.
+    QueueFull = 18,
+    /// Bytes of the stack are still on their way to the reader.
+    NotDrained = 19,
+    /// The other end is not enrolled.
+    PeerNotEnrolled = 20,
+    /// The reader has not come back since its socket was enrolled.
+    ReaderNotProved = 21,
+    /// The agent is leaving.
+    Draining = 22,
+    /// Not accepted yet, or closed: there is no file.
+    NoFile = 23,
+    /// No receive mode of this kernel passed the self-test.
+    TableOnly = 24,
+    /// A map is full.
+    MapFull = 25,
+    /// The kernel refused the enrolment.
+    Refused = 26,
+}
+
+/// Number of [`Reason`]s: the length of arrays indexed by one.
+pub const REASONS: usize = 27;
+
+#[cfg(feature = "user")]
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; REASONS] = [
+        Self::None,
+        Self::PeerNotHere,
+        Self::TooShort,
+        Self::NotWorth,
+        Self::Bulk,
+        Self::Blocking,
+        Self::ReaderAsleep,
+        Self::Unread,
+        Self::Rcvlowat,
+        Self::ZeroCopy,
+        Self::Timestamp,
+        Self::Ulp,
+        Self::Mptcp,
+        Self::Urgent,
+        Self::PeekOffset,
+        Self::Inq,
+        Self::Foreign,
+        Self::Closing,
+        Self::QueueFull,
+        Self::NotDrained,
+        Self::PeerNotEnrolled,
+        Self::ReaderNotProved,
+        Self::Draining,
+        Self::NoFile,
+        Self::TableOnly,
+        Self::MapFull,
+        Self::Refused,
+    ];
+
+    /// The word for this reason in the summary and the table.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::PeerNotHere => "peer_not_here",
+            Self::TooShort => "too_short",
+            Self::NotWorth => "not_worth",
+            Self::Bulk => "bulk",
+            Self::Blocking => "blocking",
+            Self::ReaderAsleep => "reader_asleep",
+            Self::Unread => "unread",
+            Self::Rcvlowat => "rcvlowat",
+            Self::ZeroCopy => "zero_copy",
+            Self::Timestamp => "timestamp",
+            Self::Ulp => "ulp",
+            Self::Mptcp => "mptcp",
+            Self::Urgent => "urgent",
+            Self::PeekOffset => "peek_offset",
+            Self::Inq => "inq",
+            Self::Foreign => "foreign",
+            Self::Closing => "closing",
+            Self::QueueFull => "queue_full",
+            Self::NotDrained => "not_drained",
+            Self::PeerNotEnrolled => "peer_not_enrolled",
+            Self::ReaderNotProved => "reader_not_proved",
+            Self::Draining => "draining",
+            Self::NoFile => "no_file",
+            Self::TableOnly => "table_only",
+            Self::MapFull => "map_full",
+            Self::Refused => "refused",
+        }
+    }
+}

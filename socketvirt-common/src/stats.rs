@@ -1,0 +1,59 @@
+//! Counters, one set for each CPU.
+
+use crate::{flow::Traffic, reason::REASONS};
+
+/// What has been counted since the data path was loaded. Each CPU has its own
+/// set; the sum is the truth.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    /// Connections whose two ends were found on this host.
+    pub pairs: u64,
+    /// Pairs adopted in mid-life.
+    pub adopted: u64,
+    /// Pairs enrolled at the handshake.
+    pub eager: u64,
+    /// Pairs released again.
+    pub released: u64,
+    /// Bytes, messages and switches of all sockets that belong to a pair.
+    pub traffic: Traffic,
+    /// Sockets of pairs, and clients without a pair, that ended without a
+    /// redirected byte, by [`crate::reason::Reason`].
+    pub left_on_stack: [u64; REASONS],
+    /// Connections that were not followed because `sv_pairs` was full.
+    pub pairs_full: u64,
+    /// Handshakes whose id was already taken.
+    pub id_taken: u64,
+    /// Sockets that got no storage.
+    pub storage_full: u64,
+    /// Enrolments that the kernel refused because another map has the socket
+    /// (`EBUSY`).
+    pub enrol_busy: u64,
+    /// Enrolments that the kernel refused for another cause.
+    pub enrol_refused: u64,
+    /// Visits of a scan that left work for another pass right behind it.
+    pub waiting: u64,
+    /// Redirects that did not find the peer in `sv_fast`; the message took
+    /// the stack.
+    pub redirect_missed: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            pairs: 0,
+            adopted: 0,
+            eager: 0,
+            released: 0,
+            traffic: Traffic::default(),
+            left_on_stack: [0; REASONS],
+            pairs_full: 0,
+            id_taken: 0,
+            storage_full: 0,
+            enrol_busy: 0,
+            enrol_refused: 0,
+            waiting: 0,
+            redirect_missed: 0,
+        }
+    }
+}

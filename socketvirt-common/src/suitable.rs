@@ -1,0 +1,108 @@
+//! Suitability: which sockets may be enrolled at all.
+//!
+//! A socket in a SOCKHASH already behaves differently, so a socket is enrolled
+//! only when none of the differences can be seen by its program.
+
+use crate::{path::TCP_ESTABLISHED, reason::Reason};
+
+/// `O_NONBLOCK`, include/uapi/asm-generic/fcntl.h (the same on x86-64, arm64
+/// and riscv64).
+pub const O_NONBLOCK: u32 = 0o4000;
+
+/// What a socket is asked before it is enrolled, all read under its lock.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent fact of the kernel, there is no state machine behind them"
+)]
+pub struct Facts {
+    /// `sk_state`.
+    pub state: u8,
+    /// `sk_shutdown`: not 0 once either direction was shut down.
+    pub shutdown: u8,
+    /// `SO_RCVLOWAT` in bytes.
+    pub rcvlowat: i32,
+    /// `SO_PEEK_OFF`; negative when off.
+    pub peek_off: i32,
+    /// `SO_ZEROCOPY` is set.
+    pub zero_copy: bool,
+    /// A receive time stamp option is set.
+    pub timestamp: bool,
+    /// `TCP_INQ` is set.
+    pub inq: bool,
+    /// An upper layer protocol is attached.
+    pub ulp: bool,
+    /// The socket is a subflow of Multipath TCP.
+    pub mptcp: bool,
+    /// Urgent data is pending.
+    pub urgent: bool,
+    /// `sk_user_data` is in use: another map or protocol owns the socket.
+    pub foreign: bool,
+}
+
+/// What only matters in mid-life: how the program reads.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent fact of the kernel, there is no state machine behind them"
+)]
+pub struct Reading {
+    /// There is a file: accepted, and not closed.
+    pub has_file: bool,
+    /// `O_NONBLOCK` is set on the file.
+    pub nonblocking: bool,
+    /// Somebody other than epoll, poll or select waits on the socket.
+    pub reader_asleep: bool,
+    /// `copied_seq == rcv_nxt` and an empty `sk_receive_queue`.
+    pub all_read: bool,
+}
+
+/// Why a socket may not be enrolled, whenever that is; [`Reason::None`] when
+/// it may.
+#[inline(always)]
+#[must_use]
+pub const fn unsuitable(facts: &Facts) -> Reason {
+    if facts.state != TCP_ESTABLISHED || facts.shutdown != 0 {
+        Reason::Closing
+    } else if facts.ulp {
+        Reason::Ulp
+    } else if facts.mptcp {
+        Reason::Mptcp
+    } else if facts.foreign {
+        Reason::Foreign
+    } else if facts.rcvlowat > 1 {
+        Reason::Rcvlowat
+    } else if facts.zero_copy {
+        Reason::ZeroCopy
+    } else if facts.timestamp {
+        Reason::Timestamp
+    } else if facts.inq {
+        Reason::Inq
+    } else if facts.urgent {
+        Reason::Urgent
+    } else if facts.peek_off >= 0 {
+        Reason::PeekOffset
+    } else {
+        Reason::None
+    }
+}
+
+/// Why a socket may not be adopted now, in mid-life; [`Reason::None`] when it
+/// may, as far as its way of reading goes.
+///
+/// Unread bytes are last: they are the only reason that passes by itself.
+#[inline(always)]
+#[must_use]
+pub const fn unadoptable(reading: &Reading) -> Reason {
+    if !reading.has_file {
+        Reason::NoFile
+    } else if !reading.nonblocking {
+        Reason::Blocking
+    } else if reading.reader_asleep {
+        Reason::ReaderAsleep
+    } else if !reading.all_read {
+        Reason::Unread
+    } else {
+        Reason::None
+    }
+}

@@ -1,0 +1,62 @@
+//! Counting into `sv_stats`.
+
+use socketvirt_common::{
+    flow::Flow,
+    pair::Enrolment,
+    reason::{REASONS, Reason},
+    stats::Stats,
+};
+
+use crate::{kernel::Sock, maps::sv_stats};
+
+/// The counters of this CPU.
+#[inline(always)]
+pub fn stats() -> Option<&'static mut Stats> {
+    let stats = sv_stats.get_ptr_mut(0)?;
+    // SAFETY: a slot of this CPU; programs that count run with preemption or
+    // migration off, and a counter that is lost to an interrupt is harmless.
+    Some(unsafe { &mut *stats })
+}
+
+/// Adds one to a counter.
+macro_rules! count {
+    ($field:ident) => {
+        if let Some(stats) = $crate::count::stats() {
+            stats.$field += 1;
+        }
+    };
+}
+pub(crate) use count;
+
+/// Brings `flow.total` up to what `tcp_sock` says and adds what is new to the
+/// counters.
+#[inline(always)]
+pub fn flush(flow: &mut Flow, sock: Sock) {
+    flow.total.stack_bytes = sock.bytes_sent();
+    let segments = sock.data_segments_out();
+    if matches!(flow.enrolment, Enrolment::None) {
+        flow.total.stack_messages +=
+            u64::from(segments.wrapping_sub(flow.counted_segments));
+    }
+    flow.counted_segments = segments;
+    let Some(stats) = stats() else { return };
+    let (sum, total, counted) = (&mut stats.traffic, &flow.total, &flow.counted);
+    sum.fast_bytes += total.fast_bytes - counted.fast_bytes;
+    sum.fast_messages += total.fast_messages - counted.fast_messages;
+    sum.stack_bytes += total.stack_bytes - counted.stack_bytes;
+    sum.stack_messages += total.stack_messages - counted.stack_messages;
+    sum.to_fast += total.to_fast - counted.to_fast;
+    sum.to_stack += total.to_stack - counted.to_stack;
+    flow.counted = flow.total;
+}
+
+/// Counts a socket that ended without a redirected byte.
+#[inline(always)]
+pub fn left_on_stack(reason: Reason) {
+    let index = reason as usize;
+    if let Some(stats) = stats()
+        && index < REASONS
+    {
+        stats.left_on_stack[index] += 1;
+    }
+}

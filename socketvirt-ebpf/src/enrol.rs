@@ -1,0 +1,124 @@
+//! Enrolling sockets and letting them go: the changes of `sv_fast`.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops},
+    helpers::generated::{
+        bpf_map_delete_elem, bpf_map_update_elem, bpf_sk_storage_get, bpf_sock_hash_update,
+    },
+};
+use socketvirt_common::{
+    flow::Flow,
+    pair::{End, Enrolment},
+    path::Path,
+    reason::Reason,
+};
+
+use crate::{
+    count::count,
+    kernel::Sock,
+    maps::{handle, sv_config, sv_fast, sv_flow},
+};
+
+const EBUSY: i64 = 16;
+
+/// The flow of a socket, if it has one.
+#[inline(always)]
+pub fn flow_of(sk: *mut c_void) -> Option<&'static mut Flow> {
+    // SAFETY: the verifier checks `sk`; storage stays while the program runs.
+    unsafe { bpf_sk_storage_get(handle(&sv_flow), sk, core::ptr::null_mut(), 0).cast::<Flow>().as_mut() }
+}
+
+/// The flow of a socket, made when missing.
+#[inline(always)]
+pub fn flow_made(sk: *mut c_void) -> Option<&'static mut Flow> {
+    // SAFETY: as above; new storage is zeroed, which is a valid `Flow`.
+    unsafe {
+        bpf_sk_storage_get(
+            handle(&sv_flow),
+            sk,
+            core::ptr::null_mut(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+        .cast::<Flow>()
+        .as_mut()
+    }
+}
+
+/// Enrols the socket of a handshake callback.
+#[inline(always)]
+pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Sock) {
+    let mut key = flow.cookie;
+    // SAFETY: the verifier checks all arguments.
+    let answer = unsafe {
+        bpf_sock_hash_update(
+            ops,
+            handle(&sv_fast),
+            (&raw mut key).cast(),
+            u64::from(BPF_ANY),
+        )
+    };
+    enrolled(flow, end, sock, Enrolment::Eager, answer);
+}
+
+/// Enrols the socket that a scan visits, whose lock the iterator holds.
+#[inline(always)]
+pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
+    let key = flow.cookie;
+    // SAFETY: the verifier checks all arguments; for a SOCKHASH the value is
+    // the socket itself.
+    let answer = unsafe {
+        bpf_map_update_elem(
+            handle(&sv_fast),
+            (&raw const key).cast(),
+            sk,
+            u64::from(BPF_ANY),
+        )
+    };
+    enrolled(flow, end, sock, Enrolment::Adopted, answer);
+}
+
+#[inline(always)]
+fn enrolled(flow: &mut Flow, end: &mut End, sock: Sock, how: Enrolment, answer: i64) {
+    if answer != 0 {
+        if answer == -EBUSY {
+            flow.reason = Reason::Foreign;
+            count!(enrol_busy);
+        } else {
+            flow.reason = Reason::Refused;
+            count!(enrol_refused);
+        }
+        return;
+    }
+    flow.enrolment = how;
+    flow.path = Path::Stack;
+    flow.calm = 0;
+    flow.since_empty = 0;
+    flow.reason = Reason::PeerNotEnrolled;
+    end.enrolled_copied_seq = sock.copied_seq();
+    end.ready_scan = sv_config.get(0).map_or(0, |config| config.scan);
+    end.quiet = 0;
+    end.leave = Reason::None;
+    end.enrolment = how;
+}
+
+/// Stops redirecting; the socket stays enrolled until it may leave.
+#[inline(always)]
+pub fn stop(flow: &mut Flow, end: &mut End) {
+    if matches!(flow.path, Path::Fast) {
+        flow.total.to_stack += 1;
+        flow.path = Path::Stack;
+    }
+    flow.peer_cookie = 0;
+    flow.enrolment = Enrolment::Leaving;
+    end.enrolment = Enrolment::Leaving;
+}
+
+/// Takes a socket out of `sv_fast`. Its redirect queue is freed.
+#[inline(always)]
+pub fn remove(cookie: u64) {
+    let key = cookie;
+    // SAFETY: the verifier checks all arguments.
+    unsafe { bpf_map_delete_elem(handle(&sv_fast), (&raw const key).cast()) };
+}

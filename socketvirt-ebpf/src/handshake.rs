@@ -1,0 +1,267 @@
+//! Pairing by handshake: both ends of a connection know the same two initial
+//! sequence numbers, whatever lies between them.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
+        BPF_SOCK_OPS_TIMEOUT_INIT, bpf_sock_ops,
+    },
+    helpers::generated::{
+        bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skc_to_tcp_sock,
+        bpf_sk_storage_delete, bpf_sock_ops_cb_flags_set,
+    },
+};
+use socketvirt_common::{
+    config::Mode,
+    flow::Flow,
+    pair::{End, EndKey, Enrolment, HandshakeId, Side},
+    reason::Reason,
+    suitable,
+};
+
+use crate::{
+    count::{self, count},
+    enrol,
+    kernel::Sock,
+    maps::{Endpoint, handle, sv_asked, sv_config, sv_flow, sv_pairs},
+    pairs,
+};
+
+/// `TCP_CLOSE`, include/net/tcp_states.h.
+const TCP_CLOSE: u32 = 7;
+const AF_INET: u32 = 2;
+
+/// A field of the context, read once: the verifier does not follow a merged
+/// load of the context pointer.
+macro_rules! field {
+    ($ops:expr, $($field:tt)+) => {
+        // SAFETY: a field of the context, at an offset that the verifier checks.
+        unsafe { core::ptr::read_volatile(&raw const (*$ops).$($field)+) }
+    };
+}
+
+/// Every callback of the cgroup's sockets.
+#[inline(always)]
+pub fn on_event(ops: *mut bpf_sock_ops) {
+    match field!(ops, op) {
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, Side::Client),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server),
+        BPF_SOCK_OPS_STATE_CB => {
+            if field!(ops, __bindgen_anon_1.args[1]) == TCP_CLOSE {
+                closed(ops);
+            }
+        }
+        BPF_SOCK_OPS_TCP_CONNECT_CB => reconnect(ops),
+        BPF_SOCK_OPS_TIMEOUT_INIT => asked(ops),
+        _ => {}
+    }
+}
+
+/// The callback's socket, when it is a full one.
+#[inline(always)]
+fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> {
+    let sk: *mut core::ffi::c_void = field!(ops, __bindgen_anon_2.sk).cast();
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: the verifier checks `sk`.
+    let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk) };
+    if tcp_sock.is_null() {
+        return None;
+    }
+    Some((sk, Sock(tcp_sock as u64)))
+}
+
+/// Enters an end of a new connection. A server whose client was not seen on
+/// this host is left alone: it costs nothing from here on.
+#[inline(always)]
+fn established(ops: *mut bpf_sock_ops, side: Side) {
+    let (own_seq, peer_seq) = (field!(ops, snd_nxt), field!(ops, rcv_nxt));
+    let id = match side {
+        Side::Client => HandshakeId {
+            client_seq: own_seq,
+            server_seq: peer_seq,
+        },
+        Side::Server => HandshakeId {
+            client_seq: peer_seq,
+            server_seq: own_seq,
+        },
+    };
+    if matches!(side, Side::Server) {
+        let client = EndKey {
+            id,
+            side: Side::Client,
+        };
+        if sv_pairs.get_ptr(&client).is_none() {
+            return;
+        }
+    }
+    let Some((sk, sock)) = socket(ops) else { return };
+    let Some(flow) = enrol::flow_made(sk) else {
+        count!(storage_full);
+        return;
+    };
+    // SAFETY: both helpers take the context.
+    let (cookie, netns_cookie) = unsafe {
+        (
+            bpf_get_socket_cookie(ops.cast()),
+            bpf_get_netns_cookie(ops.cast()),
+        )
+    };
+    *flow = Flow {
+        id,
+        side,
+        cookie,
+        reason: Reason::TooShort,
+        ..Flow::default()
+    };
+    let end = End {
+        cookie,
+        sock: sock.0,
+        netns_cookie,
+        local_port: field!(ops, local_port) as u16,
+        remote_port: u32::from_be(field!(ops, remote_port)) as u16,
+        ..End::default()
+    };
+    if !pairs::enter(flow, &end) {
+        flow.reason = Reason::MapFull;
+        return;
+    }
+    if matches!(side, Side::Server) {
+        count!(pairs);
+    }
+    let flags = field!(ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
+    // SAFETY: the verifier checks the context.
+    unsafe { bpf_sock_ops_cb_flags_set(ops, flags as i32) };
+
+    let eager = sv_config
+        .get(0)
+        .is_some_and(|config| matches!(config.mode, Mode::Eager) && config.draining == 0);
+    if eager && (matches!(side, Side::Server) || was_asked(ops)) {
+        enrol_eagerly(ops, flow, sock);
+    }
+}
+
+#[inline(always)]
+fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
+    let reason = suitable::unsuitable(&sock.facts(false));
+    // The child of a listener is not ESTABLISHED yet when its callback runs.
+    let reason = match (flow.side, reason) {
+        (Side::Server, Reason::Closing) => Reason::None,
+        (_, reason) => reason,
+    };
+    if !matches!(reason, Reason::None) {
+        flow.reason = reason;
+        return;
+    }
+    let Some(end) = pairs::own_of(flow) else { return };
+    enrol::eagerly(ops, flow, end, sock);
+    if matches!((flow.side, flow.enrolment), (Side::Server, Enrolment::Eager)) {
+        count!(eager);
+    }
+}
+
+/// The socket is closed for good: counts what it did and forgets it.
+#[inline(always)]
+fn closed(ops: *mut bpf_sock_ops) {
+    let Some((sk, sock)) = socket(ops) else { return };
+    let Some(flow) = enrol::flow_of(sk) else { return };
+    leave_table(flow, sock);
+}
+
+/// A socket that had a connection before connects again: redirected bytes of
+/// the old connection must not be read on the new one. Not earlier, because
+/// until now the program may still read them.
+#[inline(always)]
+fn reconnect(ops: *mut bpf_sock_ops) {
+    let Some((sk, sock)) = socket(ops) else { return };
+    let Some(flow) = enrol::flow_of(sk) else { return };
+    if !matches!(flow.enrolment, Enrolment::None) {
+        enrol::remove(flow.cookie);
+        flow.enrolment = Enrolment::None;
+    }
+    leave_table(flow, sock);
+    // SAFETY: the verifier checks all arguments; `flow` is not used again.
+    unsafe { bpf_sk_storage_delete(handle(&sv_flow), sk) };
+}
+
+#[inline(always)]
+fn leave_table(flow: &mut Flow, sock: Sock) {
+    if flow.cookie == 0 {
+        return;
+    }
+    count::flush(flow, sock);
+    if flow.total.fast_messages == 0 {
+        let alone = matches!(flow.side, Side::Client) && pairs::peer_of(flow).is_none();
+        count::left_on_stack(if alone && matches!(flow.reason, Reason::TooShort) {
+            Reason::PeerNotHere
+        } else {
+            flow.reason
+        });
+    }
+    pairs::forget(flow);
+    flow.cookie = 0;
+}
+
+/// A listener was asked for a connection: remembers by whom. The request has
+/// no sequence numbers that a program could read, so this is by address and
+/// only a hint; it must not be more.
+#[inline(always)]
+fn asked(ops: *mut bpf_sock_ops) {
+    if field!(ops, is_fullsock) != 0 {
+        return;
+    }
+    let eager = sv_config
+        .get(0)
+        .is_some_and(|config| matches!(config.mode, Mode::Eager));
+    if eager {
+        let address = if field!(ops, family) == AF_INET {
+            mapped(field!(ops, remote_ip4))
+        } else {
+            [
+                field!(ops, remote_ip6[0]),
+                field!(ops, remote_ip6[1]),
+                field!(ops, remote_ip6[2]),
+                field!(ops, remote_ip6[3]),
+            ]
+        };
+        let client = Endpoint {
+            address,
+            port: u32::from_be(field!(ops, remote_port)),
+        };
+        // A full map drops the oldest; a hint that is lost costs only that
+        // the client is adopted later instead.
+        let _ = sv_asked.insert(&client, &1, 0);
+    }
+}
+
+/// Whether a listener of this host was asked by this client.
+#[inline(always)]
+fn was_asked(ops: *mut bpf_sock_ops) -> bool {
+    let address = if field!(ops, family) == AF_INET {
+        mapped(field!(ops, local_ip4))
+    } else {
+        [
+            field!(ops, local_ip6[0]),
+            field!(ops, local_ip6[1]),
+            field!(ops, local_ip6[2]),
+            field!(ops, local_ip6[3]),
+        ]
+    };
+    let client = Endpoint {
+        address,
+        port: field!(ops, local_port),
+    };
+    let found = sv_asked.get_ptr(&client).is_some();
+    if found {
+        let _ = sv_asked.remove(&client);
+    }
+    found
+}
+
+/// An IPv4 address as an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
+#[inline(always)]
+fn mapped(address: u32) -> [u32; 4] {
+    [0, 0, 0xffff_u32.to_be(), address]
+}

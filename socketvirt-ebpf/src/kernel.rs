@@ -1,0 +1,213 @@
+//! Reading the kernel's own structures, at the offsets of `LAYOUT`.
+
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use socketvirt_common::{
+    layout::KernelLayout,
+    suitable::{Facts, O_NONBLOCK, Reading},
+};
+
+use crate::maps::LAYOUT;
+
+/// An offset of `LAYOUT`. Volatile, because the compiler must not fold the
+/// zero that stands there until the loader has replaced it.
+macro_rules! offset {
+    ($field:ident) => {{
+        // SAFETY: a field of a static.
+        unsafe { core::ptr::read_volatile(&raw const LAYOUT.$field) }
+    }};
+}
+
+/// Waiters of a socket that are looked at; with more, one is assumed to be a
+/// sleeping reader.
+const MAX_WAITERS: u32 = 8;
+
+/// The address of a `struct sock`, which is also that of its `tcp_sock`.
+#[derive(Clone, Copy)]
+pub struct Sock(pub u64);
+
+/// Reads a value at `address`; zero when the address cannot be read.
+#[inline(always)]
+fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes all of `value` or fails, and checks the source.
+    let failed = unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (address + u64::from(offset)) as *const c_void,
+        )
+    };
+    if failed == 0 {
+        // SAFETY: written by the helper.
+        unsafe { value.assume_init() }
+    } else {
+        T::default()
+    }
+}
+
+impl Sock {
+    /// `skc_cookie`: 0 when the memory is gone or the socket has none.
+    #[inline(always)]
+    pub fn cookie(self) -> u64 {
+        read(self.0, offset!(sk_cookie))
+    }
+
+    /// `skc_state`.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        read(self.0, offset!(sk_state))
+    }
+
+    /// `sk_shutdown`.
+    #[inline(always)]
+    pub fn shutdown(self) -> u8 {
+        read(self.0, offset!(sk_shutdown))
+    }
+
+    /// `sk_rmem_alloc`.
+    #[inline(always)]
+    pub fn queued(self) -> u32 {
+        read(self.0, offset!(sk_rmem_alloc))
+    }
+
+    /// `sk_rcvbuf`.
+    #[inline(always)]
+    pub fn rcvbuf(self) -> u32 {
+        read(self.0, offset!(sk_rcvbuf))
+    }
+
+    /// `tcp_sock.write_seq`.
+    #[inline(always)]
+    pub fn write_seq(self) -> u32 {
+        read(self.0, offset!(write_seq))
+    }
+
+    /// `tcp_sock.copied_seq`.
+    #[inline(always)]
+    pub fn copied_seq(self) -> u32 {
+        read(self.0, offset!(copied_seq))
+    }
+
+    /// Payload bytes sent by the stack, retransmissions not counted.
+    #[inline(always)]
+    pub fn bytes_sent(self) -> u64 {
+        let sent: u64 = read(self.0, offset!(bytes_sent));
+        let again: u64 = read(self.0, offset!(bytes_retrans));
+        sent.wrapping_sub(again)
+    }
+
+    /// `tcp_sock.data_segs_out`.
+    #[inline(always)]
+    pub fn data_segments_out(self) -> u32 {
+        read(self.0, offset!(data_segs_out))
+    }
+
+    /// `sk_receive_queue` is empty.
+    #[inline(always)]
+    fn receive_queue_empty(self) -> bool {
+        read::<u32>(self.0, offset!(sk_receive_queue_len)) == 0
+    }
+
+    /// What makes a socket suitable. `enrolled` sockets own their
+    /// `sk_user_data`, others must have none.
+    #[inline(always)]
+    pub fn facts(self, enrolled: bool) -> Facts {
+        let flags: u64 = read(self.0, offset!(sk_flags));
+        let mptcp: u8 = read(self.0, offset!(is_mptcp_byte));
+        let inq: u8 = read(self.0, offset!(recvmsg_inq_byte));
+        Facts {
+            state: self.state(),
+            shutdown: self.shutdown(),
+            rcvlowat: read(self.0, offset!(sk_rcvlowat)),
+            peek_off: read(self.0, offset!(sk_peek_off)),
+            zero_copy: flags & offset!(sk_flags_zerocopy) != 0,
+            timestamp: flags & offset!(sk_flags_timestamp) != 0,
+            inq: u32::from(inq) & offset!(recvmsg_inq_mask) != 0,
+            ulp: read::<u64>(self.0, offset!(icsk_ulp_ops)) != 0,
+            mptcp: u32::from(mptcp) & offset!(is_mptcp_mask) != 0,
+            urgent: read::<u16>(self.0, offset!(urg_data)) != 0,
+            foreign: !enrolled && read::<u64>(self.0, offset!(sk_user_data)) != 0,
+        }
+    }
+
+    /// How the program reads the socket.
+    #[inline(always)]
+    pub fn reading(self) -> Reading {
+        let socket: u64 = read(self.0, offset!(sk_socket));
+        let mut has_file = false;
+        let mut nonblocking = false;
+        if socket != 0 {
+            let file: u64 = read(socket, offset!(socket_file));
+            if file != 0 {
+                has_file = true;
+                nonblocking = read::<u32>(file, offset!(file_flags)) & O_NONBLOCK != 0;
+            }
+        }
+        Reading {
+            has_file,
+            nonblocking,
+            reader_asleep: self.reader_asleep(),
+            all_read: self.copied_seq() == read::<u32>(self.0, offset!(rcv_nxt))
+                && self.receive_queue_empty(),
+        }
+    }
+
+    /// Whether somebody other than epoll, poll or select waits on the socket.
+    #[inline(always)]
+    fn reader_asleep(self) -> bool {
+        let wq: u64 = read(self.0, offset!(sk_wq));
+        if wq == 0 {
+            return false;
+        }
+        let head = wq + u64::from(offset!(wq_head));
+        let mut entry: u64 = read(head, 0);
+        for _ in 0..MAX_WAITERS {
+            if entry == head || entry == 0 {
+                return false;
+            }
+            let waiter = entry - u64::from(offset!(wait_entry));
+            let func: u64 = read(waiter, offset!(wait_func));
+            if func == 0 || (func != offset!(ep_poll_callback) && func != offset!(pollwake)) {
+                return true;
+            }
+            entry = read(entry, 0);
+        }
+        true
+    }
+
+    /// The psock of an enrolled socket, behind the flag bits of
+    /// `sk_user_data` (`SK_USER_DATA_PTRMASK`, include/net/sock.h).
+    #[inline(always)]
+    pub fn psock(self) -> Psock {
+        Psock(read::<u64>(self.0, offset!(sk_user_data)) & !7)
+    }
+
+    /// No packet waits in `sk_receive_queue` or for the psock.
+    #[inline(always)]
+    pub fn backlog_empty(self, psock: Psock) -> bool {
+        self.receive_queue_empty() && read::<u32>(psock.0, offset!(psock_ingress_skb_len)) == 0
+    }
+}
+
+/// The address of a `struct sk_psock`, or 0.
+#[derive(Clone, Copy)]
+pub struct Psock(pub u64);
+
+impl Psock {
+    /// `refcnt`.
+    #[inline(always)]
+    pub fn refs(self) -> u32 {
+        read(self.0, offset!(psock_refcnt))
+    }
+
+    /// `ingress_msg` is empty.
+    #[inline(always)]
+    pub fn queue_empty(self) -> bool {
+        let head = self.0 + u64::from(offset!(psock_ingress_msg));
+        read::<u64>(head, 0) == head
+    }
+}
+
+const _: () = assert!(size_of::<KernelLayout>() % 8 == 0);

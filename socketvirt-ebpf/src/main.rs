@@ -1,0 +1,67 @@
+//! The BPF programs of socketvirt: entry points only, each delegates to the
+//! module of its concern.
+#![no_std]
+#![no_main]
+
+mod count;
+mod enrol;
+mod handshake;
+mod kernel;
+mod maps;
+mod message;
+mod pairs;
+mod scan;
+
+use aya_ebpf::{
+    bindings::{bpf_sock_ops, sk_action::SK_PASS},
+    macros::{sk_msg, sock_ops, stream_verdict},
+    programs::{SkBuffContext, SkMsgContext, SockOpsContext},
+};
+
+/// Watches connections come and go, attached to a cgroup.
+#[sock_ops]
+pub fn sv_sock_ops(ctx: SockOpsContext) -> u32 {
+    let ops: *mut bpf_sock_ops = ctx.ops;
+    handshake::on_event(ops);
+    1
+}
+
+/// Attached to `sv_fast`. Sockets keep the program that was attached when they
+/// were enrolled, so this one only calls through `sv_dispatch`, where it can
+/// be replaced under them.
+#[sk_msg]
+pub fn sv_msg_entry(ctx: SkMsgContext) -> u32 {
+    message::dispatch(&ctx);
+    SK_PASS
+}
+
+/// Decides about one message, called through `sv_dispatch`.
+#[sk_msg]
+pub fn sv_msg(ctx: SkMsgContext) -> u32 {
+    message::on_message(&ctx);
+    SK_PASS
+}
+
+/// Attached to `sv_fast` for the unified receive mode: what the stack delivers
+/// joins the redirected messages in one queue.
+#[stream_verdict]
+pub fn sv_unify(_ctx: SkBuffContext) -> u32 {
+    SK_PASS
+}
+
+/// One visit of a scan, run by the kernel for each TCP socket of a namespace.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sv_scan(ctx: *mut scan::IterTcp) -> i32 {
+    scan::on_socket(ctx);
+    0
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -1,0 +1,94 @@
+//! The maps. Names are cut at 15 bytes by the kernel and read by the users of
+//! `bpftool`, so all begin with `sv_`.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SkStorage},
+    macros::btf_map,
+};
+use socketvirt_common::{
+    config::Config,
+    flow::Flow,
+    layout::KernelLayout,
+    pair::{End, EndKey},
+    stats::Stats,
+};
+
+/// Where the running kernel keeps its fields; written by the loader before
+/// the programs are verified, which then see constants.
+#[unsafe(no_mangle)]
+pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
+
+/// Handshake id and side to the end of a connection. Resized at load.
+#[btf_map]
+pub static sv_pairs: HashMap<EndKey, End, 65536> = HashMap::new();
+
+/// The hot state of one direction, in the socket's own storage.
+#[btf_map]
+pub static sv_flow: SkStorage<Flow> = SkStorage::new();
+
+/// The enrolled sockets by their cookie. Resized at load.
+#[btf_map]
+pub static sv_fast: SocketHash<65536> = SocketHash::new();
+
+/// The program that decides about messages.
+#[btf_map]
+pub static sv_dispatch: ProgramArray<1> = ProgramArray::new();
+
+/// Switches of the agent.
+#[btf_map]
+pub static sv_config: Array<Config, 1> = Array::new();
+
+/// Counters.
+#[btf_map]
+pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
+
+/// Connections that a listener of this host has been asked for: only a hint
+/// that a client's peer may be here, so that it can be enrolled eagerly.
+#[btf_map]
+pub static sv_asked: LruHashMap<Endpoint, u32, 4096> = LruHashMap::new();
+
+/// A client's address and port, host byte order; IPv4 is mapped to IPv6.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Endpoint {
+    /// The address in network byte order.
+    pub address: [u32; 4],
+    /// The port in host byte order.
+    pub port: u32,
+}
+
+/// A SOCKHASH whose values are 8 bytes, so that a look-up from userspace
+/// shows the cookie; aya's own has 4, which the kernel refuses to show.
+#[repr(C)]
+pub struct SocketHash<const MAX_ENTRIES: usize> {
+    r#type: *const [i32; BPF_MAP_TYPE_SOCKHASH as usize],
+    key: *const u64,
+    value: *const u64,
+    max_entries: *const [i32; MAX_ENTRIES],
+    map_flags: *const [i32; 0],
+}
+
+// SAFETY: only the loader reads the fields; at run time the static stands for
+// the map's address.
+unsafe impl<const MAX_ENTRIES: usize> Sync for SocketHash<MAX_ENTRIES> {}
+
+impl<const MAX_ENTRIES: usize> SocketHash<MAX_ENTRIES> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+}
+
+/// The address by which helpers know a map.
+#[inline(always)]
+pub fn handle<M>(map: &'static M) -> *mut c_void {
+    core::ptr::from_ref(map).cast_mut().cast()
+}

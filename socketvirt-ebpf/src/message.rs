@@ -1,0 +1,166 @@
+//! The path of one message: runs at every send of an enrolled socket, under
+//! its lock.
+
+use aya_ebpf::{
+    bindings::{BPF_F_INGRESS, sk_action::SK_PASS},
+    helpers::generated::{bpf_msg_redirect_hash, bpf_skc_to_tcp_sock},
+    programs::SkMsgContext,
+};
+use socketvirt_common::{
+    flow::Flow,
+    order,
+    pair::Enrolment,
+    path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
+    reason::Reason,
+};
+
+use crate::{
+    count::count,
+    enrol::flow_of,
+    kernel::Sock,
+    maps::{handle, sv_config, sv_dispatch, sv_fast},
+    pairs,
+};
+
+/// Goes on in the program that `sv_dispatch` holds; returns when there is
+/// none.
+#[inline(always)]
+pub fn dispatch(ctx: &SkMsgContext) {
+    // SAFETY: nothing is left to drop here.
+    unsafe { sv_dispatch.tail_call(ctx, 0) };
+}
+
+/// Decides about one message and redirects it when that is safe.
+#[inline(always)]
+pub fn on_message(ctx: &SkMsgContext) {
+    // SAFETY: a field of the context; read once, as the verifier does not
+    // follow a merged load of the context pointer.
+    let sk = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).__bindgen_anon_3.sk) };
+    let Some(flow) = flow_of(sk.cast()) else {
+        return;
+    };
+    // SAFETY: the verifier checks `sk`.
+    let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk.cast()) };
+    if tcp_sock.is_null() {
+        return;
+    }
+    // SAFETY: a field of the context.
+    let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
+    let verdict = verdict(flow, Sock(tcp_sock as u64), size);
+    let reason = match verdict {
+        Verdict::Redirect => {
+            if redirect(ctx, flow, size) {
+                return;
+            }
+            Reason::Closing
+        }
+        Verdict::Stack(reason) => reason,
+        Verdict::Calm => {
+            flow.calm -= 1;
+            Reason::QueueFull
+        }
+    };
+    flow.total.stack_messages += 1;
+    flow.reason = reason;
+    if matches!(flow.path, Path::Fast) {
+        flow.path = Path::Stack;
+        flow.total.to_stack += 1;
+        if matches!(reason, Reason::QueueFull) {
+            flow.calm = CALM_SENDS;
+        }
+    }
+}
+
+#[inline(always)]
+fn verdict(flow: &mut Flow, sock: Sock, size: u32) -> Verdict {
+    if !flow.enrolment.is_active() {
+        return Verdict::Stack(Reason::Draining);
+    }
+    let Some(config) = sv_config.get(0) else {
+        return Verdict::Stack(Reason::Draining);
+    };
+    if config.draining != 0 || config.memory_pressure != 0 {
+        return Verdict::Stack(Reason::Draining);
+    }
+    if flow.peer_cookie == 0
+        && let Some(reason) = meet(flow)
+    {
+        return Verdict::Stack(reason);
+    }
+    let peer = Sock(flow.peer_sock);
+    // The peer's memory may be another socket's by now.
+    if peer.cookie() != flow.peer_cookie {
+        return Verdict::Stack(Reason::Closing);
+    }
+    let queued = peer.queued();
+    if queued == 0 {
+        flow.since_empty = 0;
+    }
+    let fast = matches!(flow.path, Path::Fast);
+    path::verdict(
+        &Own {
+            state: sock.state(),
+            shutdown: sock.shutdown(),
+            write_seq: if fast { 0 } else { sock.write_seq() },
+            path: flow.path,
+            since_empty: flow.since_empty,
+            calm: flow.calm,
+            size,
+        },
+        &Peer {
+            copied_seq: if fast { 0 } else { peer.copied_seq() },
+            queued,
+            rcvbuf: peer.rcvbuf(),
+        },
+    )
+}
+
+/// Looks the peer up in the pair, until it is enrolled and has proved that it
+/// reads the fast way. Returns why not.
+#[inline(always)]
+fn meet(flow: &mut Flow) -> Option<Reason> {
+    let Some(peer) = pairs::peer_of(flow) else {
+        return Some(Reason::PeerNotHere);
+    };
+    match peer.enrolment {
+        Enrolment::Eager => {}
+        Enrolment::Adopted => {
+            if !order::receiver_proved(Sock(peer.sock).copied_seq(), peer.enrolled_copied_seq) {
+                return Some(Reason::ReaderNotProved);
+            }
+        }
+        Enrolment::None | Enrolment::Leaving => return Some(Reason::PeerNotEnrolled),
+    }
+    flow.peer_sock = peer.sock;
+    flow.peer_cookie = peer.cookie;
+    None
+}
+
+/// Redirects the message and counts it; false when the peer is not in the map
+/// any more.
+#[inline(always)]
+fn redirect(ctx: &SkMsgContext, flow: &mut Flow, size: u32) -> bool {
+    let mut key = flow.peer_cookie;
+    // SAFETY: the verifier checks all arguments.
+    let answer = unsafe {
+        bpf_msg_redirect_hash(
+            ctx.msg,
+            handle(&sv_fast),
+            (&raw mut key).cast(),
+            u64::from(BPF_F_INGRESS),
+        )
+    };
+    if answer != i64::from(SK_PASS) {
+        count!(redirect_missed);
+        return false;
+    }
+    flow.total.fast_bytes += u64::from(size);
+    flow.total.fast_messages += 1;
+    flow.since_empty += 1;
+    if !matches!(flow.path, Path::Fast) {
+        flow.path = Path::Fast;
+        flow.total.to_fast += 1;
+        flow.reason = Reason::None;
+    }
+    true
+}

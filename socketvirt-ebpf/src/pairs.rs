@@ -1,0 +1,73 @@
+//! The two ends of a connection in `sv_pairs`.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use socketvirt_common::{
+    flow::Flow,
+    pair::{End, EndKey},
+};
+
+use crate::{count::count, maps::sv_pairs};
+
+const EEXIST: i32 = 17;
+
+/// The entry of the own end, to be written: nobody else writes or deletes it.
+#[inline(always)]
+pub fn own_of(flow: &Flow) -> Option<&'static mut End> {
+    let key = EndKey {
+        id: flow.id,
+        side: flow.side,
+    };
+    let end = sv_pairs.get_ptr_mut(&key)?;
+    // SAFETY: the entry lives until the own socket, whose lock is held,
+    // deletes it.
+    Some(unsafe { &mut *end })
+}
+
+/// A copy of the peer's end.
+///
+/// Its owner may delete the entry, and the map use it again, while it is
+/// copied. An id never comes back, so a second look-up that finds it shows
+/// that the entry was the peer's all the time.
+#[inline(always)]
+pub fn peer_of(flow: &Flow) -> Option<End> {
+    let key = EndKey {
+        id: flow.id,
+        side: flow.side.other(),
+    };
+    // SAFETY: the copy is volatile, so it is complete before the second
+    // look-up.
+    let end = unsafe { core::ptr::read_volatile(sv_pairs.get_ptr(&key)?) };
+    sv_pairs.get_ptr(&key)?;
+    Some(end)
+}
+
+/// Enters an end; false when that was not possible, which is counted.
+#[inline(always)]
+pub fn enter(flow: &Flow, end: &End) -> bool {
+    let key = EndKey {
+        id: flow.id,
+        side: flow.side,
+    };
+    match sv_pairs.insert(&key, end, u64::from(BPF_NOEXIST)) {
+        Ok(()) => true,
+        Err(error) => {
+            if error == -EEXIST {
+                count!(id_taken);
+            } else {
+                count!(pairs_full);
+            }
+            false
+        }
+    }
+}
+
+/// Deletes the own end.
+#[inline(always)]
+pub fn forget(flow: &Flow) {
+    let key = EndKey {
+        id: flow.id,
+        side: flow.side,
+    };
+    // An end that was never entered is not there, and that is fine.
+    let _ = sv_pairs.remove(&key);
+}

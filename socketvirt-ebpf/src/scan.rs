@@ -1,0 +1,228 @@
+//! The scan: visits every TCP socket under its lock, measures what it sent,
+//! adopts and releases.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use socketvirt_common::{
+    config::{Config, Mode},
+    flow::Flow,
+    pair::{End, Enrolment},
+    reason::Reason,
+    release::{self, Leaving},
+    suitable,
+    worth::{self, Sent, Worth},
+};
+
+use crate::{
+    count::{self, count},
+    enrol,
+    kernel::Sock,
+    maps::sv_config,
+    pairs,
+};
+
+/// `struct bpf_iter__tcp`, net/ipv4/tcp_ipv4.c.
+#[repr(C)]
+pub struct IterTcp {
+    meta: *mut c_void,
+    sk_common: *mut c_void,
+    uid: u64,
+}
+
+/// Measuring scans in a row that must find the traffic worth it.
+const WORTHY_SCANS: u32 = 2;
+
+/// Scans that an enrolled socket waits for its peer to be enrolled too.
+const ALONE_SCANS: u32 = 20;
+
+/// One socket of the iteration.
+#[inline(always)]
+pub fn on_socket(ctx: *mut IterTcp) {
+    // SAFETY: a field of the context.
+    let sk = unsafe { core::ptr::read_volatile(&raw const (*ctx).sk_common) };
+    if sk.is_null() {
+        return;
+    }
+    // SAFETY: the verifier checks `sk`; requests and TIME_WAIT give null.
+    let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk) };
+    if tcp_sock.is_null() {
+        return;
+    }
+    let Some(flow) = enrol::flow_of(sk) else { return };
+    let Some(config) = sv_config.get(0) else { return };
+    if flow.cookie == 0 {
+        return;
+    }
+    let Some(own) = pairs::own_of(flow) else { return };
+    let sock = Sock(tcp_sock as u64);
+    count::flush(flow, sock);
+    if config.measure != 0 {
+        measure(flow, own);
+    }
+    let peer = pairs::peer_of(flow);
+    if matches!(flow.enrolment, Enrolment::None) {
+        consider(sk, sock, flow, own, peer.as_ref(), config);
+    } else {
+        keep(sock, flow, own, peer.as_ref(), config);
+    }
+}
+
+/// Publishes what the socket sent since the last measuring scan.
+#[inline(always)]
+fn measure(flow: &mut Flow, own: &mut End) {
+    let total = Sent {
+        bytes: flow.total.fast_bytes + flow.total.stack_bytes,
+        messages: (flow.total.fast_messages + flow.total.stack_messages) as u32,
+        unused: 0,
+    };
+    own.sent.bytes = total.bytes - flow.scanned.bytes;
+    own.sent.messages = total.messages.wrapping_sub(flow.scanned.messages);
+    flow.scanned = total;
+}
+
+/// A socket that is not enrolled: adopts it once both ends have proved
+/// suitable and worth it.
+#[inline(always)]
+fn consider(
+    sk: *mut c_void,
+    sock: Sock,
+    flow: &mut Flow,
+    own: &mut End,
+    peer: Option<&End>,
+    config: &Config,
+) {
+    let Some(peer) = peer else {
+        flow.reason = Reason::PeerNotHere;
+        return;
+    };
+    // The pair has left: both are free to be adopted again.
+    if matches!(peer.enrolment, Enrolment::None) {
+        own.leave = Reason::None;
+        own.quiet = 0;
+    }
+    if matches!(config.mode, Mode::Off) || config.draining != 0 {
+        flow.reason = Reason::Draining;
+        return;
+    }
+    if config.measure != 0 {
+        match worth::judge(&own.sent, &peer.sent) {
+            Worth::Exchange => flow.worthy_scans += 1,
+            Worth::Quiet => flow.worthy_scans = 0,
+            Worth::Bulk => {
+                flow.worthy_scans = 0;
+                flow.reason = Reason::Bulk;
+                return;
+            }
+        }
+    }
+    let mut reason = suitable::unsuitable(&sock.facts(false));
+    if matches!(reason, Reason::None) {
+        reason = suitable::unadoptable(&sock.reading());
+    }
+    if !matches!(reason, Reason::None) {
+        flow.reason = reason;
+        // Unread bytes pass by themselves; look again at once.
+        if matches!(reason, Reason::Unread) && flow.worthy_scans >= WORTHY_SCANS {
+            count!(waiting);
+        }
+        return;
+    }
+    if flow.worthy_scans < WORTHY_SCANS || config.scan < flow.not_before_scan {
+        flow.reason = Reason::NotWorth;
+        return;
+    }
+    let peer_leaving = matches!(peer.enrolment, Enrolment::Leaving)
+        || !matches!(peer.leave, Reason::None)
+        || !matches!(own.leave, Reason::None);
+    if peer_leaving {
+        return;
+    }
+    let first_ready = own.ready_scan != config.scan;
+    own.ready_scan = config.scan;
+    let peer_active = peer.enrolment.is_active();
+    if peer_active || peer.ready_scan + 1 >= config.scan && peer.ready_scan != 0 {
+        enrol::adopt(sk, flow, own, sock);
+        if flow.enrolment.is_active() && peer_active {
+            count!(adopted);
+        } else {
+            count!(waiting);
+        }
+    } else if first_ready {
+        flow.reason = Reason::PeerNotEnrolled;
+        count!(waiting);
+    }
+}
+
+/// An enrolled socket: finds what it must leave for, and lets it go once
+/// nothing is under way.
+#[inline(always)]
+fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: Option<&End>, config: &Config) {
+    if matches!(own.leave, Reason::None) {
+        own.leave = leave_for(sock, own, peer, config);
+    }
+    let peer_leave = peer.map_or(Reason::None, |peer| peer.leave);
+    if matches!(own.leave, Reason::None) && matches!(peer_leave, Reason::None) {
+        return;
+    }
+    if flow.enrolment.is_active() {
+        enrol::stop(flow, own);
+        flow.reason = if matches!(own.leave, Reason::None) {
+            peer_leave
+        } else {
+            own.leave
+        };
+        count!(waiting);
+    }
+    let psock = sock.psock();
+    let refs = psock.refs();
+    if release::quiet(true, refs) {
+        own.quiet = 1;
+    }
+    let peer_gone = peer.is_none_or(|peer| matches!(peer.enrolment, Enrolment::None));
+    let leaving = Leaving {
+        stopped: true,
+        peer_quiet: peer_gone || peer.is_some_and(|peer| peer.quiet != 0),
+        psock_refs: refs,
+        queue_empty: psock.queue_empty(),
+        backlog_empty: sock.backlog_empty(psock),
+    };
+    if !release::may_leave(&leaving) {
+        return;
+    }
+    enrol::remove(flow.cookie);
+    flow.enrolment = Enrolment::None;
+    own.enrolment = Enrolment::None;
+    flow.worthy_scans = 0;
+    flow.releases += 1;
+    flow.not_before_scan = config.scan + release::waiting_scans(flow.releases);
+    if peer_gone {
+        count!(released);
+    } else {
+        count!(waiting);
+    }
+}
+
+/// Why an enrolled socket shall leave, if it shall.
+#[inline(always)]
+fn leave_for(sock: Sock, own: &End, peer: Option<&End>, config: &Config) -> Reason {
+    if config.draining != 0 || matches!(config.mode, Mode::Off) {
+        return Reason::Draining;
+    }
+    let reason = suitable::unsuitable(&sock.facts(true));
+    // A closing connection goes by itself, and has bytes to deliver.
+    if !matches!(reason, Reason::None | Reason::Closing) {
+        return reason;
+    }
+    let Some(peer) = peer else {
+        return Reason::None;
+    };
+    if matches!(peer.enrolment, Enrolment::None) && config.scan > own.ready_scan + ALONE_SCANS {
+        return Reason::PeerNotEnrolled;
+    }
+    if config.measure != 0 && matches!(worth::judge(&own.sent, &peer.sent), Worth::Bulk) {
+        return Reason::Bulk;
+    }
+    Reason::None
+}
+
