@@ -1,2 +1,64 @@
-//! Setup, build, demo, test and bench of socketvirt.
-fn main() {}
+//! `cargo xtask`: sets up a machine, builds, demonstrates, tests and measures socketvirt.
+//!
+//! One file a command. A command calls what it needs of the others (`demo` builds, `build` sets up),
+//! and each step looks first whether its work is already done, so every command can be the first one.
+
+mod bench;
+mod build;
+mod command;
+mod demo;
+mod progress;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Sets up, builds, demonstrates and tests socketvirt.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing need; what is already there is skipped
+    Setup,
+    /// Build the release binary, after setup where something is missing
+    Build,
+    /// Run redis plain and accelerated, in turn, and show both results side by side
+    Demo(demo::Options),
+    /// Check format and lints, build the documentation, run all tests on the running kernel
+    Test,
+    /// Measure: loopback TCP, the fast path and a Unix socket, through `socketvirt bench`
+    Bench(bench::Options),
+    /// One run of the demo's server and client; `demo` starts it, plain and below `socketvirt exec`
+    #[command(hide = true)]
+    DemoWorkload(demo::workload::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::run(setup::Purpose::Test),
+        Task::Build => build::run().map(drop),
+        Task::Demo(options) => demo::run(&options),
+        Task::Test => test::run(),
+        Task::Bench(options) => bench::run(&options),
+        Task::DemoWorkload(options) => demo::workload::run(&options),
+    }
+}

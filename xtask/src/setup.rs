@@ -1,0 +1,43 @@
+//! `cargo xtask setup`: everything that building, testing and the demo need, on a machine that has
+//! rustup and apt and nothing else. What is already there is left as it is.
+
+mod components;
+mod linker;
+mod packages;
+mod services;
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use nix::unistd::Uid;
+
+use crate::progress;
+
+/// What the machine is to be able to do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Purpose {
+    /// Build the binary.
+    Build,
+    /// Build, then run the demo and the tests.
+    Test,
+}
+
+/// Installs what is missing for `purpose`.
+pub fn run(purpose: Purpose) -> Result<()> {
+    let start = Instant::now();
+    progress::step("setup: packages, compiler components, bpf-linker");
+    packages::ensure(purpose)?;
+    components::ensure()?;
+    linker::ensure()?;
+    progress::note(&format!("set up in {}", progress::elapsed(start.elapsed())));
+    Ok(())
+}
+
+/// Fails before any long step when `what` could not be done at its end.
+pub fn require_root(what: &str) -> Result<()> {
+    ensure!(
+        Uid::effective().is_root(),
+        "{what} needs root: run `sudo -E env \"PATH=$PATH\" cargo xtask ...`, or a root shell"
+    );
+    Ok(())
+}
