@@ -1,0 +1,138 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::script::Phases;
+
+/// Both ends of TCP connections whose every byte is checked.
+#[derive(Debug, Parser)]
+#[command(name = "workload")]
+pub(crate) struct Cli {
+    /// Seconds until the state of every connection is printed and the program
+    /// fails.
+    #[arg(long, global = true, default_value_t = 60)]
+    pub(crate) deadline: u64,
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Connections that follow a script of phases, contents checked.
+    Streams(Streams),
+    /// A reader that stops; how much the sender gets rid of; exact afterwards.
+    Backpressure(Backpressure),
+}
+
+/// How a socket is waited on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Io {
+    /// Blocking calls, a reading and a writing thread a connection.
+    Blocking,
+    /// Blocking calls, one thread a connection and end.
+    Single,
+    /// Level-triggered epoll.
+    Level,
+    /// Edge-triggered epoll, reading until EAGAIN.
+    Edge,
+    /// Edge-triggered epoll, a short read taken as the end (see epoll(7)).
+    EdgeShort,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Family {
+    V4,
+    V6,
+    /// IPv4-mapped IPv6 addresses on one or both ends.
+    Mapped,
+}
+
+/// Where and how the two ends meet.
+#[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of a command line")]
+pub(crate) struct Place {
+    #[arg(long, value_enum, default_value = "v4")]
+    pub(crate) family: Family,
+    /// Address to listen at; port 0 picks one. Default: the family's loopback.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address that clients connect to; port 0 means the listener's.
+    #[arg(long)]
+    pub(crate) connect: Option<SocketAddr>,
+    /// Clients bind this port and those after it.
+    #[arg(long)]
+    pub(crate) client_port: Option<u16>,
+    /// Name under /run/netns that the server enters.
+    #[arg(long)]
+    pub(crate) server_netns: Option<String>,
+    /// Name under /run/netns that the clients enter.
+    #[arg(long)]
+    pub(crate) client_netns: Option<String>,
+    /// Both ends in one process, instead of a process each.
+    #[arg(long)]
+    pub(crate) threads: bool,
+    /// The first words travel in the SYN (`TCP_FASTOPEN`).
+    #[arg(long)]
+    pub(crate) fastopen: bool,
+    /// The listener asks for `TCP_DEFER_ACCEPT`.
+    #[arg(long)]
+    pub(crate) defer_accept: bool,
+    #[arg(long)]
+    pub(crate) sndbuf: Option<usize>,
+    #[arg(long)]
+    pub(crate) rcvbuf: Option<usize>,
+    /// Leave Nagle's algorithm on.
+    #[arg(long)]
+    pub(crate) nagle: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Streams {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[arg(long, value_enum, default_value = "level")]
+    pub(crate) io: Io,
+    /// Connections at a time.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) connections: u32,
+    /// Connections in all; by default as many as at a time.
+    #[arg(long)]
+    pub(crate) total: Option<u32>,
+    #[arg(long, default_value = "pp:100")]
+    pub(crate) phases: Phases,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The accepting side speaks first.
+    #[arg(long)]
+    pub(crate) server_first: bool,
+    /// Written by the server once it listens; for tests that act meanwhile.
+    #[arg(long)]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Backpressure {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Blocking sockets; otherwise non-blocking with epoll.
+    #[arg(long)]
+    pub(crate) blocking: bool,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) connections: u32,
+    /// Bytes in one send.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) message: usize,
+    /// Messages sent at most while the reader stands still.
+    #[arg(long, default_value_t = 20_000_000)]
+    pub(crate) limit: u64,
+    /// Rounds of requests and answers before the reader stops.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) warm_rounds: u32,
+    /// Pace of these rounds a second.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) warm_rate: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}

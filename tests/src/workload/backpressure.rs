@@ -1,0 +1,245 @@
+//! A reader that stands still: how much can the sender get rid of, what does
+//! the kernel spend on it, and is all of it exact once the reader goes on?
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use nix::{
+    errno::Errno,
+    poll::PollFlags,
+    sys::socket::{MsgFlags, Shutdown, recv, send, shutdown},
+};
+
+use super::{
+    args::Backpressure,
+    content::{Content, Rng},
+    memory::Memory,
+    net, sides,
+    watchdog::{self, or_exit},
+};
+
+/// Sent by each sender after the reader has gone on.
+const AFTER: u64 = 30_000;
+/// A sender that makes no progress for this long has been stopped.
+const STILL: Duration = Duration::from_millis(700);
+
+/// One direction of one connection.
+struct Lane {
+    sender: OwnedFd,
+    reader: OwnedFd,
+    content: Content,
+    answers: Content,
+    sent: AtomicU64,
+    messages: AtomicU64,
+    refused: AtomicU64,
+    read: u64,
+    answered: u64,
+    progress: Arc<watchdog::Progress>,
+}
+
+pub(crate) fn run(args: &Backpressure, deadline: u64) -> Result<()> {
+    watchdog::start("backpressure", deadline);
+    let mut lanes = open(args)?;
+    warm_up(args, &mut lanes)?;
+    let before = Memory::now()?;
+    let going_on = AtomicBool::new(false);
+    thread::scope(|scope| -> Result<()> {
+        let mut threads = Vec::new();
+        for lane in &lanes {
+            let going_on = &going_on;
+            threads.push(scope.spawn(move || or_exit(send_on(args, lane, going_on))));
+        }
+        let stopped = await_standstill(&lanes, args.limit);
+        report(&lanes, stopped, before, Memory::now()?);
+        going_on.store(true, Relaxed);
+        for lane in &lanes {
+            threads.push(scope.spawn(move || or_exit(read_all(args, lane))));
+        }
+        for thread in threads {
+            thread.join().map_err(|_| anyhow!("a thread panicked"))?;
+        }
+        Ok(())
+    })
+}
+
+fn open(args: &Backpressure) -> Result<Vec<Lane>> {
+    let (listener, addr) = sides::listener(&args.place)?;
+    let mut lanes = Vec::new();
+    for index in 0..args.connections {
+        let (client, _) = net::connect_to(&args.place, addr, index, !args.blocking, &[])?;
+        let server =
+            net::accept(listener.as_fd(), &args.place, !args.blocking).context("accept")?;
+        // Every other connection is sent on by its accepting side.
+        let from_client = index.is_multiple_of(2);
+        let (sender, reader) = if from_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        lanes.push(Lane {
+            sender,
+            reader,
+            content: Content::new(args.seed, index, from_client, false),
+            answers: Content::new(args.seed, index, !from_client, false),
+            sent: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            read: 0,
+            answered: 0,
+            progress: watchdog::watch(format!("lane {index}")),
+        });
+    }
+    Ok(lanes)
+}
+
+/// Requests and answers in turn, so that the connection proves itself.
+fn warm_up(args: &Backpressure, lanes: &mut [Lane]) -> Result<()> {
+    let gap = Duration::from_secs(1) / args.warm_rate.max(1);
+    let mut rng = Rng::new(args.seed);
+    let start = Instant::now();
+    for round in 0..args.warm_rounds {
+        for lane in &mut *lanes {
+            let size = rng.size(512);
+            let sent = lane.sent.load(Relaxed);
+            transfer(&lane.sender, &lane.reader, &lane.content, sent, size)?;
+            lane.sent.store(sent + size as u64, Relaxed);
+            lane.read += size as u64;
+            transfer(
+                &lane.reader,
+                &lane.sender,
+                &lane.answers,
+                lane.answered,
+                size,
+            )?;
+            lane.answered += size as u64;
+        }
+        if let Some(left) = (gap * (round + 1)).checked_sub(start.elapsed()) {
+            thread::sleep(left);
+        }
+    }
+    Ok(())
+}
+
+/// Sends a small message and receives it at the other end.
+fn transfer(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    content: &Content,
+    position: u64,
+    size: usize,
+) -> Result<()> {
+    let mut bytes = vec![0; size];
+    content.fill(position, &mut bytes);
+    let sent = send(from.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL).context("send")?;
+    ensure!(
+        sent == size,
+        "send of {size} took {sent} with nothing queued"
+    );
+    let mut got = 0;
+    while got < size {
+        let ready = net::wait(to.as_fd(), PollFlags::POLLIN, 10_000)?;
+        ensure!(
+            !ready.is_empty(),
+            "{} of {size} bytes at {position} did not arrive",
+            size - got
+        );
+        let n =
+            recv(to.as_raw_fd(), &mut bytes[..size - got], MsgFlags::empty()).context("receive")?;
+        ensure!(n > 0, "end of file in mid-message");
+        content.check(position + got as u64, &bytes[..n])?;
+        got += n;
+    }
+    Ok(())
+}
+
+fn send_on(args: &Backpressure, lane: &Lane, going_on: &AtomicBool) -> Result<()> {
+    let mut buffer = vec![0; args.message];
+    let mut left_after = AFTER;
+    while left_after > 0 {
+        if lane.messages.load(Relaxed) >= args.limit && !going_on.load(Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+            continue;
+        }
+        let position = lane.sent.load(Relaxed);
+        lane.content.fill(position, &mut buffer);
+        match send(lane.sender.as_raw_fd(), &buffer, MsgFlags::MSG_NOSIGNAL) {
+            Ok(n) => {
+                lane.sent.store(position + n as u64, Relaxed);
+                lane.progress.sent.store(position + n as u64, Relaxed);
+                lane.messages.fetch_add(1, Relaxed);
+                if going_on.load(Relaxed) {
+                    left_after = left_after.saturating_sub(n as u64);
+                }
+            }
+            Err(Errno::EAGAIN) if !args.blocking => {
+                lane.refused.fetch_add(1, Relaxed);
+                // EAGAIN promises that POLLOUT comes once there is room.
+                net::wait(lane.sender.as_fd(), PollFlags::POLLOUT, 60_000)?;
+            }
+            Err(errno) => bail!("send at {position} to a reader that stands still: {errno}"),
+        }
+    }
+    shutdown(lane.sender.as_raw_fd(), Shutdown::Write).context("shutdown")
+}
+
+/// True once every sender stands still; false if one sent all it may.
+fn await_standstill(lanes: &[Lane], limit: u64) -> bool {
+    let total = || lanes.iter().map(|l| l.messages.load(Relaxed)).sum::<u64>();
+    let (mut last, mut since) = (total(), Instant::now());
+    while since.elapsed() < STILL {
+        thread::sleep(Duration::from_millis(20));
+        let now = total();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    lanes.iter().all(|l| l.messages.load(Relaxed) < limit)
+}
+
+fn report(lanes: &[Lane], stopped: bool, before: Memory, after: Memory) {
+    let each = || lanes.iter().map(|l| l.sent.load(Relaxed) - l.read);
+    let (sum, min, max) = (
+        each().sum::<u64>(),
+        each().min().unwrap_or(0),
+        each().max().unwrap_or(0),
+    );
+    let messages: u64 = lanes.iter().map(|l| l.messages.load(Relaxed)).sum();
+    let refused: u64 = lanes.iter().map(|l| l.refused.load(Relaxed)).sum();
+    let memory = after.since(before);
+    println!(
+        r#"{{"stopped":{stopped},"sent":{sum},"min":{min},"max":{max},"messages":{messages},"refused":{refused},{memory}}}"#
+    );
+}
+
+fn read_all(args: &Backpressure, lane: &Lane) -> Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut position = lane.read;
+    loop {
+        if !args.blocking {
+            net::wait(lane.reader.as_fd(), PollFlags::POLLIN, 60_000)?;
+        }
+        match recv(lane.reader.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(0) => break,
+            Ok(n) => {
+                lane.content.check(position, &buffer[..n])?;
+                position += n as u64;
+                lane.progress.received.store(position, Relaxed);
+            }
+            Err(errno) => bail!("receive at {position}: {errno}"),
+        }
+    }
+    let sent = lane.sent.load(Relaxed);
+    ensure!(
+        position == sent,
+        "end of file at {position}, {sent} bytes were sent"
+    );
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! The workload program: both ends of TCP connections, whose contents,
+//! results and endings are checked.
+//!
+//! It knows nothing of socketvirt; what it checks holds for plain TCP, and so
+//! it has to hold for accelerated TCP.
+
+mod args;
+mod backpressure;
+mod blocking;
+mod content;
+mod endpoint;
+mod epoll;
+mod flow;
+mod memory;
+mod net;
+mod script;
+mod sides;
+mod streams;
+mod watchdog;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Scenario};
+
+/// Runs the scenario that the command line names.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.scenario {
+        Scenario::Streams(args) => streams::run(args, cli.deadline),
+        Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("workload: FAIL {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What the two ends of a connection say to each other, and when.
+//!
+//! A script is built from a list of phases such as
+//! `pp:200@200,stream:1M,down:4M,slowup:1M,idle:300`. Both ends build the same
+//! script from the same seed, so neither has to tell the other what comes.
+
+use std::{str::FromStr, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::content::{HELLO, Rng, mix};
+
+/// One phase of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// `pp:ROUNDS[xMAX][@RATE]`: a request and its answer, in turn.
+    /// `rpp` is the same with the accepting side asking.
+    PingPong {
+        rounds: u32,
+        max: usize,
+        rate: u32,
+        reversed: bool,
+    },
+    /// `pipe:ROUNDSxDEPTH`: DEPTH requests at once, answered as they come.
+    Pipelined { rounds: u32, depth: u32 },
+    /// `stream:BYTES`: both directions at once, random sizes, slow readers.
+    Stream { bytes: u64 },
+    /// `up:BYTES`, `down:BYTES`: one way, large blocks. With `slow` the reader
+    /// takes small pieces with pauses.
+    Bulk { bytes: u64, up: bool, slow: bool },
+    /// `idle:MS`: nothing.
+    Idle { ms: u32 },
+}
+
+/// A list of phases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Phases(pub(crate) Vec<Phase>);
+
+impl FromStr for Phases {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.split(',').map(phase).collect::<Result<_>>().map(Self)
+    }
+}
+
+fn phase(text: &str) -> Result<Phase> {
+    let (name, rest) = text
+        .split_once(':')
+        .with_context(|| format!("phase {text}: no colon"))?;
+    let (rest, rate) = rest.split_once('@').unwrap_or((rest, "0"));
+    let (amount, factor) = rest.split_once('x').unwrap_or((rest, ""));
+    let rounds = || {
+        amount
+            .parse()
+            .with_context(|| format!("phase {text}: a count"))
+    };
+    Ok(match name {
+        "pp" | "rpp" => Phase::PingPong {
+            rounds: rounds()?,
+            max: if factor.is_empty() {
+                2048
+            } else {
+                usize::try_from(bytes(factor)?)?
+            },
+            rate: rate
+                .parse()
+                .with_context(|| format!("phase {text}: a rate"))?,
+            reversed: name == "rpp",
+        },
+        "pipe" => Phase::Pipelined {
+            rounds: rounds()?,
+            depth: factor
+                .parse()
+                .with_context(|| format!("phase {text}: a depth"))?,
+        },
+        "stream" => Phase::Stream {
+            bytes: bytes(amount)?,
+        },
+        "up" | "down" | "slowup" | "slowdown" => Phase::Bulk {
+            bytes: bytes(amount)?,
+            up: name.ends_with("up"),
+            slow: name.starts_with("slow"),
+        },
+        "idle" => Phase::Idle { ms: rounds()? },
+        _ => bail!("phase {text}: not known"),
+    })
+}
+
+/// A number with an optional K or M.
+pub(crate) fn bytes(text: &str) -> Result<u64> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K') => (&text[..text.len() - 1], 10),
+        Some(b'M') => (&text[..text.len() - 1], 20),
+        _ => (text, 0),
+    };
+    let number: u64 = digits
+        .parse()
+        .with_context(|| format!("{text}: not a size"))?;
+    Ok(number << shift)
+}
+
+/// How a step reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As one message, read with a large buffer.
+    Message,
+    /// Random sizes up to 64 KiB.
+    Random,
+    /// The reader takes small pieces and pauses now and then.
+    Slow,
+    /// Blocks of 64 KiB and more.
+    Bulk,
+}
+
+/// A step ends when everything up to `send_to` is sent and everything up to
+/// `recv_to` is received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) send_to: u64,
+    pub(crate) recv_to: u64,
+    /// The time from the start of this step to its first byte.
+    pub(crate) pause: Duration,
+    pub(crate) pace: Pace,
+}
+
+/// The end of a connection, as both sides know it in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) client_first: bool,
+    /// The first to end shuts down its sending side and reads on until the
+    /// other has ended too; otherwise it closes.
+    pub(crate) half_close: bool,
+}
+
+/// Everything that one end does.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) ending: Ending,
+}
+
+struct Builder {
+    client: Vec<Step>,
+    server: Vec<Step>,
+    up: u64,
+    down: u64,
+}
+
+impl Builder {
+    fn both(&mut self, up: u64, down: u64, pace: Pace, pause: Duration) {
+        self.up += up;
+        self.down += down;
+        self.client(pace, pause);
+        self.server(pace);
+    }
+
+    fn client(&mut self, pace: Pace, pause: Duration) {
+        self.client.push(Step {
+            send_to: self.up,
+            recv_to: self.down,
+            pause,
+            pace,
+        });
+    }
+
+    fn server(&mut self, pace: Pace) {
+        let (send_to, recv_to) = (self.down, self.up);
+        self.server.push(Step {
+            send_to,
+            recv_to,
+            pause: Duration::ZERO,
+            pace,
+        });
+    }
+
+    fn request(&mut self, up: u64, down: u64, reversed: bool, pause: Duration) {
+        let pace = Pace::Message;
+        if reversed {
+            // The accepting side asks: it sends and waits, the client waits
+            // first and answers then.
+            self.down += down;
+            let wait = Step {
+                send_to: self.up,
+                recv_to: self.down,
+                pause: Duration::ZERO,
+                pace,
+            };
+            self.client.push(wait);
+            self.up += up;
+            self.client(pace, Duration::ZERO);
+            let (send_to, recv_to) = (self.down, self.up);
+            self.server.push(Step {
+                send_to,
+                recv_to,
+                pause,
+                pace,
+            });
+        } else {
+            self.up += up;
+            self.server(pace);
+            self.down += down;
+            self.server(pace);
+            self.client(pace, pause);
+        }
+    }
+}
+
+impl Script {
+    /// The script of connection `index`, for the client or for the server.
+    pub(crate) fn new(
+        phases: &Phases,
+        seed: u64,
+        index: u32,
+        server_first: bool,
+        client: bool,
+    ) -> Self {
+        let mut rng = Rng::new(mix(seed ^ 0x5c21) ^ u64::from(index));
+        let mut build = Builder {
+            client: Vec::new(),
+            server: Vec::new(),
+            up: 0,
+            down: 0,
+        };
+        // The first words travel alone, or together with the first message.
+        let (up, down) = if server_first {
+            (0, HELLO as u64)
+        } else {
+            (HELLO as u64, 0)
+        };
+        build.both(up, down, Pace::Message, Duration::ZERO);
+        for phase in &phases.0 {
+            add(&mut build, *phase, &mut rng);
+        }
+        let ending = Ending {
+            client_first: rng.once_in(2),
+            half_close: rng.once_in(2),
+        };
+        let steps = if client { build.client } else { build.server };
+        Self { steps, ending }
+    }
+
+    /// Bytes that this end sends and receives in total.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        self.steps.last().map_or((0, 0), |s| (s.send_to, s.recv_to))
+    }
+}
+
+fn add(build: &mut Builder, phase: Phase, rng: &mut Rng) {
+    match phase {
+        Phase::PingPong {
+            rounds,
+            max,
+            rate,
+            reversed,
+        } => {
+            let gap = 1_000_000u64
+                .checked_div(u64::from(rate))
+                .map_or(Duration::ZERO, Duration::from_micros);
+            for _ in 0..rounds {
+                let (up, down) = (rng.size(max) as u64, rng.size(max) as u64);
+                build.request(up, down, reversed, gap);
+            }
+        }
+        Phase::Pipelined { rounds, depth } => {
+            for _ in 0..rounds {
+                for _ in 0..depth {
+                    build.up += rng.size(256) as u64;
+                    build.server(Pace::Message);
+                    build.down += rng.size(1024) as u64;
+                    build.server(Pace::Message);
+                }
+                build.client(Pace::Message, Duration::ZERO);
+            }
+        }
+        Phase::Stream { bytes } => {
+            let mut part = || bytes / 2 + rng.below(bytes / 2 + 1);
+            let (up, down) = (part(), part());
+            let pace = if rng.once_in(2) {
+                Pace::Slow
+            } else {
+                Pace::Random
+            };
+            build.both(up, down, pace, Duration::ZERO);
+        }
+        Phase::Bulk { bytes, up, slow } => {
+            let pace = if slow { Pace::Slow } else { Pace::Bulk };
+            let (up, down) = if up { (bytes, 0) } else { (0, bytes) };
+            build.both(up, down, pace, Duration::ZERO);
+        }
+        Phase::Idle { ms } => build.both(0, 0, Pace::Message, Duration::from_millis(u64::from(ms))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_agree() {
+        let phases: Phases = "pp:3x100@50,rpp:2,pipe:2x3,stream:1K,up:2M,slowdown:3K,idle:5"
+            .parse()
+            .unwrap();
+        for server_first in [false, true] {
+            let client = Script::new(&phases, 1, 2, server_first, true);
+            let server = Script::new(&phases, 1, 2, server_first, false);
+            let (up, down) = client.totals();
+            assert_eq!(server.totals(), (down, up));
+            assert_eq!(client.ending, server.ending);
+        }
+        assert!("pp:x".parse::<Phases>().is_err());
+        assert!("zz:1".parse::<Phases>().is_err());
+    }
+}
