@@ -56,7 +56,8 @@ pub struct KernelLayout {
     pub data_segs_out: u32,
     /// The byte of `tcp_sock` that holds the bit `is_mptcp`.
     pub is_mptcp_byte: u32,
-    /// The mask of `is_mptcp` in that byte; 0 on a kernel without MPTCP.
+    /// The mask of `is_mptcp` in that byte (all bits where it is a `bool`); 0 on
+    /// a kernel without MPTCP.
     pub is_mptcp_mask: u32,
     /// The byte of `tcp_sock` that holds the bit `recvmsg_inq` (`TCP_INQ`).
     pub recvmsg_inq_byte: u32,
@@ -78,11 +79,13 @@ pub struct KernelLayout {
     pub psock_ingress_msg: u32,
     /// `sk_psock.ingress_skb.qlen` (4 bytes).
     pub psock_ingress_skb_len: u32,
-    /// Bits of `sk_flags` that make a socket unsuitable: timestamps
-    /// (`SOCK_RCVTSTAMP`, `SOCK_TIMESTAMPING_RX_SOFTWARE`), `SOCK_ZEROCOPY`
-    /// and `SOCK_URGINLINE`, as numbered by this kernel's `enum sock_flags`.
+    /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
+    /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
     pub sk_flags_zerocopy: u64,
-    /// See [`KernelLayout::sk_flags_zerocopy`].
+    /// Bits of `sk_flags` that ask for something beside the bytes, which a
+    /// redirect does not carry: receive time stamps (`SOCK_RCVTSTAMP`,
+    /// `SOCK_TIMESTAMPING_RX_SOFTWARE`, and `SOCK_TIMESTAMPING_ANY` where the
+    /// kernel has it) and the urgent mark (`SOCK_URGINLINE`).
     pub sk_flags_timestamp: u64,
     /// Kernel address of `ep_poll_callback`: a waiter with this function is an
     /// epoll instance. 0 when it is not known.

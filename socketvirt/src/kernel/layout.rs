@@ -1,0 +1,239 @@
+//! The running kernel's [`KernelLayout`], from its BTF and its symbols.
+
+use socketvirt_common::layout::KernelLayout;
+
+use crate::kernel::{
+    btf::{KernelTypes, LayoutError},
+    symbols,
+};
+
+const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
+
+const LIST_HEAD: usize = 16;
+const POINTER: usize = 8;
+
+/// Fills the layout that the loader writes into the programs' read-only data.
+///
+/// # Errors
+/// Names the structure and the field that this kernel does not have, or has in
+/// another size than the programs read.
+pub fn kernel_layout() -> Result<KernelLayout, LayoutError> {
+    resolve(&KernelTypes::running()?)
+}
+
+fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
+    let mut layout = KernelLayout::UNKNOWN;
+    socket(types, &mut layout)?;
+    tcp(types, &mut layout)?;
+    waiters(types, &mut layout)?;
+    psock(types, &mut layout)?;
+    layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
+    layout.sk_flags_timestamp = flags(types, &TIMESTAMP)?;
+    Ok(layout)
+}
+
+fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let common = types.structure("sock_common", "a socket's identity", REBUILD)?;
+    let sock = types.structure("sock", "a socket's state", REBUILD)?;
+    // `struct sock` begins with `struct sock_common`; its place is asked all
+    // the same, so that nothing here rests on the order of members.
+    let within = sock.offset_of("__sk_common", "a socket's identity")?;
+
+    layout.sk_cookie = within + common.offset("skc_cookie", 8, "the socket's unique id")?;
+    layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
+    layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
+    layout.sk_rmem_alloc = sock.offset(
+        "sk_backlog.rmem_alloc",
+        4,
+        "how full the receiver's queue is",
+    )?;
+    layout.sk_rcvbuf = sock.offset("sk_rcvbuf", 4, "the limit of the receiver's queue")?;
+    layout.sk_receive_queue_len =
+        sock.offset("sk_receive_queue.qlen", 4, "whether packets are unread")?;
+    layout.sk_rcvlowat = sock.offset("sk_rcvlowat", 4, "SO_RCVLOWAT")?;
+    layout.sk_shutdown = sock.offset("sk_shutdown", 1, "whether the socket was shut down")?;
+    layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
+    layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
+    layout.sk_socket = sock.offset("sk_socket", POINTER, "whether the socket is in use")?;
+    layout.sk_wq = sock.offset("sk_wq", POINTER, "who waits on the socket")?;
+
+    let socket = types.structure("socket", "a socket's file", REBUILD)?;
+    layout.socket_file = socket.offset("file", POINTER, "a socket's file")?;
+    let file = types.structure("file", "O_NONBLOCK", REBUILD)?;
+    layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
+    Ok(())
+}
+
+fn tcp(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let tcp = types.structure("tcp_sock", "a connection's sequence numbers", REBUILD)?;
+    let connection = types.structure("inet_connection_sock", "whether kTLS is on", REBUILD)?;
+
+    layout.icsk_ulp_ops = tcp.offset_of("inet_conn", "whether kTLS is on")?
+        + connection.offset("icsk_ulp_ops", POINTER, "whether kTLS is on")?;
+    layout.write_seq = tcp.offset("write_seq", 4, "how much was given to the stack")?;
+    layout.copied_seq = tcp.offset("copied_seq", 4, "how much the receiver has read")?;
+    layout.rcv_nxt = tcp.offset("rcv_nxt", 4, "how much has arrived")?;
+    layout.snd_una = tcp.offset("snd_una", 4, "how much is acknowledged")?;
+    layout.urg_data = tcp.offset("urg_data", 2, "whether urgent data waits")?;
+    layout.bytes_sent = tcp.offset("bytes_sent", 8, "bytes sent by the stack")?;
+    layout.bytes_retrans = tcp.offset("bytes_retrans", 8, "bytes sent again")?;
+    layout.data_segs_out = tcp.offset("data_segs_out", 4, "segments sent by the stack")?;
+
+    let inq = tcp.flag("recvmsg_inq", "TCP_INQ")?;
+    (layout.recvmsg_inq_byte, layout.recvmsg_inq_mask) = (inq.byte, inq.mask);
+    // Only with CONFIG_MPTCP; without it no socket is a subflow.
+    if let Some(mptcp) = tcp.optional_flag("is_mptcp")? {
+        (layout.is_mptcp_byte, layout.is_mptcp_mask) = (mptcp.byte, mptcp.mask);
+    }
+    Ok(())
+}
+
+fn waiters(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let purpose = "who waits on a socket";
+    let queue = types.structure("socket_wq", purpose, REBUILD)?;
+    layout.wq_head = queue.offset("wait.head", LIST_HEAD, purpose)?;
+    let entry = types.structure("wait_queue_entry", purpose, REBUILD)?;
+    layout.wait_func = entry.offset("func", POINTER, purpose)?;
+    layout.wait_entry = entry.offset("entry", LIST_HEAD, purpose)?;
+    [layout.ep_poll_callback, layout.pollwake] =
+        symbols::addresses(["ep_poll_callback", "pollwake"]);
+    Ok(())
+}
+
+fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let psock = types.structure(
+        "sk_psock",
+        "redirected bytes",
+        "use a kernel with CONFIG_BPF_STREAM_PARSER=y, which has socket maps",
+    )?;
+    layout.psock_refcnt = psock.offset("refcnt", 4, "whether a redirect is under way")?;
+    layout.psock_ingress_msg = psock.offset("ingress_msg", LIST_HEAD, "redirected bytes")?;
+    layout.psock_ingress_skb_len =
+        psock.offset("ingress_skb.qlen", 4, "packets on their way to the reader")?;
+    Ok(())
+}
+
+/// A constant of `enum sock_flags`: its name, what it tells, and whether every
+/// supported kernel has it.
+struct SocketFlag(&'static str, &'static str, Need);
+
+#[derive(PartialEq)]
+enum Need {
+    Always,
+    /// Newer kernels only, where it covers what an older one keeps elsewhere.
+    WhereKnown,
+}
+
+const ZERO_COPY: [SocketFlag; 1] = [SocketFlag("SOCK_ZEROCOPY", "SO_ZEROCOPY", Need::Always)];
+
+const TIMESTAMP: [SocketFlag; 4] = [
+    SocketFlag("SOCK_RCVTSTAMP", "SO_TIMESTAMP", Need::Always),
+    SocketFlag(
+        "SOCK_TIMESTAMPING_RX_SOFTWARE",
+        "SO_TIMESTAMPING",
+        Need::Always,
+    ),
+    // Any software or hardware stamp, also of what is sent.
+    SocketFlag("SOCK_TIMESTAMPING_ANY", "SO_TIMESTAMPING", Need::WhereKnown),
+    SocketFlag("SOCK_URGINLINE", "SO_OOBINLINE", Need::Always),
+];
+
+/// The mask of `sk_flags` for these constants, which the kernel numbers anew
+/// as it adds some.
+fn flags(types: &KernelTypes, wanted: &[SocketFlag]) -> Result<u64, LayoutError> {
+    let mut mask = 0;
+    for SocketFlag(constant, purpose, need) in wanted {
+        match types.constant("sock_flags", constant) {
+            Some(bit) => mask |= 1_u64.checked_shl(bit).unwrap_or(0),
+            None if *need == Need::WhereKnown => {}
+            None => {
+                return Err(LayoutError::NoConstant {
+                    enumeration: "sock_flags",
+                    constant,
+                    purpose,
+                });
+            }
+        }
+    }
+    Ok(mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use btf_rs::Backend;
+
+    use super::*;
+
+    #[test]
+    fn both_ways_of_reading_give_the_same_layout() {
+        let parsed = resolve(&KernelTypes::running_with(Backend::Cache)).unwrap();
+        assert_eq!(kernel_layout().unwrap(), parsed);
+    }
+
+    /// What no 64-bit kernel since 4.x has changed.
+    #[test]
+    fn anchors_that_every_kernel_shares() {
+        let layout = kernel_layout().unwrap();
+        // Behind addresses, hash, ports and family.
+        assert_eq!(layout.sk_state, 18);
+        // Behind `flags` and `private`, both padded to a pointer.
+        assert_eq!((layout.wait_func, layout.wait_entry), (16, 24));
+        // Behind a spin lock of at least 4 bytes.
+        assert!(layout.wq_head >= 8);
+        // A power of two that is one bit.
+        assert_eq!(layout.sk_flags_zerocopy.count_ones(), 1);
+        assert!(layout.sk_flags_timestamp.count_ones() >= 3);
+        assert_eq!(layout.sk_flags_zerocopy & layout.sk_flags_timestamp, 0);
+        assert_eq!(layout.recvmsg_inq_mask.count_ones(), 1);
+    }
+
+    /// Fields of one structure lie apart from each other, and `tcp_sock`'s
+    /// behind the `sock` that it begins with.
+    #[test]
+    fn fields_do_not_overlap() {
+        let l = kernel_layout().unwrap();
+        let sock = [
+            (l.sk_state, 1),
+            (l.sk_cookie, 8),
+            (l.sk_flags, 8),
+            (l.sk_rmem_alloc, 4),
+            (l.sk_rcvbuf, 4),
+            (l.sk_receive_queue_len, 4),
+            (l.sk_rcvlowat, 4),
+            (l.sk_shutdown, 1),
+            (l.sk_peek_off, 4),
+            (l.sk_user_data, 8),
+            (l.sk_socket, 8),
+            (l.sk_wq, 8),
+        ];
+        let tcp = [
+            (l.icsk_ulp_ops, 8),
+            (l.write_seq, 4),
+            (l.copied_seq, 4),
+            (l.rcv_nxt, 4),
+            (l.snd_una, 4),
+            (l.urg_data, 2),
+            (l.bytes_sent, 8),
+            (l.bytes_retrans, 8),
+            (l.data_segs_out, 4),
+            (l.recvmsg_inq_byte, 1),
+        ];
+        let psock = [
+            (l.psock_refcnt, 4),
+            (l.psock_ingress_msg, 16),
+            (l.psock_ingress_skb_len, 4),
+        ];
+        let end = |fields: &[(u32, u32)]| fields.iter().map(|(at, size)| at + size).max().unwrap();
+        for mut fields in [[&sock[..], &tcp[..]].concat(), psock.to_vec()] {
+            fields.sort_unstable();
+            for pair in fields.windows(2) {
+                assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{pair:?} of {l:#?}");
+            }
+            for (at, size) in fields {
+                assert_eq!(at % size.min(8), 0, "{at} is not aligned to {size}");
+            }
+        }
+        let first = tcp.iter().map(|(at, _)| *at).min().unwrap();
+        assert!(end(&sock) <= first);
+    }
+}
