@@ -1,0 +1,82 @@
+//! What can go wrong in a benchmark, and what to do about it.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// A benchmark, or one measurement of it, could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call of a worker failed; on an accelerated socket this is also
+    /// how a wrong answer of the fast path shows.
+    #[error("{call}: {errno}")]
+    Call {
+        /// The call, by its name in section 2 of the manual.
+        call: &'static str,
+        /// What the kernel answered.
+        errno: Errno,
+    },
+
+    /// Standard-library input or output failed.
+    #[error("{attempt}: {source}")]
+    Io {
+        /// What was attempted.
+        attempt: String,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+
+    /// The two ends of a control link do not speak the same protocol.
+    #[error("control link: {0}")]
+    Protocol(String),
+
+    /// The other end of a connection or of a control link went away.
+    #[error("{0} ended early{1}")]
+    Ended(&'static str, String),
+
+    /// A worker did not answer in time.
+    #[error("{0} gave no answer for {1} s: a call may hang")]
+    Silent(&'static str, u16),
+
+    /// A worker reported a failure.
+    #[error("{0}")]
+    Worker(String),
+
+    /// The bytes that came back are not those that were sent.
+    #[error("bytes differ: a message of {size} B came back changed")]
+    Corrupt {
+        /// Size of the message.
+        size: usize,
+    },
+
+    /// `--only` named no group.
+    #[error("no measurement is called {name:?}; there are {known}")]
+    UnknownGroup {
+        /// What was asked for.
+        name: String,
+        /// What can be asked for.
+        known: String,
+    },
+
+    /// `ip` could not build the namespaces.
+    #[error("`ip {command}` failed: {answer} (iproute2 and CAP_NET_ADMIN are needed)")]
+    Ip {
+        /// Arguments of the command.
+        command: String,
+        /// Its standard error.
+        answer: String,
+    },
+}
+
+impl Error {
+    /// For `map_err` on a call of the standard library.
+    pub(crate) fn io(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let attempt = attempt.into();
+        move |source| Self::Io { attempt, source }
+    }
+
+    /// For `map_err` on a system call.
+    pub(crate) fn call(call: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::Call { call, errno }
+    }
+}

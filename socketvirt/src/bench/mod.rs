@@ -1,0 +1,37 @@
+//! `socketvirt bench`: what the fast path brings, and what socketvirt costs.
+//!
+//! Plain TCP, a Unix socket and accelerated TCP carry the same messages with
+//! the same calls, interleaved in one run. A worker process (`worker`) drives
+//! one variant and stays up; the orchestrator (`run`) asks each in turn over a
+//! control link (`wire`). Accelerated workers run under `socketvirt exec`, as
+//! any program would (`host`). Whether a number may be called fast is not
+//! believed but measured: TCP's own counters do not see redirected bytes.
+
+mod error;
+mod host;
+mod load;
+mod netns;
+mod plan;
+mod report;
+mod run;
+mod scratch;
+mod stats;
+mod table;
+mod wire;
+mod worker;
+
+pub use self::{
+    error::Error,
+    report::{Case, Outcome, Report, SCHEMA, Skipped, Worker},
+    run::run,
+    worker::{Place, Role, run as work},
+};
+
+/// What to measure.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Fewer sizes and shorter samples: less than a minute.
+    pub quick: bool,
+    /// Names of groups; all when empty.
+    pub only: Vec<String>,
+}

@@ -1,0 +1,278 @@
+//! What is measured: groups of cases, and the variants that each case compares.
+
+use serde::Serialize;
+
+use super::wire::{Calls, Family, Work};
+
+/// How a worker is run.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// As it is.
+    Plain,
+    /// Under `socketvirt exec --mode eager`.
+    Eager,
+    /// Under `socketvirt exec --mode adopt`.
+    Adopt,
+}
+
+impl Mode {
+    /// The value of `exec --mode`.
+    #[must_use]
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Eager => Some("eager"),
+            Self::Adopt => Some("adopt"),
+        }
+    }
+}
+
+/// One way to carry the same bytes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// Plain TCP.
+    Tcp,
+    /// A Unix stream socket.
+    Unix,
+    /// Accelerated from the handshake on.
+    FastEager,
+    /// Accelerated by adoption, in mid-life.
+    FastAdopt,
+    /// Enrolled, but in traffic that is better off on the stack.
+    Passing,
+    /// Under socketvirt, but not suitable or not worth it.
+    NotEnrolled,
+    /// Plain TCP outside of socketvirt's cgroup, while socketvirt runs.
+    Beside,
+}
+
+/// What a variant is meant to show.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expect {
+    /// Bytes go the fast way, or the number is not what its label says.
+    Fast,
+    /// Bytes stay on the stack.
+    Stack,
+    /// Either: the share is part of the result.
+    Either,
+}
+
+impl Variant {
+    /// As printed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Unix => "unix",
+            Self::FastEager => "fast-eager",
+            Self::FastAdopt => "fast-adopt",
+            Self::Passing => "passing",
+            Self::NotEnrolled => "not-enrolled",
+            Self::Beside => "beside",
+        }
+    }
+
+    /// Which worker carries it.
+    #[must_use]
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::Tcp | Self::Unix | Self::Beside => Mode::Plain,
+            Self::FastEager | Self::Passing => Mode::Eager,
+            Self::FastAdopt | Self::NotEnrolled => Mode::Adopt,
+        }
+    }
+
+    /// Which sockets it uses.
+    #[must_use]
+    pub fn family(self) -> Family {
+        if self == Self::Unix {
+            Family::Unix
+        } else {
+            Family::Tcp
+        }
+    }
+
+    /// Where its bytes are meant to go.
+    #[must_use]
+    pub fn expects(self) -> Expect {
+        match self {
+            Self::FastEager | Self::FastAdopt => Expect::Fast,
+            Self::NotEnrolled => Expect::Stack,
+            Self::Tcp | Self::Unix | Self::Passing | Self::Beside => Expect::Either,
+        }
+    }
+}
+
+/// Where the two ends live.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setting {
+    /// One namespace, 127.0.0.1.
+    Loopback,
+    /// Two namespaces, two veth pairs and a bridge between them.
+    Bridge,
+}
+
+/// Cases that share their workers.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// For `--only`.
+    pub name: &'static str,
+    /// For the table.
+    pub title: &'static str,
+    /// What the two ends do, one after the other.
+    pub works: &'static [Work],
+    /// How they wait.
+    pub calls: Calls,
+    /// Where they live.
+    pub setting: Setting,
+    /// What is compared, the baseline first.
+    pub variants: &'static [Variant],
+    /// Message sizes.
+    pub sizes: &'static [usize],
+    /// Message sizes of a quick run.
+    pub quick: &'static [usize],
+    /// How many processors the two ends use.
+    pub cpus: &'static [usize],
+    /// Whether socketvirt is started and stopped for each round, so that the
+    /// baseline is a host without it.
+    pub restarts: bool,
+}
+
+const SIZES: &[usize] = &[1, 64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
+const REQUEST: &[usize] = &[64];
+
+/// Everything that can be measured.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "blocking",
+        title: "round trips, blocking calls",
+        works: &[Work::RoundTrip],
+        calls: Calls::Blocking,
+        setting: Setting::Loopback,
+        variants: &[
+            Variant::Tcp,
+            Variant::Unix,
+            Variant::FastEager,
+            Variant::NotEnrolled,
+        ],
+        sizes: SIZES,
+        quick: &[64, 4 << 10],
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "epoll",
+        title: "round trips, epoll",
+        works: &[Work::RoundTrip],
+        calls: Calls::Epoll,
+        setting: Setting::Loopback,
+        variants: &[
+            Variant::Tcp,
+            Variant::Unix,
+            Variant::FastEager,
+            Variant::FastAdopt,
+        ],
+        sizes: SIZES,
+        quick: &[64, 4 << 10],
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "stream",
+        title: "streams, epoll",
+        works: &[Work::Stream],
+        calls: Calls::Epoll,
+        setting: Setting::Loopback,
+        variants: &[
+            Variant::Tcp,
+            Variant::Unix,
+            Variant::Passing,
+            Variant::NotEnrolled,
+        ],
+        sizes: SIZES,
+        quick: &[1 << 10, 256 << 10],
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "connect",
+        title: "connection set-up",
+        works: &[Work::Connect, Work::Request],
+        calls: Calls::Blocking,
+        setting: Setting::Loopback,
+        variants: &[
+            Variant::Tcp,
+            Variant::Unix,
+            Variant::FastEager,
+            Variant::NotEnrolled,
+        ],
+        sizes: REQUEST,
+        quick: REQUEST,
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "netns",
+        title: "round trips over veth and a bridge, blocking calls",
+        works: &[Work::RoundTrip],
+        calls: Calls::Blocking,
+        setting: Setting::Bridge,
+        variants: &[Variant::Tcp, Variant::FastEager],
+        sizes: &[64, 1 << 10, 4 << 10, 16 << 10, 64 << 10],
+        quick: &[64, 4 << 10],
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "netns-epoll",
+        title: "round trips over veth and a bridge, epoll",
+        works: &[Work::RoundTrip],
+        calls: Calls::Epoll,
+        setting: Setting::Bridge,
+        variants: &[Variant::Tcp, Variant::FastEager, Variant::FastAdopt],
+        sizes: &[64, 1 << 10, 4 << 10, 16 << 10, 64 << 10],
+        quick: &[64, 4 << 10],
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "presence",
+        title: "plain TCP without, beside and under socketvirt",
+        works: &[Work::RoundTrip, Work::Request],
+        calls: Calls::Blocking,
+        setting: Setting::Loopback,
+        variants: &[Variant::Tcp, Variant::Beside, Variant::NotEnrolled],
+        sizes: REQUEST,
+        quick: REQUEST,
+        cpus: &[1],
+        restarts: true,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_compares_with_tcp_first() {
+        for group in GROUPS {
+            assert_eq!(
+                group.variants.first(),
+                Some(&Variant::Tcp),
+                "{}",
+                group.name
+            );
+        }
+    }
+
+    #[test]
+    fn names_select_one_group() {
+        let mut names: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), GROUPS.len());
+    }
+}

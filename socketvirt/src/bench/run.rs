@@ -1,0 +1,366 @@
+//! One run: all variants of a case in turn, round after round.
+//!
+//! A machine's speed drifts (neighbours, clocks, caches), so variants are never
+//! measured one after the other but interleaved at fractions of a second, and
+//! compared within each round.
+
+use std::{collections::BTreeMap, fmt::Display, net::Ipv4Addr};
+
+use nix::{
+    sched::{CpuSet, sched_getaffinity},
+    sys::utsname::uname,
+    unistd::Pid,
+};
+
+use super::{
+    Options,
+    error::Error,
+    host::Host,
+    load::Load,
+    netns::Bridge,
+    plan::{Expect, GROUPS, Group, Mode, Setting, Variant},
+    report::{Case, Report, Rounds, SCHEMA, Skipped, Worker, unit, went_fast},
+    wire::{Lane, Sample, Spec, Work},
+    worker::Place,
+};
+
+/// Samples that a connection is given to be adopted: an adoption needs a scan
+/// that proves it and one that enrols, and scans are some 50 ms apart at least.
+const SETTLE: usize = 12;
+
+/// A benchmark under way.
+struct Run<'a> {
+    report: Report,
+    cpus: Vec<usize>,
+    load: Load,
+    progress: &'a mut dyn FnMut(&str),
+}
+
+/// The workers of a group.
+struct Hosts {
+    running: BTreeMap<Mode, Host>,
+    place: Place,
+}
+
+/// Measures everything that the options select.
+///
+/// # Errors
+/// When the options select nothing, or plain workers cannot be run. What only
+/// `socketvirt exec` or a namespace lacks is reported as skipped.
+pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
+    let groups = select(&options.only)?;
+    let cpus = allowed_cpus()?;
+    let report = Report {
+        schema: SCHEMA,
+        kernel: uname()
+            .map(|names| names.release().to_string_lossy().into_owned())
+            .map_err(Error::call("uname"))?,
+        cpus: cpus.len(),
+        quick: options.quick,
+        rounds: if options.quick { 5 } else { 7 },
+        sample_millis: if options.quick { 80 } else { 250 },
+        others_cpu_percent: None,
+        cases: Vec::new(),
+        workers: Vec::new(),
+        skipped: Vec::new(),
+    };
+    let mut run = Run {
+        report,
+        load: Load::new(cpus.len()),
+        cpus,
+        progress,
+    };
+    for group in groups {
+        run.group(group)?;
+    }
+    run.report.others_cpu_percent = run.load.others_percent();
+    Ok(run.report)
+}
+
+impl Run<'_> {
+    fn group(&mut self, group: &Group) -> Result<(), Error> {
+        let bridge = match group.setting {
+            Setting::Loopback => None,
+            Setting::Bridge => match Bridge::new() {
+                Ok(bridge) => Some(bridge),
+                Err(error) => {
+                    self.skip(group.name.to_owned(), &error);
+                    return Ok(());
+                }
+            },
+        };
+        let place = bridge.as_ref().map_or(
+            Place {
+                ip: Ipv4Addr::LOCALHOST.into(),
+                client: None,
+                server: None,
+            },
+            Bridge::place,
+        );
+        let mut hosts = Hosts {
+            running: BTreeMap::new(),
+            place,
+        };
+        hosts
+            .running
+            .insert(Mode::Plain, Host::start(Mode::Plain, &hosts.place)?);
+        if !group.restarts {
+            self.start(group, &mut hosts);
+        }
+        let sizes = if self.report.quick {
+            group.quick
+        } else {
+            group.sizes
+        };
+        for &work in group.works {
+            for &cpus in group.cpus {
+                if cpus > self.cpus.len() {
+                    self.skip(
+                        format!("{} on {cpus} CPUs", group.name),
+                        &"this machine allows one",
+                    );
+                    continue;
+                }
+                for &size in sizes {
+                    self.case(group, work, cpus, size, &mut hosts)?;
+                }
+            }
+        }
+        self.stop(group, &mut hosts);
+        Ok(())
+    }
+
+    /// Starts the workers under `socketvirt exec`.
+    fn start(&mut self, group: &Group, hosts: &mut Hosts) {
+        for variant in group.variants {
+            let mode = variant.mode();
+            if hosts.running.contains_key(&mode) {
+                continue;
+            }
+            match Host::start(mode, &hosts.place) {
+                Ok(host) => drop(hosts.running.insert(mode, host)),
+                Err(error) => {
+                    self.skip(format!("{} {}", group.name, variant.name()), &error);
+                }
+            }
+        }
+    }
+
+    /// Ends them; what they said is part of the report, once a group.
+    fn stop(&mut self, group: &Group, hosts: &mut Hosts) {
+        for mode in [Mode::Eager, Mode::Adopt] {
+            let Some(host) = hosts.running.remove(&mode) else {
+                continue;
+            };
+            let farewell = host.stop();
+            let known =
+                |worker: &Worker| worker.group == group.name && worker.variant.mode() == mode;
+            let variant = group.variants.iter().find(|variant| variant.mode() == mode);
+            if let Some(&variant) = variant
+                && !self.report.workers.iter().any(known)
+            {
+                self.report.workers.push(Worker {
+                    group: group.name,
+                    variant,
+                    summary: farewell.summary,
+                    agent_cpu_percent: farewell.agent_cpu_percent,
+                });
+            }
+        }
+    }
+
+    fn case(
+        &mut self,
+        group: &Group,
+        work: Work,
+        cpus: usize,
+        size: usize,
+        hosts: &mut Hosts,
+    ) -> Result<(), Error> {
+        (self.progress)(&format!("{}, {work:?} of {size} B, {cpus} CPU", group.name));
+        let specs: Vec<(Variant, Spec)> = group
+            .variants
+            .iter()
+            .map(|&variant| (variant, self.spec(group, variant, work, cpus, size)))
+            .collect();
+        let mut all: Vec<(Variant, Rounds)> = specs
+            .iter()
+            .map(|(variant, _)| (*variant, Rounds::new()))
+            .collect();
+        for (variant, spec) in &specs {
+            if variant.expects() == Expect::Fast && !work.connects() {
+                settle(*variant, spec, hosts);
+            }
+        }
+        for round in 0..self.report.rounds {
+            if group.restarts {
+                self.stop(group, hosts);
+            }
+            // Whoever follows a slow variant finds other caches: take turns,
+            // except where the first must be alone.
+            let turn = if group.restarts {
+                0
+            } else {
+                round % specs.len()
+            };
+            let order = (turn..specs.len()).chain(0..turn);
+            for (index, (variant, spec)) in
+                order.filter_map(|index| Some((index, specs.get(index)?)))
+            {
+                if group.restarts && index == 1 {
+                    self.start(group, hosts);
+                }
+                let sample = self.sample(group, *variant, spec, hosts)?;
+                if let Some((_, rounds)) = all.get_mut(index) {
+                    rounds.push(sample);
+                }
+            }
+        }
+        self.record(group, work, cpus, size, &all);
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        group: &Group,
+        work: Work,
+        cpus: usize,
+        size: usize,
+        all: &[(Variant, Rounds)],
+    ) {
+        let mut case = Case {
+            group: group.name,
+            title: group.title,
+            work,
+            calls: group.calls,
+            setting: group.setting,
+            size,
+            cpus,
+            unit: unit(work),
+            results: Vec::new(),
+        };
+        for (variant, rounds) in all {
+            case.add(*variant, rounds, all);
+        }
+        self.report.cases.push(case);
+    }
+
+    /// One sample; `None` when this variant cannot be measured.
+    fn sample(
+        &mut self,
+        group: &Group,
+        variant: Variant,
+        spec: &Spec,
+        hosts: &mut Hosts,
+    ) -> Result<Option<Sample>, Error> {
+        let mode = variant.mode();
+        let Some(host) = hosts.running.get_mut(&mode) else {
+            return Ok(None);
+        };
+        let error = match self.load.during(|| host.measure(spec)) {
+            Ok(sample) => return Ok(Some(sample)),
+            Err(error) => error,
+        };
+        let label = format!("{} {}", group.name, variant.name());
+        self.skip(
+            format!("{label} {:?} of {} B", spec.lane.work, spec.size),
+            &error,
+        );
+        // A worker that failed once has ended: give the next sample a new one.
+        drop(hosts.running.remove(&mode));
+        match Host::start(mode, &hosts.place) {
+            Ok(host) => drop(hosts.running.insert(mode, host)),
+            Err(error) if mode == Mode::Plain => return Err(error),
+            Err(error) => self.skip(label, &error),
+        }
+        Ok(None)
+    }
+
+    fn spec(&self, group: &Group, variant: Variant, work: Work, cpus: usize, size: usize) -> Spec {
+        // The last processor: interrupts go to the first on most machines.
+        let last = self.cpus.last().copied().unwrap_or_default();
+        let first = self.cpus.first().copied().unwrap_or_default();
+        Spec {
+            lane: Lane {
+                family: variant.family(),
+                calls: group.calls,
+                work,
+            },
+            size,
+            client_cpu: if cpus == 1 { last } else { first },
+            server_cpu: last,
+            millis: self.report.sample_millis,
+        }
+    }
+
+    fn skip(&mut self, what: String, why: &dyn Display) {
+        let entry = Skipped {
+            what,
+            why: why.to_string(),
+        };
+        if !self.report.skipped.contains(&entry) {
+            self.report.skipped.push(entry);
+        }
+    }
+}
+
+/// Talks on a connection until it is fast, or for as long as it may take.
+fn settle(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
+    let Some(host) = hosts.running.get_mut(&variant.mode()) else {
+        return;
+    };
+    for _ in 0..SETTLE {
+        match host.measure(spec) {
+            Ok(sample) if went_fast(&sample) => return,
+            Ok(_) => {}
+            // The measured rounds will meet it again, and report it.
+            Err(_) => return,
+        }
+    }
+}
+
+/// The groups that `--only` names; all of them when it names none.
+fn select(only: &[String]) -> Result<Vec<&'static Group>, Error> {
+    let known = || {
+        GROUPS
+            .iter()
+            .map(|group| group.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    for name in only {
+        if GROUPS.iter().all(|group| group.name != name) {
+            return Err(Error::UnknownGroup {
+                name: name.clone(),
+                known: known(),
+            });
+        }
+    }
+    let wanted = |group: &&Group| only.is_empty() || only.iter().any(|name| name == group.name);
+    Ok(GROUPS.iter().filter(wanted).collect())
+}
+
+fn allowed_cpus() -> Result<Vec<usize>, Error> {
+    let set = sched_getaffinity(Pid::from_raw(0)).map_err(Error::call("sched_getaffinity"))?;
+    Ok((0..CpuSet::count())
+        .filter(|&cpu| set.is_set(cpu).unwrap_or_default())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_selects_by_name_and_refuses_what_it_does_not_know() {
+        let all = select(&[]).expect("no name selects all");
+        assert_eq!(all.len(), GROUPS.len());
+        let one = select(&["stream".to_owned()]).expect("a known name");
+        assert_eq!(
+            one.iter().map(|group| group.name).collect::<Vec<_>>(),
+            ["stream"]
+        );
+        let error = select(&["strem".to_owned()]).expect_err("an unknown name");
+        assert!(error.to_string().contains("stream"), "{error}");
+    }
+}
