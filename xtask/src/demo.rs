@@ -4,6 +4,7 @@
 //! with each round, so that a machine that slows down or warms up favours neither side.
 
 mod benchmark;
+mod cpus;
 mod leftovers;
 mod redis;
 mod report;
@@ -20,7 +21,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use self::{leftovers::Traces, report::Report, summary::Summary, workload::Outcome};
+use self::{cpus::Cpus, leftovers::Traces, report::Report, summary::Summary, workload::Outcome};
 use crate::{
     build, command, progress,
     setup::{self, Purpose},
@@ -34,6 +35,9 @@ pub struct Options {
     /// Requests of each redis command in each run
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
+    /// Where server and client run
+    #[arg(long, value_enum, default_value_t = Cpus::Any)]
+    cpus: Cpus,
     /// Use this binary; nothing is set up or built
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
@@ -85,7 +89,7 @@ fn measure(binary: &Path, options: &Options) -> Result<Report> {
         };
         for side in order {
             let start = Instant::now();
-            let (outcome, summary) = once(side, binary, options.requests, directory.path())?;
+            let (outcome, summary) = once(side, binary, options, directory.path())?;
             progress::note(&format!(
                 "round {round}/{}, {:<12} {} ({})",
                 options.rounds,
@@ -112,7 +116,7 @@ impl Side {
 fn once(
     side: Side,
     binary: &Path,
-    requests: u32,
+    options: &Options,
     directory: &Path,
 ) -> Result<(Outcome, Option<Summary>)> {
     let this = env::current_exe().context("finding this program")?;
@@ -130,7 +134,8 @@ fn once(
         }
     };
     run.arg("demo-workload")
-        .args(["--requests", &requests.to_string()])
+        .args(["--requests", &options.requests.to_string()])
+        .args(["--cpus", options.cpus.name()])
         .arg("--outcome")
         .arg(&outcome);
     // Quiet: the report says the same as the summary that `exec` prints.

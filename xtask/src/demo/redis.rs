@@ -4,12 +4,14 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+
+use super::cpus::Cpus;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -22,12 +24,13 @@ pub struct Server {
 
 impl Server {
     /// Starts a server and waits until it accepts connections.
-    pub fn start(directory: &Path) -> Result<Self> {
+    pub fn start(cpus: Cpus, directory: &Path) -> Result<Self> {
         let port = free_port()?;
         let log = directory.join("redis.log");
         // The kernel ends the server should this program be killed.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "redis-server"])
+        let child = cpus
+            .server()?
+            .args(["setpriv", "--pdeathsig", "KILL", "redis-server"])
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .arg("--dir")

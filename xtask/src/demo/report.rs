@@ -1,6 +1,6 @@
-//! Both sides next to each other, for people and as JSON, and the demo's verdict.
+//! What the rounds brought, as medians side by side, and the demo's verdict.
 
-use std::fmt::Write as _;
+mod text;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -10,7 +10,6 @@ use super::{
     summary::Summary,
     workload::{Data, Outcome},
 };
-use crate::progress::Style;
 
 /// Everything that the rounds brought.
 #[derive(Default)]
@@ -29,7 +28,7 @@ struct Row<'a> {
     accelerated: Medians,
     /// Accelerated by plain: below 1 is better.
     p50_ratio: f64,
-    mean_ratio: f64,
+    p99_ratio: f64,
     /// Accelerated by plain: above 1 is better.
     rate_ratio: f64,
 }
@@ -37,7 +36,7 @@ struct Row<'a> {
 #[derive(Clone, Copy, Serialize)]
 struct Medians {
     p50_us: f64,
-    mean_us: f64,
+    p99_us: f64,
     requests_per_second: f64,
 }
 
@@ -75,7 +74,7 @@ impl Report {
                     plain,
                     accelerated,
                     p50_ratio: accelerated.p50_us / plain.p50_us,
-                    mean_ratio: accelerated.mean_us / plain.mean_us,
+                    p99_ratio: accelerated.p99_us / plain.p99_us,
                     rate_ratio: accelerated.requests_per_second / plain.requests_per_second,
                 }
             });
@@ -117,75 +116,6 @@ impl Report {
         })?)
     }
 
-    pub fn text(&self, style: Style) -> String {
-        let mut lines = vec![
-            String::new(),
-            style.bold(&heading()),
-            style.bold(&columns()),
-        ];
-        lines.extend(self.rows().iter().map(|row| line(row, style)));
-        lines.push(String::new());
-        lines.extend(self.findings(style));
-        lines.push(String::new());
-        lines.join("\n")
-    }
-
-    /// What the accelerated runs did, one line a fact.
-    fn findings(&self, style: Style) -> Vec<String> {
-        let Summary {
-            mode,
-            receive_mode,
-            pairs,
-            adopted,
-            released,
-            bytes,
-            messages,
-            switches,
-            left_on_stack,
-            errors,
-        } = &self.summary;
-        let data = self.data();
-        let share = format!("{:.1}%", bytes.fast_share() * 100.0);
-        let share = if bytes.fast > 0 {
-            style.green(&share)
-        } else {
-            style.red(&share)
-        };
-        let right = if self.data_is_right() {
-            style.green("right")
-        } else {
-            style.red("WRONG")
-        };
-        let left = if self.left_behind.is_empty() {
-            style.green("nothing")
-        } else {
-            style.red(&self.left_behind.join("; "))
-        };
-        vec![
-            format!(
-                "fast path     {share} of the bytes ({} of {}), {} of {} messages",
-                bytes.fast,
-                bytes.fast + bytes.stack,
-                messages.fast,
-                messages.fast + messages.stack
-            ),
-            format!(
-                "pairs         {pairs} seen, {adopted} adopted, {released} released; mode {mode}, receive mode {receive_mode}"
-            ),
-            format!(
-                "switches      {} to fast, {} to stack",
-                switches.to_fast, switches.to_stack
-            ),
-            format!("left on stack {}", counts(left_on_stack)),
-            format!("errors        {}", counts(errors)),
-            format!(
-                "data          {right}: {} values read back, {} wrong; {} increments, counted {}",
-                data.values, data.wrong_values, data.increments, data.counter
-            ),
-            format!("left behind   {left} (pins, cgroups, programs, maps)"),
-        ]
-    }
-
     fn data_is_right(&self) -> bool {
         self.accelerated
             .iter()
@@ -202,8 +132,8 @@ impl Report {
                 "no byte went the fast way: receive mode {}, {} pairs, left on the stack: {}, errors: {}",
                 self.summary.receive_mode,
                 self.summary.pairs,
-                counts(&self.summary.left_on_stack),
-                counts(&self.summary.errors)
+                text::counts(&self.summary.left_on_stack),
+                text::counts(&self.summary.errors)
             );
         }
         if !self.left_behind.is_empty() {
@@ -229,7 +159,7 @@ fn medians(outcomes: &[Outcome], command: &str) -> Medians {
     };
     Medians {
         p50_us: median_of(|measurement| measurement.p50_us),
-        mean_us: median_of(|measurement| measurement.mean_us),
+        p99_us: median_of(|measurement| measurement.p99_us),
         requests_per_second: median_of(|measurement| measurement.requests_per_second),
     }
 }
@@ -245,74 +175,17 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The groups of columns.
-fn heading() -> String {
-    format!(
-        "{:8}{:>27}{:>27}{:>27}",
-        "redis", "p50 latency (us)", "mean latency (us)", "requests/s"
-    )
-}
-
-fn columns() -> String {
-    let group = format!("{:>10}{:>10}{:>7}", "plain", "accel.", "ratio");
-    format!("{:8}{group}{group}{group}", "")
-}
-
-fn line(row: &Row<'_>, style: Style) -> String {
-    let mut line = format!("{:8}", row.command);
-    let mut group = |plain: f64, accelerated: f64, ratio: f64, better: bool| {
-        let ratio = format!("{ratio:>6.2}x");
-        let ratio = if better { style.green(&ratio) } else { ratio };
-        // Writing to a string cannot fail.
-        let _ = write!(line, "{plain:>10.0}{accelerated:>10.0}{ratio}");
-    };
-    let Row {
-        plain, accelerated, ..
-    } = row;
-    group(
-        plain.p50_us,
-        accelerated.p50_us,
-        row.p50_ratio,
-        row.p50_ratio < 1.0,
-    );
-    group(
-        plain.mean_us,
-        accelerated.mean_us,
-        row.mean_ratio,
-        row.mean_ratio < 1.0,
-    );
-    group(
-        plain.requests_per_second,
-        accelerated.requests_per_second,
-        row.rate_ratio,
-        row.rate_ratio > 1.0,
-    );
-    line
-}
-
-fn counts(counts: &std::collections::BTreeMap<String, u64>) -> String {
-    let parts: Vec<_> = counts
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    if parts.is_empty() {
-        String::from("none")
-    } else {
-        parts.join(", ")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::summary::ByPath, *};
+    use crate::progress::Style;
 
     fn outcome(p50_us: f64) -> Outcome {
         Outcome {
             measurements: vec![Measurement {
                 command: String::from("GET"),
                 p50_us,
-                mean_us: p50_us,
+                p99_us: p50_us,
                 requests_per_second: 1e6 / p50_us,
             }],
             data: Data {

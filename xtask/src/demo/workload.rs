@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     benchmark::{self, Measurement},
+    cpus::Cpus,
     redis::Server,
 };
 
@@ -24,6 +25,8 @@ const KEY: &str = "sv:__rand_int__";
 pub struct Options {
     #[arg(long)]
     requests: u32,
+    #[arg(long, value_enum)]
+    cpus: Cpus,
     #[arg(long)]
     outcome: PathBuf,
 }
@@ -50,12 +53,12 @@ pub struct Data {
 
 pub fn run(options: &Options) -> Result<()> {
     let directory = tempfile::tempdir().context("creating a temporary directory")?;
-    let server = Server::start(directory.path())?;
+    let server = Server::start(options.cpus, directory.path())?;
     let value = value();
     let commands: [&[&str]; 3] = [&["SET", KEY, &value], &["GET", KEY], &["INCR", "counter"]];
     let measurements = commands
         .iter()
-        .map(|words| benchmark::measure(server.port(), options.requests, KEYS, words))
+        .map(|words| benchmark::measure(options.cpus, server.port(), options.requests, KEYS, words))
         .collect::<Result<_>>()?;
 
     let script = directory.path().join("commands");
