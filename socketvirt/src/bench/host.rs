@@ -18,11 +18,12 @@ use serde_json::Value;
 
 use super::{
     error::Error,
+    options::WorkerArgs,
     plan::Mode,
     scratch::Scratch,
     stats::float,
     wire::{Link, Reply, Request, Sample, Spec},
-    worker::{PATIENCE, Place},
+    worker::PATIENCE,
 };
 
 /// Seconds for `exec` to load and to clean up: both are well below one second,
@@ -73,7 +74,7 @@ impl Host {
     ///
     /// # Errors
     /// When it does not start; the message holds what it said last.
-    pub fn start(mode: Mode, place: &Place) -> Result<Self, Error> {
+    pub fn start(mode: Mode, place: &WorkerArgs) -> Result<Self, Error> {
         let scratch = Scratch::new()?;
         let mut child = command(mode, place, &scratch)?
             .stdin(Stdio::piped())
@@ -209,7 +210,7 @@ impl Drop for Host {
     }
 }
 
-fn command(mode: Mode, place: &Place, scratch: &Scratch) -> Result<Command, Error> {
+fn command(mode: Mode, place: &WorkerArgs, scratch: &Scratch) -> Result<Command, Error> {
     let binary = env::current_exe().map_err(Error::io("find this binary"))?;
     let mut command = Command::new(&binary);
     if let Some(option) = mode.option() {
@@ -222,8 +223,8 @@ fn command(mode: Mode, place: &Place, scratch: &Scratch) -> Result<Command, Erro
         .args(["bench-worker", "--ip"])
         .arg(place.ip.to_string());
     for (option, path) in [
-        ("--client-netns", &place.client),
-        ("--server-netns", &place.server),
+        ("--client-netns", &place.client_netns),
+        ("--server-netns", &place.server_netns),
     ] {
         if let Some(path) = path {
             command.arg(option).arg(path);

@@ -11,6 +11,7 @@ mod error;
 mod host;
 mod load;
 mod netns;
+mod options;
 mod plan;
 mod report;
 mod run;
@@ -22,16 +23,8 @@ mod worker;
 
 pub use self::{
     error::Error,
+    options::{Args, WorkerArgs},
     report::{Case, Outcome, Report, SCHEMA, Skipped, Worker},
     run::run,
-    worker::{Place, Role, run as work},
+    worker::run as work,
 };
-
-/// What to measure.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Fewer sizes and shorter samples: less than a minute.
-    pub quick: bool,
-    /// Names of groups; all when empty.
-    pub only: Vec<String>,
-}

@@ -14,7 +14,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::{error::Error, worker::Place};
+use super::{error::Error, options::WorkerArgs};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -55,11 +55,12 @@ impl Bridge {
 
     /// Where the two ends of a measurement live.
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place {
+    pub fn place(&self) -> WorkerArgs {
+        WorkerArgs {
+            peer: false,
             ip: IpAddr::V4(SERVER),
-            client: Some(self.client.path()),
-            server: Some(self.server.path()),
+            client_netns: Some(self.client.path()),
+            server_netns: Some(self.server.path()),
         }
     }
 }

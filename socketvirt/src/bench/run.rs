@@ -4,7 +4,7 @@
 //! measured one after the other but interleaved at fractions of a second, and
 //! compared within each round.
 
-use std::{collections::BTreeMap, fmt::Display, net::Ipv4Addr};
+use std::{collections::BTreeMap, fmt::Display};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity},
@@ -13,15 +13,14 @@ use nix::{
 };
 
 use super::{
-    Options,
     error::Error,
     host::Host,
     load::Load,
     netns::Bridge,
+    options::{Args, WorkerArgs},
     plan::{Expect, GROUPS, Group, Mode, Setting, Variant},
     report::{Case, Report, Rounds, SCHEMA, Skipped, Worker, unit, went_fast},
     wire::{Lane, Sample, Spec, Work},
-    worker::Place,
 };
 
 /// Samples that a connection is given to be adopted: an adoption needs a scan
@@ -39,7 +38,7 @@ struct Run<'a> {
 /// The workers of a group.
 struct Hosts {
     running: BTreeMap<Mode, Host>,
-    place: Place,
+    place: WorkerArgs,
 }
 
 /// Measures everything that the options select.
@@ -47,8 +46,8 @@ struct Hosts {
 /// # Errors
 /// When the options select nothing, or plain workers cannot be run. What only
 /// `socketvirt exec` or a namespace lacks is reported as skipped.
-pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
-    let groups = select(&options.only)?;
+pub fn run(args: &Args, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
+    let groups = select(&args.only)?;
     let cpus = allowed_cpus()?;
     let report = Report {
         schema: SCHEMA,
@@ -56,9 +55,9 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, 
             .map(|names| names.release().to_string_lossy().into_owned())
             .map_err(Error::call("uname"))?,
         cpus: cpus.len(),
-        quick: options.quick,
-        rounds: if options.quick { 5 } else { 7 },
-        sample_millis: if options.quick { 80 } else { 250 },
+        quick: args.quick,
+        rounds: if args.quick { 5 } else { 7 },
+        sample_millis: if args.quick { 80 } else { 250 },
         others_cpu_percent: None,
         cases: Vec::new(),
         workers: Vec::new(),
@@ -89,14 +88,9 @@ impl Run<'_> {
                 }
             },
         };
-        let place = bridge.as_ref().map_or(
-            Place {
-                ip: Ipv4Addr::LOCALHOST.into(),
-                client: None,
-                server: None,
-            },
-            Bridge::place,
-        );
+        let place = bridge
+            .as_ref()
+            .map_or_else(WorkerArgs::loopback, Bridge::place);
         let mut hosts = Hosts {
             running: BTreeMap::new(),
             place,

@@ -11,7 +11,7 @@ use std::{
 use nix::unistd::alarm;
 
 use super::{
-    PATIENCE, Place, connection, echo,
+    PATIENCE, connection, echo,
     endpoint::{Target, connect},
     flood, pin,
     port::Port,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::bench::{
     error::Error,
+    options::WorkerArgs,
     stats::{self, float},
     wire::{Answer, Lane, Link, Order, Reply, Request, Sample, Served, Spec, Work},
 };
@@ -37,7 +38,7 @@ struct Driven {
 }
 
 /// Serves the benchmark until it closes the link.
-pub fn run(input: impl BufRead, output: impl Write, place: &Place) -> Result<(), Error> {
+pub fn run(input: impl BufRead, output: impl Write, place: &WorkerArgs) -> Result<(), Error> {
     let mut link = Link::new(input, output);
     let mut peer = Peer::start(place)?;
     let mut lanes = HashMap::new();
@@ -169,14 +170,14 @@ struct Peer {
 
 impl Peer {
     /// Starts this binary once more, as the end that listens.
-    fn start(place: &Place) -> Result<Self, Error> {
+    fn start(place: &WorkerArgs) -> Result<Self, Error> {
         let attempt = "start the peer process";
         let binary = env::current_exe().map_err(Error::io(attempt))?;
         let mut command = Command::new(binary);
         command
             .args(["bench-worker", "--peer", "--ip"])
             .arg(place.ip.to_string());
-        if let Some(namespace) = &place.server {
+        if let Some(namespace) = &place.server_netns {
             command.arg("--server-netns").arg(namespace);
         }
         let mut child = command

@@ -13,12 +13,7 @@ mod peer;
 mod port;
 mod usage;
 
-use std::{
-    fs::File,
-    io,
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, path::Path};
 
 use nix::{
     sched::{CloneFlags, CpuSet, sched_setaffinity, setns},
@@ -26,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::error::Error;
+use super::{error::Error, options::WorkerArgs};
 
 /// First byte of the last message of a measurement. It travels on the
 /// connection itself, so the end needs no second channel to wake up on.
@@ -38,43 +33,20 @@ const BODY: u8 = 0x5a;
 /// Seconds after which a measurement that should have ended is a hung call.
 pub const PATIENCE: u16 = 10;
 
-/// Where the two ends live.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// Address that the peer listens on.
-    pub ip: IpAddr,
-    /// Network namespace of the worker, when it is not the benchmark's.
-    pub client: Option<PathBuf>,
-    /// Network namespace of the peer.
-    pub server: Option<PathBuf>,
-}
-
-/// What a worker process is.
-#[derive(Clone, Debug)]
-pub enum Role {
-    /// Connects; starts its peer.
-    Client,
-    /// Listens.
-    Peer,
-}
-
 /// Serves standard input until it closes.
 ///
 /// # Errors
 /// When the namespace cannot be entered, or the link breaks.
-pub fn run(role: &Role, place: &Place) -> Result<(), Error> {
+pub fn run(args: &WorkerArgs) -> Result<(), Error> {
     let (stdin, stdout) = (io::stdin().lock(), io::stdout().lock());
-    match role {
-        Role::Client => {
-            enter(place.client.as_deref())?;
-            client::run(stdin, stdout, place)
-        }
-        Role::Peer => {
-            // A worker that is killed takes its peer along.
-            set_pdeathsig(Signal::SIGKILL).map_err(Error::call("prctl(PR_SET_PDEATHSIG)"))?;
-            enter(place.server.as_deref())?;
-            peer::run(stdin, stdout, place.ip)
-        }
+    if args.peer {
+        // A worker that is killed takes its peer along.
+        set_pdeathsig(Signal::SIGKILL).map_err(Error::call("prctl(PR_SET_PDEATHSIG)"))?;
+        enter(args.server_netns.as_deref())?;
+        peer::run(stdin, stdout, args.ip)
+    } else {
+        enter(args.client_netns.as_deref())?;
+        client::run(stdin, stdout, args)
     }
 }
 
