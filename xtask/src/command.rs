@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,6 +20,13 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a program to its end and returns what it printed.
 pub fn output(command: &mut Command) -> Result<String> {
+    let output = capture(command)?;
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("the output of `{}` is not UTF-8", line(command)))
+}
+
+/// Runs a program to its end and returns both of its streams.
+pub fn capture(command: &mut Command) -> Result<Output> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -31,11 +38,10 @@ pub fn output(command: &mut Command) -> Result<String> {
         output.status,
         String::from_utf8_lossy(&output.stderr).trim_end()
     );
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("the output of `{}` is not UTF-8", line(command)))
+    Ok(output)
 }
 
-/// The same, or `None` where the program does not exist or answers with an error.
+/// What a program printed, or `None` where the program does not exist or answers with an error.
 pub fn answer(command: &mut Command) -> Option<String> {
     let output = command
         .stdin(Stdio::null())

@@ -138,13 +138,17 @@ fn once(
         .args(["--cpus", options.cpus.name()])
         .arg("--outcome")
         .arg(&outcome);
-    // Quiet: the report says the same as the summary that `exec` prints.
-    command::output(&mut run)?;
+    let output = command::capture(&mut run)?;
+    // The summary that `exec` prints is in the report; its warnings are not.
+    let said = String::from_utf8_lossy(&output.stderr);
+    for warning in said.lines().filter(|line| line.starts_with("socketvirt: ")) {
+        progress::note(warning);
+    }
 
     let outcome = read(&outcome)?;
     let summary = match side {
         Side::Plain => None,
-        Side::Accelerated => Some(read(&summary)?),
+        Side::Accelerated => Some(read(&summary).with_context(|| said.trim_end().to_owned())?),
     };
     Ok((outcome, summary))
 }
