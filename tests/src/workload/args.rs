@@ -24,6 +24,8 @@ pub(crate) enum Scenario {
     Streams(Streams),
     /// A reader that stops; how much the sender gets rid of; exact afterwards.
     Backpressure(Backpressure),
+    /// What each call answers, one line a case, to be compared.
+    Trace(Trace),
 }
 
 /// How a socket is waited on.
@@ -51,7 +53,10 @@ pub(crate) enum Family {
 
 /// Where and how the two ends meet.
 #[derive(Args, Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent flags of a command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags of a command line"
+)]
 pub(crate) struct Place {
     #[arg(long, value_enum, default_value = "v4")]
     pub(crate) family: Family,
@@ -132,6 +137,26 @@ pub(crate) struct Backpressure {
     pub(crate) warm_rounds: u32,
     /// Pace of these rounds a second.
     #[arg(long, default_value_t = 200)]
+    pub(crate) warm_rate: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Blocking sockets, and the cases with sleeping readers.
+    #[arg(long)]
+    pub(crate) blocking: bool,
+    /// Only cases whose name contains this.
+    #[arg(long)]
+    pub(crate) only: Option<String>,
+    /// Rounds of requests and answers before the cases.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) warm_rounds: u32,
+    /// Pace of these rounds a second.
+    #[arg(long, default_value_t = 100)]
     pub(crate) warm_rate: u32,
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -14,7 +14,6 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::{
     errno::Errno,
-    poll::PollFlags,
     sys::socket::{MsgFlags, Shutdown, recv, send, shutdown},
 };
 
@@ -145,9 +144,9 @@ fn transfer(
     );
     let mut got = 0;
     while got < size {
-        let ready = net::wait(to.as_fd(), PollFlags::POLLIN, 10_000)?;
+        let ready = net::wait(to.as_fd(), libc::POLLIN, 10_000)?;
         ensure!(
-            !ready.is_empty(),
+            ready != 0,
             "{} of {size} bytes at {position} did not arrive",
             size - got
         );
@@ -182,7 +181,7 @@ fn send_on(args: &Backpressure, lane: &Lane, going_on: &AtomicBool) -> Result<()
             Err(Errno::EAGAIN) if !args.blocking => {
                 lane.refused.fetch_add(1, Relaxed);
                 // EAGAIN promises that POLLOUT comes once there is room.
-                net::wait(lane.sender.as_fd(), PollFlags::POLLOUT, 60_000)?;
+                net::wait(lane.sender.as_fd(), libc::POLLOUT, 60_000)?;
             }
             Err(errno) => bail!("send at {position} to a reader that stands still: {errno}"),
         }
@@ -224,7 +223,7 @@ fn read_all(args: &Backpressure, lane: &Lane) -> Result<()> {
     let mut position = lane.read;
     loop {
         if !args.blocking {
-            net::wait(lane.reader.as_fd(), PollFlags::POLLIN, 60_000)?;
+            net::wait(lane.reader.as_fd(), libc::POLLIN, 60_000)?;
         }
         match recv(lane.reader.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(0) => break,

@@ -16,6 +16,7 @@ mod net;
 mod script;
 mod sides;
 mod streams;
+mod trace;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ pub fn run() -> ExitCode {
     let result = match &cli.scenario {
         Scenario::Streams(args) => streams::run(args, cli.deadline),
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
+        Scenario::Trace(args) => trace::run(args, cli.deadline),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

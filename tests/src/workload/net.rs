@@ -3,14 +3,13 @@
 use std::{
     fs::File,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use anyhow::{Context as _, Result};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns},
     sys::socket::{
         AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage,
@@ -201,9 +200,15 @@ pub(crate) fn readable_bytes(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// Waits for events on one descriptor; empty when the time is over.
-pub(crate) fn wait(fd: BorrowedFd<'_>, events: PollFlags, ms: u16) -> Result<PollFlags, Errno> {
-    let mut fds = [PollFd::new(fd.as_fd(), events)];
-    poll(&mut fds, PollTimeout::from(ms))?;
-    Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
+/// Waits for `POLL*` events on one descriptor; 0 when the time is over.
+pub(crate) fn wait(fd: BorrowedFd<'_>, events: i16, ms: u16) -> Result<i16, Errno> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    // SAFETY: the pointer and the count describe the one local entry.
+    let result = unsafe { libc::poll(&raw mut entry, 1, i32::from(ms)) };
+    Errno::result(result)?;
+    Ok(entry.revents)
 }
