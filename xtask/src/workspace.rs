@@ -1,7 +1,6 @@
 //! Where the tree and its build products are.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,8 +18,7 @@ pub fn root() -> &'static Path {
 
 /// Cargo of the pinned toolchain, run in the workspace's root.
 pub fn cargo() -> Command {
-    // Cargo names itself to the programs that it runs.
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new("cargo");
     cargo.current_dir(root());
     cargo
 }
