@@ -26,6 +26,8 @@ pub(crate) enum Scenario {
     Backpressure(Backpressure),
     /// What each call answers, one line a case, to be compared.
     Trace(Trace),
+    /// Values stored in a server and read back.
+    Kv(Kv),
 }
 
 /// How a socket is waited on.
@@ -146,9 +148,13 @@ pub(crate) struct Backpressure {
 pub(crate) struct Trace {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Blocking sockets, and the cases with sleeping readers.
+    /// Blocking sockets. Cases with sleeping readers need them.
     #[arg(long)]
     pub(crate) blocking: bool,
+    /// Only the cases of these groups: closing, calls, events, options,
+    /// starting, sleeping.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) group: Vec<String>,
     /// Only cases whose name contains this.
     #[arg(long)]
     pub(crate) only: Option<String>,
@@ -158,6 +164,38 @@ pub(crate) struct Trace {
     /// Pace of these rounds a second.
     #[arg(long, default_value_t = 100)]
     pub(crate) warm_rate: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    Redis,
+    Memcached,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Kv {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[arg(long, value_enum)]
+    pub(crate) protocol: Protocol,
+    #[arg(long)]
+    pub(crate) port: u16,
+    #[arg(long)]
+    pub(crate) blocking: bool,
+    #[arg(long, default_value_t = 4)]
+    pub(crate) connections: u32,
+    #[arg(long, default_value_t = 200)]
+    pub(crate) keys: u32,
+    /// The largest value in bytes.
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) value: usize,
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) operations: u32,
+    /// Operations a second; 0 is as fast as possible.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) rate: u32,
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }

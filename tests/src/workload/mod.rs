@@ -11,6 +11,7 @@ mod content;
 mod endpoint;
 mod epoll;
 mod flow;
+mod kv;
 mod memory;
 mod net;
 mod script;
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
         Scenario::Streams(args) => streams::run(args, cli.deadline),
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
         Scenario::Trace(args) => trace::run(args, cli.deadline),
+        Scenario::Kv(args) => kv::run(args, cli.deadline),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

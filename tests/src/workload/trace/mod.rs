@@ -56,24 +56,30 @@ const fn case(name: &'static str, run: fn(&mut Wire) -> Result<()>) -> Case {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a case's preparation has this type"
+)]
 fn nothing(_: &mut Wire) -> Result<()> {
     Ok(())
 }
 
 pub(crate) fn run(args: &Trace, deadline: u64) -> Result<()> {
     watchdog::start("trace", deadline);
+    let groups = [
+        ("closing", closing::cases()),
+        ("starting", starting::cases()),
+        ("calls", calls::cases()),
+        ("events", events::cases()),
+        ("options", options::cases()),
+        ("sleeping", sleeping::cases()),
+    ];
     let mut cases: Vec<Case> = Vec::new();
-    for group in [
-        closing::cases(),
-        calls::cases(),
-        events::cases(),
-        options::cases(),
-        starting::cases(),
-    ] {
-        cases.extend(group);
-    }
-    if args.blocking {
-        cases.extend(sleeping::cases());
+    for (group, of_it) in groups {
+        let wanted = args.group.is_empty() || args.group.iter().any(|g| g == group);
+        if wanted && (group != "sleeping" || args.blocking) {
+            cases.extend(of_it);
+        }
     }
     if let Some(only) = &args.only {
         cases.retain(|c| c.name.contains(only.as_str()));

@@ -1,6 +1,11 @@
 //! Socket options that make an enrolled socket differ from a plain one, set
 //! before the warm-up so that a guard can see them.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "cases are kept in one table, so they have one type"
+)]
+
 use std::{
     io::IoSliceMut,
     os::fd::{AsRawFd as _, OwnedFd},

@@ -1,10 +1,5 @@
 //! Readers that sleep in the kernel while something happens to them.
 
-#![expect(
-    clippy::unnecessary_wraps,
-    reason = "cases are kept in one table, so they have one type"
-)]
-
 use std::{
     fs,
     os::fd::{AsRawFd as _, OwnedFd},

@@ -1,10 +1,5 @@
 //! What happens before accept, and connections that start anew.
 
-#![expect(
-    clippy::unnecessary_wraps,
-    reason = "cases are kept in one table, so they have one type"
-)]
-
 use anyhow::{Context as _, Result};
 use nix::{
     errno::Errno,

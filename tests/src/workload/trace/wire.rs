@@ -208,7 +208,7 @@ impl Wire {
         while self.read[end] < self.sent[1 - end] {
             let ready = net::wait(self.fd(end), libc::POLLIN, PATIENCE);
             if ready.is_ok_and(|r| r == 0) {
-                ended = ", then nothing".to_owned();
+                ended.push_str(", then nothing");
                 break;
             }
             let result = recv(self.raw(end), &mut buffer, MsgFlags::MSG_DONTWAIT);

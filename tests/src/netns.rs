@@ -1,0 +1,178 @@
+//! Network namespaces that go away with their guard, also when a test panics.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use crate::process::{must, output};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A network namespace with its loopback up.
+#[derive(Debug)]
+pub struct Netns {
+    name: String,
+}
+
+impl Netns {
+    /// Makes a namespace.
+    pub fn new(word: &str) -> Self {
+        let number = COUNTER.fetch_add(1, Relaxed);
+        let name = format!("svt-{word}-{}-{number}", std::process::id());
+        must("ip", ["netns", "add", &name]);
+        let netns = Self { name };
+        netns.ip("link set lo up");
+        netns
+    }
+
+    /// Its name under `/run/netns`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `ip` inside.
+    #[track_caller]
+    pub fn ip(&self, args: &str) {
+        let words = ["-n", &self.name]
+            .into_iter()
+            .chain(args.split_whitespace());
+        must("ip", words);
+    }
+
+    /// Runs a command inside.
+    #[track_caller]
+    pub fn exec(&self, args: &str) -> String {
+        must(
+            "ip",
+            ["netns", "exec", &self.name]
+                .into_iter()
+                .chain(args.split_whitespace()),
+        )
+    }
+
+    /// Loads an nftables ruleset inside.
+    #[track_caller]
+    pub fn nft(&self, rules: &str) {
+        let file = tempfile::NamedTempFile::new().expect("a file for the rules");
+        fs::write(file.path(), rules).expect("write the rules");
+        self.exec(&format!("nft -f {}", file.path().display()));
+    }
+
+    /// Sets a sysctl inside.
+    #[track_caller]
+    pub fn sysctl(&self, setting: &str) {
+        self.exec(&format!("sysctl -qw {setting}"));
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        // A namespace that is in use goes when its last process does.
+        output("ip", ["netns", "delete", &self.name]);
+    }
+}
+
+/// Two namespaces joined by a veth pair: 10.99.0.1 and 10.99.0.2, `fd99::1` and
+/// `fd99::2`.
+pub fn veth_pair() -> (Netns, Netns) {
+    let (a, b) = (Netns::new("a"), Netns::new("b"));
+    must(
+        "ip",
+        [
+            "-n",
+            a.name(),
+            "link",
+            "add",
+            "veth0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "veth0",
+            "netns",
+            b.name(),
+        ],
+    );
+    for (netns, host) in [(&a, 1), (&b, 2)] {
+        address(netns, host);
+    }
+    (a, b)
+}
+
+fn address(netns: &Netns, host: u32) {
+    netns.ip(&format!("address add 10.99.0.{host}/24 dev veth0"));
+    netns.ip(&format!("address add fd99::{host}/64 dev veth0 nodad"));
+    netns.ip("link set veth0 up");
+}
+
+/// A namespace with a bridge (10.99.0.254) and `N` namespaces on it, which
+/// have the addresses 10.99.0.1 and so on, and the bridge as their way out.
+pub fn bridged<const N: usize>() -> (Netns, [Netns; N]) {
+    let router = Netns::new("br");
+    router.ip("link add br0 type bridge");
+    router.ip("address add 10.99.0.254/24 dev br0");
+    router.ip("link set br0 up");
+    let hosts = std::array::from_fn(|index| {
+        let netns = Netns::new("host");
+        let port = format!("port{index}");
+        must(
+            "ip",
+            [
+                "-n",
+                router.name(),
+                "link",
+                "add",
+                &port,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "veth0",
+                "netns",
+                netns.name(),
+            ],
+        );
+        router.ip(&format!("link set {port} master br0 up"));
+        address(&netns, u32::try_from(index).expect("few hosts") + 1);
+        netns.ip("route add default via 10.99.0.254");
+        netns
+    });
+    (router, hosts)
+}
+
+/// Two namespaces on two subnets with a router between them: the client has
+/// 10.98.0.1, the server 10.97.0.1, the router .254 in both.
+pub fn routed() -> (Netns, Netns, Netns) {
+    let (client, router, server) = (
+        Netns::new("client"),
+        Netns::new("router"),
+        Netns::new("server"),
+    );
+    for (netns, port, net) in [(&client, "left", 98), (&server, "right", 97)] {
+        must(
+            "ip",
+            [
+                "-n",
+                router.name(),
+                "link",
+                "add",
+                port,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "veth0",
+                "netns",
+                netns.name(),
+            ],
+        );
+        router.ip(&format!("address add 10.{net}.0.254/24 dev {port}"));
+        router.ip(&format!("link set {port} up"));
+        netns.ip(&format!("address add 10.{net}.0.1/24 dev veth0"));
+        netns.ip("link set veth0 up");
+        netns.ip(&format!("route add default via 10.{net}.0.254"));
+    }
+    router.sysctl("net.ipv4.ip_forward=1");
+    (client, router, server)
+}

@@ -1,0 +1,126 @@
+//! A reader that stands still stops its sender as with plain TCP: at a similar
+//! amount, in the same way, at a bounded cost; and nothing is lost over it.
+
+use serde_json::Value;
+use socketvirt_tests::{
+    run::{Mode, Run, workload},
+    session::Session,
+};
+
+/// Kernel memory beyond plain TCP's that a stopped connection may cost.
+const ALLOWANCE_KIB: i64 = 48 << 10;
+
+/// What the workload measured.
+#[derive(Debug)]
+struct Standstill {
+    stopped: bool,
+    sent: u64,
+    tcp_kib: i64,
+    slab_kib: i64,
+}
+
+fn standstill(mode: Mode, args: &str) -> Standstill {
+    // The warm-up is for adoption, and the same for the comparison.
+    let outcome = Run::new(
+        mode,
+        workload(&format!("--deadline 60 backpressure {args}")),
+    )
+    .success();
+    let line = outcome
+        .finished
+        .stdout
+        .lines()
+        .find(|l| l.contains("stopped"))
+        .expect("a report")
+        .to_owned();
+    let report: Value = serde_json::from_str(&line).expect("JSON");
+    if mode != Mode::Plain {
+        outcome.summary().accelerated();
+    }
+    Standstill {
+        stopped: report["stopped"].as_bool().expect("stopped"),
+        sent: report["sent"].as_u64().expect("sent"),
+        tcp_kib: report["tcp_kib"].as_i64().expect("tcp_kib"),
+        slab_kib: report["slab_kib"].as_i64().expect("slab_kib"),
+    }
+}
+
+fn like_plain(modes: &[Mode], args: &str) {
+    let _session = Session::start();
+    let plain = standstill(Mode::Plain, args);
+    assert!(plain.stopped, "{args}: plain TCP did not stop: {plain:?}");
+    for &mode in modes {
+        let fast = standstill(mode, args);
+        let context = format!("{args}: plain {plain:?}, {mode} {fast:?}");
+        assert!(fast.stopped, "the sender was not stopped: {context}");
+        assert!(
+            fast.sent * 10 >= plain.sent * 3,
+            "stopped too early: {context}"
+        );
+        assert!(fast.sent <= plain.sent * 3, "stopped too late: {context}");
+        let memory = plain.tcp_kib.max(0) * 3 + ALLOWANCE_KIB;
+        assert!(fast.tcp_kib <= memory, "too much TCP memory: {context}");
+        assert!(
+            fast.slab_kib <= plain.slab_kib.max(0) + ALLOWANCE_KIB,
+            "too much kernel memory: {context}"
+        );
+    }
+}
+
+const EAGER: &[Mode] = &[Mode::Eager];
+const BOTH: &[Mode] = &Mode::ACCELERATED;
+
+#[test]
+fn single_bytes() {
+    like_plain(BOTH, "--message 1 --warm-rounds 250");
+}
+
+#[test]
+fn single_bytes_blocking() {
+    like_plain(EAGER, "--message 1 --blocking --warm-rounds 20");
+}
+
+#[test]
+fn small_messages() {
+    like_plain(BOTH, "--message 100 --warm-rounds 250");
+}
+
+#[test]
+fn pages() {
+    like_plain(BOTH, "--message 4096 --warm-rounds 250 --connections 8");
+}
+
+#[test]
+fn pages_blocking() {
+    like_plain(
+        EAGER,
+        "--message 4096 --blocking --warm-rounds 20 --connections 8",
+    );
+}
+
+#[test]
+fn large_blocks() {
+    like_plain(BOTH, "--message 65536 --warm-rounds 250 --connections 2");
+}
+
+#[test]
+fn large_blocks_blocking() {
+    like_plain(
+        EAGER,
+        "--message 262144 --blocking --warm-rounds 20 --connections 2",
+    );
+}
+
+#[test]
+fn small_buffers() {
+    like_plain(
+        BOTH,
+        "--message 1000 --warm-rounds 250 --connections 4 --rcvbuf 32768 --sndbuf 32768",
+    );
+}
+
+/// Nothing was ever exchanged: the first bytes are those that fill the queue.
+#[test]
+fn from_the_first_byte() {
+    like_plain(EAGER, "--message 4096 --connections 2");
+}

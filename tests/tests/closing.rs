@@ -1,0 +1,75 @@
+//! Ends and starts of connections answer as plain TCP's do.
+
+use socketvirt_tests::{
+    run::{Mode, Run, workload},
+    scaled,
+    session::Session,
+    traces::{compare, compare_blocking},
+};
+
+#[test]
+fn endings_of_adopted_connections() {
+    compare(Mode::Adopt, "closing", &[]);
+}
+
+#[test]
+fn endings_of_eager_connections() {
+    compare(Mode::Eager, "closing", &[]);
+}
+
+#[test]
+fn endings_of_eager_blocking_connections() {
+    compare_blocking("closing", &[]);
+}
+
+#[test]
+fn beginnings_and_reconnection() {
+    compare(Mode::Adopt, "starting", &[]);
+    compare(Mode::Eager, "starting", &[]);
+    compare_blocking("starting", &[]);
+}
+
+/// Ends at a random moment of a stream: the script's last bytes are under way
+/// when one side closes or shuts down.
+#[test]
+fn close_and_half_close_with_data_under_way() {
+    let _session = Session::start();
+    for (mode, io) in [
+        (Mode::Eager, "level"),
+        (Mode::Eager, "edge"),
+        (Mode::Eager, "blocking"),
+        (Mode::Eager, "edge-short"),
+    ] {
+        for phases in [
+            "pp:5,stream:50K",
+            "pp:5,up:300K",
+            "pp:5,down:300K",
+            "slowup:30K",
+        ] {
+            let total = scaled(100);
+            let args =
+                format!("streams --io {io} --connections 16 --total {total} --phases {phases}");
+            Run::new(mode, workload(&args))
+                .success()
+                .summary()
+                .accelerated();
+        }
+    }
+}
+
+/// The same after adoption.
+#[test]
+fn adopted_connections_close_with_data_under_way() {
+    let _session = Session::start();
+    for phases in [
+        "pp:120@100,stream:50K",
+        "pp:120@100,up:300K",
+        "pp:120@100,slowdown:30K",
+    ] {
+        let args = format!("streams --io level --connections 32 --phases {phases}");
+        Run::new(Mode::Adopt, workload(&args))
+            .success()
+            .summary()
+            .accelerated();
+    }
+}

@@ -1,0 +1,144 @@
+//! Address families, early data, late accept, and connections that are over
+//! as soon as they have begun.
+
+use socketvirt_tests::{
+    netns::Netns,
+    run::{Mode, Run, workload},
+    scaled,
+    session::Session,
+    summary::Summary,
+};
+
+fn streams(mode: Mode, args: &str) -> Summary {
+    let summary = Run::new(mode, workload(&format!("streams {args}")))
+        .success()
+        .summary()
+        .clone();
+    summary.accelerated();
+    summary
+}
+
+const ADOPTED: &str = "pp:250@200,stream:300K,pp:200";
+
+#[test]
+fn ipv6() {
+    let _session = Session::start();
+    for mode in Mode::ACCELERATED {
+        let summary = streams(
+            mode,
+            &format!("--family v6 --connections 4 --phases {ADOPTED}"),
+        );
+        assert_eq!(summary.count("/pairs"), 4, "{summary}");
+    }
+}
+
+#[test]
+fn mapped_addresses() {
+    let _session = Session::start();
+    for mode in Mode::ACCELERATED {
+        let summary = streams(
+            mode,
+            &format!("--family mapped --connections 4 --phases {ADOPTED}"),
+        );
+        assert_eq!(summary.count("/pairs"), 4, "{summary}");
+    }
+    // A mapped client of a listener that is IPv4.
+    let args = "--listen 127.0.0.1:0 --connect [::ffff:127.0.0.1]:0 --connections 4 --phases pp:100,stream:100K";
+    streams(Mode::Eager, args);
+}
+
+/// Bytes that travel with the SYN are the stack's; a redirect would overtake
+/// them.
+#[test]
+fn fast_open() {
+    let _session = Session::start();
+    for (mode, io, total) in [
+        (Mode::Eager, "level", 200),
+        (Mode::Eager, "blocking", 200),
+        (Mode::Eager, "single", 200),
+        (Mode::Adopt, "level", 8),
+    ] {
+        let netns = Netns::new("tfo");
+        netns.sysctl("net.ipv4.tcp_fastopen=3");
+        let phases = match (mode, io) {
+            (Mode::Adopt, _) => ADOPTED,
+            (_, "single") => "pp:20,up:100K",
+            _ => "pp:5,stream:30K,pp:5",
+        };
+        let args = format!(
+            "--fastopen --io {io} --connections 4 --total {} --server-netns {1} --client-netns {1} --phases {phases}",
+            scaled(total),
+            netns.name(),
+        );
+        streams(mode, &args);
+        let early = netstat(&netns, "TCPFastOpenPassive");
+        assert!(
+            early > 0,
+            "no bytes travelled with a SYN, so nothing was tested"
+        );
+    }
+}
+
+/// A counter of the namespace's `TcpExt`.
+fn netstat(netns: &Netns, name: &str) -> u64 {
+    let text = netns.exec("cat /proc/net/netstat");
+    let mut lines = text.lines().filter(|l| l.starts_with("TcpExt:"));
+    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+    let pair = names
+        .split(' ')
+        .zip(values.split(' '))
+        .find(|(n, _)| *n == name);
+    pair.expect("the counter").1.parse().expect("a number")
+}
+
+/// The server's end comes to be only with the first bytes.
+#[test]
+fn deferred_accept() {
+    let _session = Session::start();
+    for (mode, io, total, phases) in [
+        (Mode::Eager, "level", 200, "pp:5,stream:30K,pp:5"),
+        (Mode::Eager, "blocking", 200, "pp:5,stream:30K,pp:5"),
+        (Mode::Adopt, "level", 8, ADOPTED),
+    ] {
+        let args = format!(
+            "--defer-accept --io {io} --connections 8 --total {} --phases {phases}",
+            scaled(total)
+        );
+        streams(mode, &args);
+    }
+}
+
+#[test]
+fn churn() {
+    let _session = Session::start();
+    for (mode, io) in [
+        (Mode::Eager, "level"),
+        (Mode::Eager, "single"),
+        (Mode::Eager, "edge-short"),
+    ] {
+        let total = scaled(3000);
+        let args = format!("--io {io} --connections 32 --total {total} --phases pp:3");
+        let summary = streams(mode, &args);
+        assert_eq!(summary.count("/pairs"), u64::from(total), "{summary}");
+    }
+    // Too short to prove anything.
+    let args = format!(
+        "streams --connections 32 --total {} --phases pp:3",
+        scaled(3000)
+    );
+    let outcome = Run::new(Mode::Adopt, workload(&args)).success();
+    outcome.summary().left_alone("too_short");
+}
+
+/// Connections come and go beside others that are adopted.
+#[test]
+fn churn_beside_lasting_connections() {
+    let _session = Session::start();
+    for mode in Mode::ACCELERATED {
+        let args = format!(
+            "--io edge --connections 16 --total {} --phases pp:60@60,stream:50K",
+            scaled(64)
+        );
+        streams(mode, &args);
+    }
+}
