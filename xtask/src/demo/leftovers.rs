@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::command;
 
@@ -104,13 +104,16 @@ fn parse_loaded(kind: &str, json: &str) -> Result<Vec<String>> {
         id: u32,
         #[serde(default)]
         name: String,
+        #[serde(default)]
+        pids: Vec<IgnoredAny>,
     }
 
     let objects: Vec<Object> = serde_json::from_str(json)?;
     Ok(objects
         .into_iter()
-        .filter(|object| object.name.starts_with(PREFIX))
-        .map(|Object { id, name }| format!("loaded: {kind} {id} {name}"))
+        // What a living process holds is that process's, not left behind.
+        .filter(|object| object.name.starts_with(PREFIX) && object.pids.is_empty())
+        .map(|Object { id, name, .. }| format!("loaded: {kind} {id} {name}"))
         .collect())
 }
 
@@ -140,7 +143,8 @@ mod tests {
 
     #[test]
     fn only_objects_of_the_agent_count() -> Result<()> {
-        let json = r#"[{"id":3,"type":"cgroup_device"},{"id":4,"name":"sv_sockets"},{"id":5,"name":"other"}]"#;
+        let json = r#"[{"id":3,"type":"cgroup_device"},{"id":4,"name":"sv_sockets"},{"id":5,"name":"other"},
+            {"id":6,"name":"sv_pairs","pids":[{"pid":7,"comm":"socketvirt"}]}]"#;
         assert_eq!(parse_loaded("map", json)?, ["loaded: map 4 sv_sockets"]);
         Ok(())
     }
