@@ -2,10 +2,8 @@
 
 use socketvirt_common::layout::KernelLayout;
 
-use crate::kernel::{
-    btf::{KernelTypes, LayoutError},
-    symbols,
-};
+pub use crate::kernel::btf::LayoutError;
+use crate::kernel::{btf::KernelTypes, symbols};
 
 const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
 

@@ -1,8 +1,22 @@
 //! What the agent asks of the running kernel, and the objects that it makes
 //! there.
+//!
+//! *Asked*: whether it can carry the data path at all ([`require`]), where it
+//! keeps what the programs read ([`layout`], from [`btf`] and [`symbols`]),
+//! what is mounted ([`mounts`]). *Made*: a folder of pinned objects
+//! ([`bpffs`]) and a cgroup ([`cgroup`]), each named after its [`owner`], so
+//! that what a killed agent leaves is found by the next one. [`namespaces`]
+//! reaches sockets that are not in the agent's own network namespace.
 
+pub mod bpffs;
 pub mod btf;
+pub mod cgroup;
 pub mod layout;
+pub mod mounts;
+pub mod namespaces;
+pub mod owner;
+pub mod require;
 pub mod symbols;
 
-pub use self::{btf::LayoutError, layout::kernel_layout};
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,105 @@
+//! What is mounted where, from `/proc/<pid>/mountinfo`.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::OsStringExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::statfs::{FsType, statfs};
+
+/// The calling thread's, which may have a mount namespace of its own.
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The folder of the file system that is shown; `/` for all of it.
+    pub root: PathBuf,
+    /// Where it is shown.
+    pub point: PathBuf,
+    /// The type of the file system.
+    pub kind: String,
+}
+
+/// The mounts of type `kind` that can be reached, in the order in which they
+/// were made. `magic` is the file system's number in `<linux/magic.h>`.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn of_kind(kind: &str, magic: FsType) -> io::Result<Vec<Mount>> {
+    let mut mounts = parse(&fs::read(MOUNTINFO)?);
+    // A mount may be hidden by another on top of it.
+    mounts.retain(|mount| mount.kind == kind && is_of(&mount.point, magic));
+    Ok(mounts)
+}
+
+/// Whether `path` lies in a file system of this kind.
+#[must_use]
+pub fn is_of(path: &Path, magic: FsType) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == magic)
+}
+
+fn parse(mountinfo: &[u8]) -> Vec<Mount> {
+    mountinfo
+        .split(|byte| *byte == b'\n')
+        .filter_map(parse_line)
+        .collect()
+}
+
+/// `36 35 98:0 /root /point rw,noatime master:1 - ext3 /dev/root rw`, with any
+/// number of words before the `-`.
+fn parse_line(line: &[u8]) -> Option<Mount> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let root = unescape(words.nth(3)?);
+    let point = unescape(words.next()?);
+    words.find(|word| *word == b"-")?;
+    let kind = String::from_utf8(words.next()?.to_vec()).ok()?;
+    Some(Mount { root, point, kind })
+}
+
+/// Space, tab, newline and backslash are written as `\` and three octal digits.
+fn unescape(word: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.first_chunk::<3>().filter(|_| *byte == b'\\');
+        let code = digits
+            .and_then(|digits| str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        path.push(code.unwrap_or(*byte));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(path).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_kernel_prints() {
+        let text = b"41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
+            50 31 0:40 /a\\040b /mnt/c\\134d rw shared:1 master:2 - bpf none rw\n\
+            not a mount\n\n";
+        let mount = |root: &str, point: &str, kind: &str| Mount {
+            root: root.into(),
+            point: point.into(),
+            kind: kind.into(),
+        };
+        assert_eq!(
+            parse(text),
+            [
+                mount("/", "/sys/fs/cgroup/unified", "cgroup2"),
+                mount("/a b", "/mnt/c\\d", "bpf"),
+            ]
+        );
+    }
+
+    #[test]
+    fn finds_a_mount_of_the_running_system() {
+        let found = of_kind("proc", nix::sys::statfs::PROC_SUPER_MAGIC).unwrap();
+        assert!(found.iter().any(|mount| mount.point == Path::new("/proc")));
+    }
+}

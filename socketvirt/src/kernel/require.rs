@@ -1,0 +1,277 @@
+//! What the agent needs of the machine and of its caller, checked before
+//! anything is made.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::MapType;
+use nix::sys::utsname::uname;
+
+use crate::kernel::{
+    bpffs::{self, PinError},
+    btf,
+    cgroup::{self, CgroupError},
+};
+
+/// The first kernel on which an `sk_msg` program knows the namespace of its
+/// socket. From 5.11 on the memory of maps is charged to the cgroup and not
+/// to `RLIMIT_MEMLOCK`, which therefore needs no raising.
+const LEAST: (u32, u32) = (5, 15);
+
+const STATUS: &str = "/proc/thread-self/status";
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// Numbers from include/uapi/linux/capability.h.
+const CAPABILITIES: [(&str, u32); 4] = [
+    ("CAP_NET_ADMIN", 12),
+    ("CAP_SYS_ADMIN", 21),
+    ("CAP_PERFMON", 38),
+    ("CAP_BPF", 39),
+];
+
+/// Something is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum Requirement {
+    /// Not root.
+    #[error("{0} is missing; start it as root, with `sudo` (in a container: privileged)")]
+    Capabilities(String),
+
+    /// An old kernel.
+    #[error("Linux {}.{} or later is needed and this is {release}; use a newer kernel", LEAST.0, LEAST.1)]
+    Kernel {
+        /// What the kernel calls itself.
+        release: String,
+    },
+
+    /// No BTF.
+    #[error(
+        "{} is missing, in which the kernel describes its structures; use a kernel that was built \
+         with CONFIG_DEBUG_INFO_BTF=y",
+        btf::VMLINUX
+    )]
+    Btf,
+
+    /// Lockdown.
+    #[error(
+        "the kernel is locked down for confidentiality, so that BPF programs may not read its \
+         memory; start the machine with `lockdown=integrity` or `lockdown=none`"
+    )]
+    Lockdown,
+
+    /// bpf(2) is forbidden, whatever the capabilities.
+    #[error(
+        "the kernel refuses bpf(2): {0}; in a container, start it without a seccomp filter and \
+         without a user namespace, or on the host"
+    )]
+    Refused(io::Error),
+
+    /// No socket maps.
+    #[error(
+        "this kernel has no socket maps; use one that was built with CONFIG_BPF_SYSCALL=y, \
+         CONFIG_CGROUP_BPF=y and CONFIG_BPF_STREAM_PARSER=y"
+    )]
+    SocketMaps,
+
+    /// No cgroup v2.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+
+    /// The mounts could not be looked at.
+    #[error(transparent)]
+    Pins(#[from] PinError),
+
+    /// No BPF file system, and none can be mounted.
+    #[error(
+        "the BPF file system is not mounted and cannot be: {0} is missing; mount sysfs on /sys, or \
+         in a container pass the host's /sys/fs/bpf in"
+    )]
+    Bpffs(PathBuf),
+
+    /// `/proc` is not what it should be.
+    #[error("reading {path} failed: {source}; is /proc mounted?")]
+    Proc {
+        /// The file.
+        path: &'static str,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}
+
+/// Whether the agent can work here. Nothing is changed.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn check() -> Result<(), Requirement> {
+    capabilities()?;
+    let release = uname().map_or_else(
+        |_| String::new(),
+        |name| name.release().to_string_lossy().into_owned(),
+    );
+    if !is_new_enough(&release) {
+        return Err(Requirement::Kernel { release });
+    }
+    if !Path::new(btf::VMLINUX).exists() {
+        return Err(Requirement::Btf);
+    }
+    // Not there without lockdown, or without securityfs: then the verifier's
+    // answer is the first to tell.
+    if fs::read_to_string(LOCKDOWN).is_ok_and(|text| is_confidential(&text)) {
+        return Err(Requirement::Lockdown);
+    }
+    match aya::sys::is_map_supported(MapType::SockHash) {
+        Ok(true) => {}
+        Ok(false) => return Err(Requirement::SocketMaps),
+        Err(error) => return Err(Requirement::Refused(error.io_error)),
+    }
+    cgroup::mounts()?;
+    let usual = Path::new(bpffs::USUAL);
+    if bpffs::mounted()?.is_none() && !usual.is_dir() {
+        return Err(Requirement::Bpffs(usual.to_owned()));
+    }
+    Ok(())
+}
+
+fn capabilities() -> Result<(), Requirement> {
+    let status = fs::read_to_string(STATUS).map_err(|source| Requirement::Proc {
+        path: STATUS,
+        source,
+    })?;
+    let missing = missing(&status);
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Requirement::Capabilities(missing.join(", ")))
+    }
+}
+
+/// The capabilities that are not in force. Being root is not asked: a
+/// container's root may lack them.
+fn missing(status: &str) -> Vec<&'static str> {
+    let held = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .unwrap_or(0);
+    CAPABILITIES
+        .into_iter()
+        .filter(|(_, bit)| held >> bit & 1 == 0)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// `6.18.44-fc`. What does not begin with two numbers is let through: a later
+/// step says what it lacks.
+fn is_new_enough(release: &str) -> bool {
+    let mut numbers = release
+        .split(|character: char| !character.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= LEAST,
+        _ => true,
+    }
+}
+
+/// `none [integrity] confidentiality`.
+fn is_confidential(lockdown: &str) -> bool {
+    lockdown.contains("[confidentiality]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::testing::{cover, in_private_mounts};
+
+    #[test]
+    fn this_machine_has_what_is_needed() {
+        check().unwrap();
+    }
+
+    #[test]
+    fn a_caller_who_is_not_root_is_told_so() {
+        let refusal = in_private_mounts(|| {
+            // SAFETY: plain numbers. The bare call, unlike the C library's,
+            // changes the calling thread alone.
+            let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) };
+            assert_eq!(changed, 0);
+            check().unwrap_err().to_string()
+        });
+        assert!(
+            refusal.contains("CAP_BPF is missing; start it as root"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_kernel_without_btf_is_refused() {
+        let refusal = in_private_mounts(|| {
+            cover("/sys/kernel/btf", "tmpfs");
+            check().unwrap_err()
+        });
+        assert!(matches!(refusal, Requirement::Btf), "{refusal}");
+    }
+
+    #[test]
+    fn a_locked_kernel_is_refused() {
+        let refusal = in_private_mounts(|| {
+            cover("/sys/kernel/security", "tmpfs");
+            fs::write(LOCKDOWN, "none [integrity] confidentiality\n").unwrap();
+            check().unwrap();
+            fs::write(LOCKDOWN, "none integrity [confidentiality]\n").unwrap();
+            check().unwrap_err()
+        });
+        assert!(matches!(refusal, Requirement::Lockdown), "{refusal}");
+    }
+
+    #[test]
+    fn a_system_without_cgroup_v2_is_refused() {
+        let refusal = in_private_mounts(|| {
+            for mount in cgroup::mounts().unwrap() {
+                cover(mount.point.to_str().unwrap(), "tmpfs");
+            }
+            check().unwrap_err()
+        });
+        assert!(
+            matches!(refusal, Requirement::Cgroup(CgroupError::NotMounted)),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_system_without_a_place_for_pins_is_refused() {
+        let refusal = in_private_mounts(|| {
+            cover("/sys/fs", "tmpfs");
+            fs::create_dir("/sys/fs/cgroup").unwrap();
+            cover("/sys/fs/cgroup", "cgroup2");
+            check().unwrap_err()
+        });
+        assert!(matches!(refusal, Requirement::Bpffs(_)), "{refusal}");
+    }
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        for (release, enough) in [
+            ("6.18.44-fc-v595", true),
+            ("5.15.0-91-generic", true),
+            ("5.9.0", false),
+            ("5.14.0-427.el9", false),
+            ("4.18.0", false),
+            ("10.0", true),
+            ("unknown", true),
+        ] {
+            assert_eq!(is_new_enough(release), enough, "{release}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_read_from_the_effective_set() {
+        let status = |set: &str| format!("Name:\ta\nCapPrm:\t000001ffffffffff\nCapEff:\t{set}\n");
+        assert!(missing(&status("000001ffffffffff")).is_empty());
+        assert_eq!(
+            missing(&status("000001bfffffefff")),
+            ["CAP_NET_ADMIN", "CAP_PERFMON"]
+        );
+        assert_eq!(missing("").len(), CAPABILITIES.len());
+    }
+}
