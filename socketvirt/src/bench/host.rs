@@ -4,7 +4,6 @@ use std::{
     env, fs,
     io::{self, BufReader, Read as _},
     os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
-    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Instant,
 };
@@ -12,7 +11,7 @@ use std::{
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
-    unistd::{Pid, SysconfVar, sysconf},
+    unistd::Pid,
 };
 use serde_json::Value;
 
@@ -233,17 +232,13 @@ fn command(mode: Mode, place: &WorkerArgs, scratch: &Scratch) -> Result<Command,
     Ok(command)
 }
 
-/// Processor time of a process with all its threads, without its children.
+/// Processor time of a process with all its threads, without its children:
+/// the first number of `schedstat`, in nanoseconds.
 fn cpu_seconds(pid: u32) -> Option<f64> {
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    // The command's name is in parentheses and may hold anything.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .flat_map(str::parse::<u64>)
-        .sum();
-    let rate = sysconf(SysconfVar::CLK_TCK).ok()??;
-    Some(float(ticks) / float(u64::try_from(rate).ok()?))
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Some(float(nanos.sum()) / 1e9)
 }

@@ -23,9 +23,9 @@ use super::{
     wire::{Lane, Sample, Spec, Work},
 };
 
-/// Samples that a connection is given to be adopted: an adoption needs a scan
-/// that proves it and one that enrols, and scans are some 50 ms apart at least.
-const SETTLE: usize = 12;
+/// Milliseconds that a connection is given to be adopted: several scans must
+/// find it worth it, and both ends between two messages.
+const SETTLE: u64 = 4000;
 
 /// A benchmark under way.
 struct Run<'a> {
@@ -303,7 +303,7 @@ fn settle(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
     let Some(host) = hosts.running.get_mut(&variant.mode()) else {
         return;
     };
-    for _ in 0..SETTLE {
+    for _ in 0..SETTLE / spec.millis.max(1) {
         match host.measure(spec) {
             Ok(sample) if went_fast(&sample) => return,
             Ok(_) => {}
