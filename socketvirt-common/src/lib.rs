@@ -7,6 +7,10 @@
 //! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
 //! [`worth`], [`release`], [`pace`].
 #![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "a call that is left in a BPF program costs at every message, and the verifier loses track across it"
+)]
 
 #[cfg(test)]
 extern crate std;

@@ -82,6 +82,16 @@ pub struct End {
     pub leave: Reason,
 }
 
+impl End {
+    /// Whether this is an end at all: absence is a cookie of 0, because the
+    /// verifier cannot follow the fields of an absent `Option`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.cookie != 0
+    }
+}
+
 impl Side {
     /// The side of the peer.
     #[inline(always)]

@@ -24,9 +24,9 @@ pub const BULK_MESSAGE: u32 = 64 * 1024;
 /// falling behind stays on the stack instead of changing path all the time.
 pub const CALM_SENDS: u32 = 16;
 
-/// `TCP_ESTABLISHED`, include/net/tcp_states.h.
+/// `TCP_ESTABLISHED`, `include/net/tcp_states.h`.
 pub const TCP_ESTABLISHED: u8 = 1;
-/// `TCP_CLOSE_WAIT`, include/net/tcp_states.h.
+/// `TCP_CLOSE_WAIT`, `include/net/tcp_states.h`.
 pub const TCP_CLOSE_WAIT: u8 = 8;
 /// `SEND_SHUTDOWN`, include/net/sock.h.
 pub const SEND_SHUTDOWN: u8 = 2;

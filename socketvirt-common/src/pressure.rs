@@ -1,7 +1,7 @@
 //! Back-pressure: how much may wait in a receiver's redirect queue.
 //!
 //! No kernel compares the receiver's limit when a message is redirected
-//! (`bpf_tcp_ingress`, net/ipv4/tcp_bpf.c), so the program does. Above the
+//! (`bpf_tcp_ingress`, `net/ipv4/tcp_bpf.c`), so the program does. Above the
 //! limit the message goes to the stack, whose own flow control blocks the
 //! sender and wakes it again.
 

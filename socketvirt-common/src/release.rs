@@ -23,6 +23,10 @@ pub struct Leaving {
     pub psock_refs: u32,
     /// The redirect queue (`psock->ingress_msg`) is empty.
     pub queue_empty: bool,
+    /// The file is in blocking mode. A reader that has got hold of the psock
+    /// but not yet of the lock would then sleep on a queue that nothing fills,
+    /// and its call would end with `EAGAIN`.
+    pub blocking: bool,
     /// No packet waits for the psock (`psock->ingress_skb`), nor in
     /// `sk_receive_queue`.
     pub backlog_empty: bool,
@@ -43,15 +47,20 @@ pub const fn quiet(stopped: bool, psock_refs: u32) -> bool {
 pub const fn may_leave(leaving: &Leaving) -> bool {
     quiet(leaving.stopped, leaving.psock_refs)
         && leaving.peer_quiet
+        && !leaving.blocking
         && leaving.queue_empty
         && leaving.backlog_empty
 }
 
 /// Scans that a pair stays on the stack after its release number `releases`
-/// (counted from 1): twice as long each time, up to 64 times the first.
+/// (counted from 1): twice as long each time, up to 16 times the first.
 #[inline(always)]
 #[must_use]
 pub const fn waiting_scans(releases: u32) -> u32 {
-    let doublings = if releases > 7 { 6 } else { releases.saturating_sub(1) };
+    let doublings = if releases > 5 {
+        4
+    } else {
+        releases.saturating_sub(1)
+    };
     10 << doublings
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, Mode, ReceiveMode},
-    flow::Flow,
+    flow::{Flow, Traffic},
     layout::KernelLayout,
     pair::{End, EndKey},
     stats::Stats,
@@ -57,5 +57,38 @@ impl Serialize for Mode {
 impl Serialize for ReceiveMode {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())
+    }
+}
+
+impl Stats {
+    /// Adds the counters of another CPU.
+    pub fn add(&mut self, other: &Self) {
+        self.pairs += other.pairs;
+        self.adopted += other.adopted;
+        self.eager += other.eager;
+        self.released += other.released;
+        self.traffic.add(&other.traffic);
+        for (sum, one) in self.left_on_stack.iter_mut().zip(other.left_on_stack) {
+            *sum += one;
+        }
+        self.pairs_full += other.pairs_full;
+        self.id_taken += other.id_taken;
+        self.storage_full += other.storage_full;
+        self.enrol_busy += other.enrol_busy;
+        self.enrol_refused += other.enrol_refused;
+        self.waiting += other.waiting;
+        self.redirect_missed += other.redirect_missed;
+    }
+}
+
+impl Traffic {
+    /// Adds the counters of another CPU.
+    pub fn add(&mut self, other: &Self) {
+        self.fast_bytes += other.fast_bytes;
+        self.fast_messages += other.fast_messages;
+        self.stack_bytes += other.stack_bytes;
+        self.stack_messages += other.stack_messages;
+        self.to_fast += other.to_fast;
+        self.to_stack += other.to_stack;
     }
 }

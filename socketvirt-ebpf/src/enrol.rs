@@ -27,7 +27,11 @@ const EBUSY: i64 = 16;
 #[inline(always)]
 pub fn flow_of(sk: *mut c_void) -> Option<&'static mut Flow> {
     // SAFETY: the verifier checks `sk`; storage stays while the program runs.
-    unsafe { bpf_sk_storage_get(handle(&sv_flow), sk, core::ptr::null_mut(), 0).cast::<Flow>().as_mut() }
+    unsafe {
+        bpf_sk_storage_get(handle(&sv_flow), sk, core::ptr::null_mut(), 0)
+            .cast::<Flow>()
+            .as_mut()
+    }
 }
 
 /// The flow of a socket, made when missing.

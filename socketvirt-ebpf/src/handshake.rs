@@ -8,8 +8,8 @@ use aya_ebpf::{
         BPF_SOCK_OPS_TIMEOUT_INIT, bpf_sock_ops,
     },
     helpers::generated::{
-        bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skc_to_tcp_sock,
-        bpf_sk_storage_delete, bpf_sock_ops_cb_flags_set,
+        bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_sk_storage_delete, bpf_skc_to_tcp_sock,
+        bpf_sock_ops_cb_flags_set,
     },
 };
 use socketvirt_common::{
@@ -39,6 +39,26 @@ macro_rules! field {
         // SAFETY: a field of the context, at an offset that the verifier checks.
         unsafe { core::ptr::read_volatile(&raw const (*$ops).$($field)+) }
     };
+}
+
+/// An address of the context in network byte order, IPv4 mapped to IPv6 (RFC
+/// 4291, 2.5.5.2). Both forms are read before one is chosen, because loads on
+/// two branches would be merged into one.
+macro_rules! address {
+    ($ops:expr, $v4:ident, $v6:ident) => {{
+        let v4 = field!($ops, $v4);
+        let v6 = [
+            field!($ops, $v6[0]),
+            field!($ops, $v6[1]),
+            field!($ops, $v6[2]),
+            field!($ops, $v6[3]),
+        ];
+        if field!($ops, family) == AF_INET {
+            [0, 0, 0xffff_u32.to_be(), v4]
+        } else {
+            v6
+        }
+    }};
 }
 
 /// Every callback of the cgroup's sockets.
@@ -97,7 +117,9 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
             return;
         }
     }
-    let Some((sk, sock)) = socket(ops) else { return };
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
     let Some(flow) = enrol::flow_made(sk) else {
         count!(storage_full);
         return;
@@ -155,9 +177,14 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
         flow.reason = reason;
         return;
     }
-    let Some(end) = pairs::own_of(flow) else { return };
+    let Some(end) = pairs::own_of(flow) else {
+        return;
+    };
     enrol::eagerly(ops, flow, end, sock);
-    if matches!((flow.side, flow.enrolment), (Side::Server, Enrolment::Eager)) {
+    if matches!(
+        (flow.side, flow.enrolment),
+        (Side::Server, Enrolment::Eager)
+    ) {
         count!(eager);
     }
 }
@@ -165,8 +192,12 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
 /// The socket is closed for good: counts what it did and forgets it.
 #[inline(always)]
 fn closed(ops: *mut bpf_sock_ops) {
-    let Some((sk, sock)) = socket(ops) else { return };
-    let Some(flow) = enrol::flow_of(sk) else { return };
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
+    let Some(flow) = enrol::flow_of(sk) else {
+        return;
+    };
     leave_table(flow, sock);
 }
 
@@ -175,8 +206,12 @@ fn closed(ops: *mut bpf_sock_ops) {
 /// until now the program may still read them.
 #[inline(always)]
 fn reconnect(ops: *mut bpf_sock_ops) {
-    let Some((sk, sock)) = socket(ops) else { return };
-    let Some(flow) = enrol::flow_of(sk) else { return };
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
+    let Some(flow) = enrol::flow_of(sk) else {
+        return;
+    };
     if !matches!(flow.enrolment, Enrolment::None) {
         enrol::remove(flow.cookie);
         flow.enrolment = Enrolment::None;
@@ -193,7 +228,7 @@ fn leave_table(flow: &mut Flow, sock: Sock) {
     }
     count::flush(flow, sock);
     if flow.total.fast_messages == 0 {
-        let alone = matches!(flow.side, Side::Client) && pairs::peer_of(flow).is_none();
+        let alone = matches!(flow.side, Side::Client) && !pairs::peer_of(flow).is_known();
         count::left_on_stack(if alone && matches!(flow.reason, Reason::TooShort) {
             Reason::PeerNotHere
         } else {
@@ -216,16 +251,7 @@ fn asked(ops: *mut bpf_sock_ops) {
         .get(0)
         .is_some_and(|config| matches!(config.mode, Mode::Eager));
     if eager {
-        let address = if field!(ops, family) == AF_INET {
-            mapped(field!(ops, remote_ip4))
-        } else {
-            [
-                field!(ops, remote_ip6[0]),
-                field!(ops, remote_ip6[1]),
-                field!(ops, remote_ip6[2]),
-                field!(ops, remote_ip6[3]),
-            ]
-        };
+        let address = address!(ops, remote_ip4, remote_ip6);
         let client = Endpoint {
             address,
             port: u32::from_be(field!(ops, remote_port)),
@@ -239,16 +265,7 @@ fn asked(ops: *mut bpf_sock_ops) {
 /// Whether a listener of this host was asked by this client.
 #[inline(always)]
 fn was_asked(ops: *mut bpf_sock_ops) -> bool {
-    let address = if field!(ops, family) == AF_INET {
-        mapped(field!(ops, local_ip4))
-    } else {
-        [
-            field!(ops, local_ip6[0]),
-            field!(ops, local_ip6[1]),
-            field!(ops, local_ip6[2]),
-            field!(ops, local_ip6[3]),
-        ]
-    };
+    let address = address!(ops, local_ip4, local_ip6);
     let client = Endpoint {
         address,
         port: field!(ops, local_port),
@@ -258,10 +275,4 @@ fn was_asked(ops: *mut bpf_sock_ops) -> bool {
         let _ = sv_asked.remove(&client);
     }
     found
-}
-
-/// An IPv4 address as an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
-#[inline(always)]
-fn mapped(address: u32) -> [u32; 4] {
-    [0, 0, 0xffff_u32.to_be(), address]
 }

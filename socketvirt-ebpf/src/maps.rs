@@ -1,6 +1,11 @@
 //! The maps. Names are cut at 15 bytes by the kernel and read by the users of
 //! `bpftool`, so all begin with `sv_`.
 
+#![expect(
+    non_upper_case_globals,
+    reason = "the name of a static is the name of its map"
+)]
+
 use core::ffi::c_void;
 
 use aya_ebpf::{

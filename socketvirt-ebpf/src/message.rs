@@ -119,9 +119,10 @@ fn verdict(flow: &mut Flow, sock: Sock, size: u32) -> Verdict {
 /// reads the fast way. Returns why not.
 #[inline(always)]
 fn meet(flow: &mut Flow) -> Option<Reason> {
-    let Some(peer) = pairs::peer_of(flow) else {
+    let peer = pairs::peer_of(flow);
+    if !peer.is_known() {
         return Some(Reason::PeerNotHere);
-    };
+    }
     match peer.enrolment {
         Enrolment::Eager => {}
         Enrolment::Adopted => {

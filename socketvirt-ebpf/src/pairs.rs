@@ -23,22 +23,27 @@ pub fn own_of(flow: &Flow) -> Option<&'static mut End> {
     Some(unsafe { &mut *end })
 }
 
-/// A copy of the peer's end.
+/// A copy of the peer's end, which is not known when the peer has none.
 ///
 /// Its owner may delete the entry, and the map use it again, while it is
 /// copied. An id never comes back, so a second look-up that finds it shows
 /// that the entry was the peer's all the time.
 #[inline(always)]
-pub fn peer_of(flow: &Flow) -> Option<End> {
+pub fn peer_of(flow: &Flow) -> End {
     let key = EndKey {
         id: flow.id,
         side: flow.side.other(),
     };
-    // SAFETY: the copy is volatile, so it is complete before the second
-    // look-up.
-    let end = unsafe { core::ptr::read_volatile(sv_pairs.get_ptr(&key)?) };
-    sv_pairs.get_ptr(&key)?;
-    Some(end)
+    let mut copy = End::default();
+    if let Some(end) = sv_pairs.get_ptr(&key) {
+        // SAFETY: an entry of a preallocated map, readable whoever owns it
+        // now. Volatile, so that the copy is complete before the look-up.
+        copy = unsafe { core::ptr::read_volatile(end) };
+        if sv_pairs.get_ptr(&key).is_none() {
+            copy.cookie = 0;
+        }
+    }
+    copy
 }
 
 /// Enters an end; false when that was not possible, which is counted.

@@ -33,6 +33,10 @@ pub struct IterTcp {
 /// Measuring scans in a row that must find the traffic worth it.
 const WORTHY_SCANS: u32 = 2;
 
+/// Scans for which an end that was ready counts as ready: an end is ready only
+/// between two messages, and both are rarely so in one scan.
+const READY_SCANS: u32 = 8;
+
 /// Scans that an enrolled socket waits for its peer to be enrolled too.
 const ALONE_SCANS: u32 = 20;
 
@@ -49,12 +53,18 @@ pub fn on_socket(ctx: *mut IterTcp) {
     if tcp_sock.is_null() {
         return;
     }
-    let Some(flow) = enrol::flow_of(sk) else { return };
-    let Some(config) = sv_config.get(0) else { return };
+    let Some(flow) = enrol::flow_of(sk) else {
+        return;
+    };
+    let Some(config) = sv_config.get(0) else {
+        return;
+    };
     if flow.cookie == 0 {
         return;
     }
-    let Some(own) = pairs::own_of(flow) else { return };
+    let Some(own) = pairs::own_of(flow) else {
+        return;
+    };
     let sock = Sock(tcp_sock as u64);
     count::flush(flow, sock);
     if config.measure != 0 {
@@ -62,9 +72,9 @@ pub fn on_socket(ctx: *mut IterTcp) {
     }
     let peer = pairs::peer_of(flow);
     if matches!(flow.enrolment, Enrolment::None) {
-        consider(sk, sock, flow, own, peer.as_ref(), config);
+        consider(sk, sock, flow, own, &peer, config);
     } else {
-        keep(sock, flow, own, peer.as_ref(), config);
+        keep(sock, flow, own, &peer, config);
     }
 }
 
@@ -89,13 +99,13 @@ fn consider(
     sock: Sock,
     flow: &mut Flow,
     own: &mut End,
-    peer: Option<&End>,
+    peer: &End,
     config: &Config,
 ) {
-    let Some(peer) = peer else {
+    if !peer.is_known() {
         flow.reason = Reason::PeerNotHere;
         return;
-    };
+    }
     // The pair has left: both are free to be adopted again.
     if matches!(peer.enrolment, Enrolment::None) {
         own.leave = Reason::None;
@@ -141,7 +151,7 @@ fn consider(
     let first_ready = own.ready_scan != config.scan;
     own.ready_scan = config.scan;
     let peer_active = peer.enrolment.is_active();
-    if peer_active || peer.ready_scan + 1 >= config.scan && peer.ready_scan != 0 {
+    if peer_active || peer.ready_scan != 0 && peer.ready_scan + READY_SCANS >= config.scan {
         enrol::adopt(sk, flow, own, sock);
         if flow.enrolment.is_active() && peer_active {
             count!(adopted);
@@ -157,18 +167,20 @@ fn consider(
 /// An enrolled socket: finds what it must leave for, and lets it go once
 /// nothing is under way.
 #[inline(always)]
-fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: Option<&End>, config: &Config) {
+fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config) {
+    let reading = sock.reading();
+    let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
-        own.leave = leave_for(sock, own, peer, config);
+        own.leave = leave_for(sock, own, peer, config, blocking);
     }
-    let peer_leave = peer.map_or(Reason::None, |peer| peer.leave);
-    if matches!(own.leave, Reason::None) && matches!(peer_leave, Reason::None) {
+    // A peer that is not known has no reason either.
+    if matches!((own.leave, peer.leave), (Reason::None, Reason::None)) {
         return;
     }
     if flow.enrolment.is_active() {
         enrol::stop(flow, own);
         flow.reason = if matches!(own.leave, Reason::None) {
-            peer_leave
+            peer.leave
         } else {
             own.leave
         };
@@ -179,11 +191,12 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: Option<&End>, config: 
     if release::quiet(true, refs) {
         own.quiet = 1;
     }
-    let peer_gone = peer.is_none_or(|peer| matches!(peer.enrolment, Enrolment::None));
+    let peer_gone = !peer.is_known() || matches!(peer.enrolment, Enrolment::None);
     let leaving = Leaving {
         stopped: true,
-        peer_quiet: peer_gone || peer.is_some_and(|peer| peer.quiet != 0),
+        peer_quiet: peer_gone || peer.quiet != 0,
         psock_refs: refs,
+        blocking,
         queue_empty: psock.queue_empty(),
         backlog_empty: sock.backlog_empty(psock),
     };
@@ -205,7 +218,7 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: Option<&End>, config: 
 
 /// Why an enrolled socket shall leave, if it shall.
 #[inline(always)]
-fn leave_for(sock: Sock, own: &End, peer: Option<&End>, config: &Config) -> Reason {
+fn leave_for(sock: Sock, own: &End, peer: &End, config: &Config, blocking: bool) -> Reason {
     if config.draining != 0 || matches!(config.mode, Mode::Off) {
         return Reason::Draining;
     }
@@ -214,15 +227,18 @@ fn leave_for(sock: Sock, own: &End, peer: Option<&End>, config: &Config) -> Reas
     if !matches!(reason, Reason::None | Reason::Closing) {
         return reason;
     }
-    let Some(peer) = peer else {
+    if !peer.is_known() {
         return Reason::None;
-    };
+    }
     if matches!(peer.enrolment, Enrolment::None) && config.scan > own.ready_scan + ALONE_SCANS {
         return Reason::PeerNotEnrolled;
     }
-    if config.measure != 0 && matches!(worth::judge(&own.sent, &peer.sent), Worth::Bulk) {
+    // A blocking socket cannot leave; it gains nothing from being stopped.
+    if config.measure != 0
+        && !blocking
+        && matches!(worth::judge(&own.sent, &peer.sent), Worth::Bulk)
+    {
         return Reason::Bulk;
     }
     Reason::None
 }
-

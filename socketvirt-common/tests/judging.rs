@@ -1,0 +1,238 @@
+//! Suitability, worth and pace.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use socketvirt_common::{
+    pace::{PAUSE_FACTOR, pause},
+    path::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, may_send},
+    reason::{REASONS, Reason},
+    suitable::{Facts, Reading, unadoptable, unsuitable},
+    worth::{Sent, Worth, judge},
+};
+
+const SUITABLE: Facts = Facts {
+    state: TCP_ESTABLISHED,
+    shutdown: 0,
+    rcvlowat: 1,
+    peek_off: -1,
+    zero_copy: false,
+    timestamp: false,
+    inq: false,
+    ulp: false,
+    mptcp: false,
+    urgent: false,
+    foreign: false,
+};
+
+#[test]
+fn every_fact_alone_keeps_a_socket_out() {
+    assert_eq!(unsuitable(&SUITABLE), Reason::None);
+    let cases: [(Facts, Reason); 12] = [
+        (
+            Facts {
+                state: TCP_CLOSE_WAIT,
+                ..SUITABLE
+            },
+            Reason::Closing,
+        ),
+        (
+            Facts {
+                shutdown: 1,
+                ..SUITABLE
+            },
+            Reason::Closing,
+        ),
+        (
+            Facts {
+                rcvlowat: 2,
+                ..SUITABLE
+            },
+            Reason::Rcvlowat,
+        ),
+        (
+            Facts {
+                peek_off: 0,
+                ..SUITABLE
+            },
+            Reason::PeekOffset,
+        ),
+        (
+            Facts {
+                peek_off: 7,
+                ..SUITABLE
+            },
+            Reason::PeekOffset,
+        ),
+        (
+            Facts {
+                zero_copy: true,
+                ..SUITABLE
+            },
+            Reason::ZeroCopy,
+        ),
+        (
+            Facts {
+                timestamp: true,
+                ..SUITABLE
+            },
+            Reason::Timestamp,
+        ),
+        (
+            Facts {
+                inq: true,
+                ..SUITABLE
+            },
+            Reason::Inq,
+        ),
+        (
+            Facts {
+                ulp: true,
+                ..SUITABLE
+            },
+            Reason::Ulp,
+        ),
+        (
+            Facts {
+                mptcp: true,
+                ..SUITABLE
+            },
+            Reason::Mptcp,
+        ),
+        (
+            Facts {
+                urgent: true,
+                ..SUITABLE
+            },
+            Reason::Urgent,
+        ),
+        (
+            Facts {
+                foreign: true,
+                ..SUITABLE
+            },
+            Reason::Foreign,
+        ),
+    ];
+    for (facts, reason) in cases {
+        assert_eq!(unsuitable(&facts), reason);
+    }
+}
+
+#[test]
+fn only_an_idle_nonblocking_reader_is_adopted() {
+    let idle = Reading {
+        has_file: true,
+        nonblocking: true,
+        reader_asleep: false,
+        all_read: true,
+    };
+    assert_eq!(unadoptable(&idle), Reason::None);
+    let cases = [
+        (
+            Reading {
+                has_file: false,
+                ..idle
+            },
+            Reason::NoFile,
+        ),
+        (
+            Reading {
+                nonblocking: false,
+                ..idle
+            },
+            Reason::Blocking,
+        ),
+        (
+            Reading {
+                reader_asleep: true,
+                ..idle
+            },
+            Reason::ReaderAsleep,
+        ),
+        (
+            Reading {
+                all_read: false,
+                ..idle
+            },
+            Reason::Unread,
+        ),
+    ];
+    for (reading, reason) in cases {
+        assert_eq!(unadoptable(&reading), reason);
+    }
+}
+
+#[test]
+fn sending_after_shutdown_is_for_the_stack_to_refuse() {
+    assert!(may_send(TCP_ESTABLISHED, 0));
+    assert!(may_send(TCP_CLOSE_WAIT, 1));
+    assert!(!may_send(TCP_ESTABLISHED, SEND_SHUTDOWN));
+    for state in (0..=12).filter(|&state| state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) {
+        assert!(!may_send(state, 0));
+    }
+}
+
+fn sent(bytes: u64, messages: u32) -> Sent {
+    Sent {
+        bytes,
+        messages,
+        unused: 0,
+    }
+}
+
+#[test]
+fn traffic_is_judged_by_its_exchanges() {
+    // A request of 100 bytes and a response of 1 KB, many times.
+    assert_eq!(
+        judge(&sent(10_000, 100), &sent(100_000, 100)),
+        Worth::Exchange
+    );
+    // The same with responses cut into segments of 1448 bytes.
+    assert_eq!(
+        judge(&sent(10_000, 100), &sent(1_600_000, 1_200)),
+        Worth::Exchange
+    );
+    // Bodies of 1 MB.
+    assert_eq!(judge(&sent(1_000, 10), &sent(10_000_000, 160)), Worth::Bulk);
+    // One way.
+    assert_eq!(judge(&sent(0, 0), &sent(1_000_000, 1_000)), Worth::Bulk);
+    // 64 KB each way.
+    assert_eq!(
+        judge(&sent(6_553_600, 100), &sent(6_553_600, 100)),
+        Worth::Exchange
+    );
+    // A keep-alive now and then.
+    assert_eq!(judge(&sent(100, 1), &sent(100, 1)), Worth::Quiet);
+    assert_eq!(judge(&sent(0, 0), &sent(0, 0)), Worth::Quiet);
+}
+
+#[test]
+fn reasons_are_numbered_without_gaps_and_named_once() {
+    let mut words = std::collections::BTreeSet::new();
+    for (number, reason) in Reason::ALL.into_iter().enumerate() {
+        assert_eq!(reason as usize, number);
+        assert!(words.insert(reason.word()), "{} twice", reason.word());
+    }
+    assert_eq!(words.len(), REASONS);
+}
+
+proptest! {
+    #[test]
+    fn a_verdict_on_worth_does_not_depend_on_who_asks(
+        a in (any::<u32>(), any::<u32>()),
+        b in (any::<u32>(), any::<u32>()),
+    ) {
+        let (a, b) = (sent(a.0.into(), a.1), sent(b.0.into(), b.1));
+        prop_assert_eq!(judge(&a, &b), judge(&b, &a));
+    }
+
+    #[test]
+    fn scans_take_at_most_one_percent(scan in 0_u64..10_000_000, interval in 0_u64..1_000_000) {
+        let scan = Duration::from_micros(scan);
+        let interval = Duration::from_micros(interval);
+        let pause = pause(scan, interval);
+        prop_assert!(pause >= scan * PAUSE_FACTOR);
+        prop_assert!(pause + scan >= interval);
+    }
+}

@@ -1,0 +1,346 @@
+//! Loading the programs and maps, pinning them, and taking them away.
+//!
+//! Everything is pinned in one folder, links included, so that enrolled
+//! sockets go on when the agent ends: freeing `sv_fast` would drop the bytes
+//! in its sockets' queues.
+
+use std::{fs::File, io, path::Path};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{
+        Array, Map, MapData, MapError, MapFd, PerCpuArray, PerCpuValues, ProgramArray, SkStorage,
+    },
+    programs::{
+        CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps,
+        links::{FdLink, LinkError},
+    },
+};
+use socketvirt_common::{flow::Flow, layout::KernelLayout, stats::Stats};
+
+use super::{
+    config::ConfigMap,
+    pins,
+    sys::{self, AttachType},
+};
+
+/// Sockets that can be enrolled, and ends that can be remembered, at once.
+///
+/// A full map costs acceleration, never a connection.
+pub const MAX_SOCKETS: u32 = 65_536;
+
+/// The data path could not be loaded, attached or read.
+#[derive(Debug, thiserror::Error)]
+pub enum DataPathError {
+    /// The object is broken or the kernel refused a map.
+    #[error("loading the BPF object failed: {0}")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The kernel's BTF cannot be read.
+    #[error("reading the kernel's BTF failed: {0}")]
+    Btf(#[from] aya::BtfError),
+    /// The object does not hold what this agent expects.
+    #[error("the embedded BPF object has no {0}; rebuild with `cargo xtask build`")]
+    Missing(&'static str),
+    /// The kernel refused a program.
+    #[error("the kernel refused the program {name}: {source}")]
+    Program {
+        /// The program.
+        name: &'static str,
+        /// What the kernel answered.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map could not be used.
+    #[error("{attempt} failed: {source}")]
+    Map {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the kernel answered.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// A link could not be used.
+    #[error("keeping the link of {name} failed: {source}")]
+    Link {
+        /// The program.
+        name: &'static str,
+        /// What went wrong.
+        #[source]
+        source: Box<LinkError>,
+    },
+    /// A program could not be attached to `sv_fast`, or detached from it.
+    #[error("attaching {name} to sv_fast failed: {source}")]
+    Attach {
+        /// The program.
+        name: &'static str,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// An object could not be pinned.
+    #[error("pinning {name} in the BPF file system failed: {source}")]
+    Pin {
+        /// The object.
+        name: String,
+        /// What the kernel answered.
+        #[source]
+        source: Box<aya::pin::PinError>,
+    },
+}
+
+impl DataPathError {
+    fn map(attempt: &'static str) -> impl FnOnce(MapError) -> Self {
+        move |source| Self::Map {
+            attempt,
+            source: Box::new(source),
+        }
+    }
+
+    fn attach(name: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Attach { name, source }
+    }
+
+    fn program(name: &'static str) -> impl FnOnce(ProgramError) -> Self {
+        move |source| Self::Program {
+            name,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// The programs and maps, loaded.
+pub struct DataPath {
+    ebpf: Ebpf,
+}
+
+impl DataPath {
+    /// Loads programs and maps into the kernel and pins them in `folder`.
+    /// Nothing is attached to a cgroup yet.
+    ///
+    /// # Errors
+    /// When the kernel refuses any of it.
+    pub fn load(layout: &KernelLayout, folder: &Path) -> Result<Self, DataPathError> {
+        let btf = Btf::from_sys_fs()?;
+        let ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .override_global("LAYOUT", layout, true)
+            .map_max_entries("sv_pairs", 2 * MAX_SOCKETS)
+            .map_max_entries("sv_fast", MAX_SOCKETS)
+            .load(aya::include_bytes_aligned!(concat!(
+                env!("OUT_DIR"),
+                "/socketvirt-ebpf"
+            )))
+            .map_err(|error| DataPathError::Load(Box::new(error)))?;
+
+        for (name, map) in ebpf.maps() {
+            // Read-only data belongs to the programs alone.
+            if name.starts_with("sv_") {
+                map.pin(folder.join(name))
+                    .map_err(|source| DataPathError::Pin {
+                        name: name.to_owned(),
+                        source: Box::new(source),
+                    })?;
+            }
+        }
+        let mut path = Self { ebpf };
+        path.load_programs(&btf, folder)?;
+        Ok(path)
+    }
+
+    fn load_programs(&mut self, btf: &Btf, folder: &Path) -> Result<(), DataPathError> {
+        let program: &mut SockOps = self.program("sv_sock_ops")?;
+        program
+            .load()
+            .map_err(DataPathError::program("sv_sock_ops"))?;
+
+        let program: &mut SkMsg = self.program("sv_msg")?;
+        program.load().map_err(DataPathError::program("sv_msg"))?;
+        let fd = program
+            .fd()
+            .and_then(|fd| fd.try_clone().map_err(ProgramError::IOError))
+            .map_err(DataPathError::program("sv_msg"))?;
+        let mut dispatch = ProgramArray::try_from(
+            self.ebpf
+                .map_mut("sv_dispatch")
+                .ok_or(DataPathError::Missing("sv_dispatch"))?,
+        )
+        .map_err(DataPathError::map("opening sv_dispatch"))?;
+        dispatch
+            .set(0, &fd, 0)
+            .map_err(DataPathError::map("putting sv_msg into sv_dispatch"))?;
+
+        let program: &mut SkMsg = self.program("sv_msg_entry")?;
+        program
+            .load()
+            .map_err(DataPathError::program("sv_msg_entry"))?;
+        let program: &SkMsg = self.program_ref("sv_msg_entry")?;
+        let fd = program
+            .fd()
+            .map_err(DataPathError::program("sv_msg_entry"))?;
+        sys::attach(self.fast_fd()?, fd, AttachType::MessageVerdict)
+            .map_err(DataPathError::attach("sv_msg_entry"))?;
+
+        let program: &mut SkSkb = self.program("sv_unify")?;
+        program.load().map_err(DataPathError::program("sv_unify"))?;
+
+        let program: &mut Iter = self.program("sv_scan")?;
+        program
+            .load("tcp", btf)
+            .map_err(DataPathError::program("sv_scan"))?;
+        let link = program
+            .attach()
+            .and_then(|link| program.take_link(link))
+            .map_err(DataPathError::program("sv_scan"))?;
+        keep(link, "sv_scan", &folder.join(pins::SCAN_LINK))
+    }
+
+    /// Attaches the handshake program to `cgroup`: from now on its new
+    /// connections are seen.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(&mut self, cgroup: &File, folder: &Path) -> Result<(), DataPathError> {
+        let program: &mut SockOps = self.program("sv_sock_ops")?;
+        // A link is always one of several (kernel/bpf/cgroup.c,
+        // cgroup_bpf_link_attach); the flag itself is refused.
+        let link = program
+            .attach(cgroup, CgroupAttachMode::Single)
+            .and_then(|link| program.take_link(link))
+            .map_err(DataPathError::program("sv_sock_ops"))?;
+        keep(link, "sv_sock_ops", &folder.join(pins::SOCK_OPS_LINK))
+    }
+
+    /// Makes sockets that are enrolled from now on receive in unified mode,
+    /// or not.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn unify(&mut self, on: bool) -> Result<(), DataPathError> {
+        let program: &SkSkb = self.program_ref("sv_unify")?;
+        let program = program.fd().map_err(DataPathError::program("sv_unify"))?;
+        let change = if on { sys::attach } else { sys::detach };
+        change(self.fast_fd()?, program, AttachType::StreamVerdict)
+            .map_err(DataPathError::attach("sv_unify"))
+    }
+
+    /// The switches, for the one thread that sets them.
+    ///
+    /// # Errors
+    /// When the map cannot be opened.
+    pub fn take_config(&mut self) -> Result<ConfigMap, DataPathError> {
+        let map = self
+            .ebpf
+            .take_map("sv_config")
+            .ok_or(DataPathError::Missing("sv_config"))?;
+        Array::try_from(map)
+            .map(ConfigMap::new)
+            .map_err(DataPathError::map("opening sv_config"))
+    }
+
+    /// A second handle on the counters.
+    ///
+    /// # Errors
+    /// When the map cannot be opened.
+    pub fn take_stats(&mut self) -> Result<StatsMap, DataPathError> {
+        let map = self
+            .ebpf
+            .take_map("sv_stats")
+            .ok_or(DataPathError::Missing("sv_stats"))?;
+        PerCpuArray::try_from(map)
+            .map(StatsMap)
+            .map_err(DataPathError::map("opening sv_stats"))
+    }
+
+    /// The flows, by socket descriptor.
+    ///
+    /// # Errors
+    /// When the map cannot be opened.
+    pub fn flows(&self) -> Result<SkStorage<&MapData, Flow>, DataPathError> {
+        SkStorage::try_from(
+            self.ebpf
+                .map("sv_flow")
+                .ok_or(DataPathError::Missing("sv_flow"))?,
+        )
+        .map_err(DataPathError::map("opening sv_flow"))
+    }
+
+    fn fast_fd(&self) -> Result<&MapFd, DataPathError> {
+        match self.ebpf.map(pins::FAST) {
+            Some(Map::SockHash(map)) => Ok(map.fd()),
+            _ => Err(DataPathError::Missing(pins::FAST)),
+        }
+    }
+
+    fn program_ref<'a, P>(&'a self, name: &'static str) -> Result<&'a P, DataPathError>
+    where
+        &'a P: TryFrom<&'a Program, Error = ProgramError>,
+    {
+        self.ebpf
+            .program(name)
+            .ok_or(DataPathError::Missing(name))?
+            .try_into()
+            .map_err(DataPathError::program(name))
+    }
+
+    fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, DataPathError>
+    where
+        &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+    {
+        self.ebpf
+            .program_mut(name)
+            .ok_or(DataPathError::Missing(name))?
+            .try_into()
+            .map_err(DataPathError::program(name))
+    }
+}
+
+/// Pins a link, so that it outlives the agent.
+fn keep<L>(link: L, name: &'static str, at: &Path) -> Result<(), DataPathError>
+where
+    FdLink: TryFrom<L, Error = LinkError>,
+{
+    let link = FdLink::try_from(link).map_err(|source| DataPathError::Link {
+        name,
+        source: Box::new(source),
+    })?;
+    link.pin(at).map_err(|source| DataPathError::Pin {
+        name: name.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok(())
+}
+
+/// The counters.
+pub struct StatsMap(PerCpuArray<MapData, Stats>);
+
+impl StatsMap {
+    /// The sum over all CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn read(&self) -> Result<Stats, DataPathError> {
+        let values = self
+            .0
+            .get(&0, 0)
+            .map_err(DataPathError::map("reading sv_stats"))?;
+        Ok(values.iter().fold(Stats::default(), |mut sum, one| {
+            sum.add(one);
+            sum
+        }))
+    }
+
+    /// Sets every counter to zero.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn reset(&mut self) -> Result<(), DataPathError> {
+        let zeros = PerCpuValues::try_from(vec![
+            Stats::default();
+            aya::util::nr_cpus().map_or(1, |cpus| cpus)
+        ])
+        .map_err(|error| DataPathError::map("sizing sv_stats")(error.into()))?;
+        self.0
+            .set(0, zeros, 0)
+            .map_err(DataPathError::map("resetting sv_stats"))
+    }
+}

@@ -1,0 +1,110 @@
+//! What a run leaves when its agent is killed, and how it is taken away.
+//!
+//! The pins of a killed agent keep its data path alive, so that enrolled
+//! sockets lose nothing. Whoever comes next releases them and clears up.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use socketvirt_common::config::{Config, Mode};
+
+use super::{
+    pins,
+    run::RunError,
+    scan::{enrolled, iterate},
+};
+use crate::kernel::{bpffs::PinDir, cgroup::Cgroup};
+
+/// How long enrolled sockets of a dead agent are waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Clears what agents that are gone have left; returns what could not be
+/// cleared, in words for the operator.
+#[must_use]
+pub fn clear() -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut cgroups = Cgroup::existing().unwrap_or_default();
+    for pins in PinDir::existing().unwrap_or_default() {
+        if pins.owner_alive() {
+            continue;
+        }
+        drain(pins.path());
+        let of_it = cgroups
+            .iter()
+            .position(|cgroup| cgroup.name() == pins.name())
+            .map(|index| cgroups.swap_remove(index));
+        let cleared = match &of_it {
+            Some(cgroup) => take_away(cgroup, &pins),
+            None => take_away_pins(&pins),
+        };
+        match cleared {
+            Ok(None) => {}
+            Ok(Some(warning)) => warnings.push(warning),
+            Err(error) => warnings.push(error.to_string()),
+        }
+    }
+    for cgroup in cgroups {
+        if !cgroup.owner_alive()
+            && let Err(error) = take_away_cgroup(&cgroup)
+        {
+            warnings.push(error.to_string());
+        }
+    }
+    warnings
+}
+
+/// Takes a run's cgroup and pins away. Its processes move to the parent
+/// cgroup and go on. Sockets that could not be released keep the pins.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn take_away(cgroup: &Cgroup, pins: &PinDir) -> Result<Option<String>, RunError> {
+    let warning = take_away_pins(pins)?;
+    take_away_cgroup(cgroup)?;
+    Ok(warning)
+}
+
+fn take_away_pins(pins: &PinDir) -> Result<Option<String>, RunError> {
+    let left = enrolled(&pins.path().join(pins::FAST));
+    if left == 0 {
+        pins.remove()?;
+        return Ok(None);
+    }
+    // Nothing new is to be enrolled.
+    pins.remove_object(pins::SOCK_OPS_LINK)?;
+    Ok(Some(format!(
+        "{left} sockets are in use and stay in {}; the next start clears it once they are closed",
+        pins.path().display()
+    )))
+}
+
+fn take_away_cgroup(cgroup: &Cgroup) -> Result<(), RunError> {
+    cgroup.move_all_to(&cgroup.parent()?)?;
+    cgroup.remove()?;
+    Ok(())
+}
+
+/// Releases the sockets of a data path that has no agent.
+fn drain(folder: &Path) {
+    let release = || -> Result<(), Box<dyn std::error::Error>> {
+        let map = aya::maps::MapData::from_pin(folder.join(pins::CONFIG))?;
+        let mut map: aya::maps::Array<_, Config> = aya::maps::Map::Array(map).try_into()?;
+        let mut config = map.get(&0, 0)?;
+        config.draining = 1;
+        config.mode = Mode::Off;
+        let fast = folder.join(pins::FAST);
+        let deadline = Instant::now() + PATIENCE;
+        while enrolled(&fast) > 0 && Instant::now() < deadline {
+            config.scan += 1;
+            map.set(0, config, 0)?;
+            iterate(&folder.join(pins::SCAN_LINK))?;
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    };
+    // A folder that was never finished has nothing enrolled.
+    let _ = release();
+}

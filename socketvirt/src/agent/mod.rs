@@ -1,0 +1,23 @@
+//! The agent: loads the data path, scans, and takes it away again.
+
+pub mod config;
+pub mod datapath;
+pub mod leftovers;
+mod memory;
+pub mod run;
+pub mod scan;
+pub mod selftest;
+pub mod summary;
+mod sys;
+
+/// Names of the objects pinned in the data path's folder.
+pub mod pins {
+    /// The link that attaches the handshake program to a cgroup.
+    pub const SOCK_OPS_LINK: &str = "link_sock_ops";
+    /// The iterator: each read of this file is one pass of a scan.
+    pub const SCAN_LINK: &str = "scan";
+    /// Switches.
+    pub const CONFIG: &str = "sv_config";
+    /// The enrolled sockets.
+    pub const FAST: &str = "sv_fast";
+}

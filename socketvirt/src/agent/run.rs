@@ -1,0 +1,213 @@
+//! One run: a cgroup with a data path of its own, from the start of a command
+//! to its end.
+
+use std::{path::PathBuf, time::Duration};
+
+use socketvirt_common::config::{Config, Mode, ReceiveMode};
+
+use super::{
+    datapath::{DataPath, DataPathError},
+    leftovers,
+    scan::{ScanError, Scanner, Scanning},
+    selftest::{self, SelfTestError},
+    summary::Summary,
+};
+use crate::kernel::{
+    bpffs::{PinDir, PinError},
+    cgroup::{Cgroup, CgroupError},
+    layout::{self, LayoutError},
+    require::{self, Requirement},
+};
+
+/// How long the end of a run waits for pairs to be released. Programs that
+/// have ended have none; those that go on in the background are waited for.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A run could not be started or ended as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The machine or the caller lacks something.
+    #[error(transparent)]
+    Requirement(#[from] Requirement),
+    /// The kernel's structures are not what the programs need.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The pinned objects.
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    /// The programs and maps.
+    #[error(transparent)]
+    DataPath(#[from] DataPathError),
+    /// The self-test.
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
+    /// The scans.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// When sockets are enrolled.
+    pub mode: Mode,
+    /// The shortest time from one scan to the next.
+    pub scan_interval: Duration,
+}
+
+/// A run at work. Dropped without [`Run::finish`], it takes away what it can.
+pub struct Run {
+    // The order is that of dropping: scans end before their data path goes.
+    scanning: Option<Scanning>,
+    path: DataPath,
+    places: Places,
+    receive_mode: ReceiveMode,
+    mode: Mode,
+    warnings: Vec<String>,
+}
+
+/// What is left when a run has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it did.
+    pub summary: Summary,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// The cgroup and the folder of pinned objects, taken away on drop.
+#[derive(Debug)]
+struct Places {
+    cgroup: Cgroup,
+    pins: PinDir,
+    taken: bool,
+}
+
+impl Run {
+    /// Makes the cgroup, loads and attaches the data path, tests it and
+    /// starts scanning.
+    ///
+    /// # Errors
+    /// When any of it fails; nothing is left then.
+    pub fn start(options: &Options) -> Result<Self, RunError> {
+        require::check()?;
+        let mut warnings = leftovers::clear();
+        let layout = layout::kernel_layout()?;
+        let mut places = Places::make()?;
+        let mut path = DataPath::load(&layout, places.pins.path())?;
+        path.attach(&places.cgroup.open()?, places.pins.path())?;
+        let mut config = path.take_config()?;
+        let stats = path.take_stats()?;
+
+        let tested = {
+            let _inside = places.cgroup.enter()?;
+            selftest::choose(&mut path, &mut config)?
+        };
+        for (mode, defect) in &tested.defects {
+            warnings.push(format!(
+                "receive mode {} is not used: {defect}",
+                mode.word()
+            ));
+        }
+        let mode = if tested.receive_mode == ReceiveMode::TableOnly {
+            Mode::Off
+        } else {
+            options.mode
+        };
+        // From here on the folder is complete and has its final name.
+        places.pins.publish()?;
+        let mut scanner = Scanner::new(
+            places.pins.path(),
+            config,
+            stats,
+            places.cgroup.procs_file(),
+        );
+        scanner.reset_stats()?;
+        scanner
+            .config()
+            .change(|config| {
+                *config = Config {
+                    mode,
+                    receive_mode: tested.receive_mode,
+                    ..Config::default()
+                };
+            })
+            .map_err(ScanError::from)?;
+        Ok(Self {
+            scanning: Some(scanner.start(options.scan_interval)?),
+            path,
+            places,
+            receive_mode: tested.receive_mode,
+            mode: options.mode,
+            warnings,
+        })
+    }
+
+    /// The file that a process writes itself into to join.
+    #[must_use]
+    pub fn cgroup_procs(&self) -> PathBuf {
+        self.places.cgroup.procs_file()
+    }
+
+    /// Releases what can be released, takes everything away and says what
+    /// was done.
+    ///
+    /// # Errors
+    /// When a scan failed or something could not be taken away.
+    pub fn finish(mut self) -> Result<Finished, RunError> {
+        let stats = match self.scanning.take() {
+            Some(scanning) => scanning.finish(DRAIN_PATIENCE)?,
+            None => socketvirt_common::stats::Stats::default(),
+        };
+        let mut warnings = std::mem::take(&mut self.warnings);
+        let summary = Summary::new(self.mode, self.receive_mode, &stats);
+        let Self {
+            path, mut places, ..
+        } = self;
+        // Its descriptors would keep what is unpinned alive.
+        drop(path);
+        if let Some(warning) = places.take_away()? {
+            warnings.push(warning);
+        }
+        Ok(Finished { summary, warnings })
+    }
+}
+
+impl Places {
+    fn make() -> Result<Self, RunError> {
+        let name = crate::kernel::owner::name("exec");
+        let cgroup = Cgroup::create(&name)?;
+        match PinDir::create(&name) {
+            Ok(pins) => Ok(Self {
+                cgroup,
+                pins,
+                taken: false,
+            }),
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = cgroup.remove();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes both away; when sockets are still enrolled, leaves the pins and
+    /// says so.
+    fn take_away(&mut self) -> Result<Option<String>, RunError> {
+        self.taken = true;
+        leftovers::take_away(&self.cgroup, &self.pins)
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        if !self.taken {
+            // On the way out with another error, which is the one to report;
+            // what stays is found by the next start.
+            let _ = self.take_away();
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Scans: reading the pinned iterator makes the kernel visit every TCP socket
+//! of a namespace and run `sv_scan` on it. Here is when and where.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::time::{ClockId, clock_gettime};
+use socketvirt_common::{config::Mode, pace, stats::Stats};
+
+use super::{
+    config::ConfigMap,
+    datapath::{DataPathError, StatsMap},
+    memory, pins,
+};
+use crate::kernel::namespaces::{NetNamespace, NetNamespaces};
+
+/// Further passes right behind a measuring one, while they have work to do.
+/// Adopting takes two: one for each end.
+const FURTHER_PASSES: u32 = 6;
+
+/// How often the namespaces are looked for anew.
+const NAMESPACES_EVERY: Duration = Duration::from_secs(1);
+
+/// A scan failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The kernel refused the iteration.
+    #[error("reading the TCP iterator {path} failed: {source}")]
+    Iterate {
+        /// The pinned iterator.
+        path: PathBuf,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The switches could not be set.
+    #[error("setting the switches of a scan failed: {0}")]
+    Switch(#[from] aya::maps::MapError),
+    /// The counters could not be read.
+    #[error(transparent)]
+    Stats(#[from] DataPathError),
+    /// The thread could not be started, or has panicked.
+    #[error("the scanning thread {0}")]
+    Thread(&'static str),
+}
+
+/// What is scanned, and by which switches.
+///
+/// It enters namespaces: [`Scanner::scan`] must be called in a thread that
+/// does nothing else.
+pub struct Scanner {
+    iterator: PathBuf,
+    config: ConfigMap,
+    stats: StatsMap,
+    /// Lists the processes whose namespaces are scanned.
+    procs: PathBuf,
+    own: Option<NetNamespace>,
+    namespaces: NetNamespaces,
+    looked: Option<Instant>,
+}
+
+impl Scanner {
+    /// Scans with the iterator pinned in `folder`, in this process's network
+    /// namespace, the named ones, and those of the processes listed in `procs`.
+    #[must_use]
+    pub fn new(folder: &Path, config: ConfigMap, stats: StatsMap, procs: PathBuf) -> Self {
+        Self {
+            iterator: folder.join(pins::SCAN_LINK),
+            config,
+            stats,
+            procs,
+            own: NetNamespace::own().ok(),
+            namespaces: NetNamespaces::default(),
+            looked: None,
+        }
+    }
+
+    /// The switches.
+    pub fn config(&mut self) -> &mut ConfigMap {
+        &mut self.config
+    }
+
+    /// The counters as they are; what sockets sent since the last scan is not
+    /// among them yet.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn stats(&self) -> Result<Stats, ScanError> {
+        Ok(self.stats.read()?)
+    }
+
+    /// Sets every counter to zero.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn reset_stats(&mut self) -> Result<(), ScanError> {
+        Ok(self.stats.reset()?)
+    }
+
+    /// One scan: a measuring pass, and further ones while there is work.
+    ///
+    /// # Errors
+    /// When the kernel refuses a pass.
+    pub fn scan(&mut self) -> Result<(), ScanError> {
+        self.look_for_namespaces();
+        let pressure = memory::tcp_is_short();
+        let mut waiting = self.stats.read()?.waiting;
+        self.pass(true, pressure)?;
+        for _ in 0..FURTHER_PASSES {
+            let now = self.stats.read()?.waiting;
+            if now == waiting {
+                break;
+            }
+            waiting = now;
+            self.pass(false, pressure)?;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, measure: bool, pressure: bool) -> Result<(), ScanError> {
+        self.config.change(|config| {
+            config.scan += 1;
+            config.measure = u32::from(measure);
+            config.memory_pressure = u32::from(pressure);
+        })?;
+        // The own one last, so that the thread ends a pass where it began.
+        let own = self.own.as_ref();
+        let is_own = |other: &NetNamespace| own.map(NetNamespace::inode) == Some(other.inode());
+        for namespace in self
+            .namespaces
+            .iter()
+            .filter(|other| !is_own(other))
+            .chain(own)
+        {
+            if namespace.enter().is_ok() {
+                iterate(&self.iterator)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_for_namespaces(&mut self) {
+        if self
+            .looked
+            .is_none_or(|at| at.elapsed() >= NAMESPACES_EVERY)
+        {
+            let procs = fs::read_to_string(&self.procs).unwrap_or_default();
+            self.namespaces
+                .refresh(procs.lines().filter_map(|pid| pid.parse().ok()));
+            self.looked = Some(Instant::now());
+        }
+    }
+
+    /// Releases every pair that can be released within `patience`.
+    ///
+    /// # Errors
+    /// When a scan fails.
+    pub fn drain(&mut self, patience: Duration) -> Result<(), ScanError> {
+        self.config.change(|config| {
+            config.draining = 1;
+            config.mode = Mode::Off;
+        })?;
+        let fast = self.iterator.with_file_name(pins::FAST);
+        let deadline = Instant::now() + patience;
+        loop {
+            self.scan()?;
+            if enrolled(&fast) == 0 || Instant::now() >= deadline {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Scans in a thread of its own, which may enter other namespaces.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(mut self, interval: Duration) -> Result<Scanning, ScanError> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::Builder::new()
+            .name("scan".into())
+            .spawn(move || {
+                loop {
+                    let before = cpu_time();
+                    self.scan()?;
+                    let cost = cpu_time().saturating_sub(before);
+                    match stopped.recv_timeout(pace::pause(cost, interval)) {
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(self),
+                    }
+                }
+            })
+            .map_err(|_| ScanError::Thread("could not be started"))?;
+        Ok(Scanning { stop, thread })
+    }
+}
+
+/// A scanner at work.
+pub struct Scanning {
+    stop: Sender<()>,
+    thread: JoinHandle<Result<Scanner, ScanError>>,
+}
+
+impl Scanning {
+    /// Ends the work, drains, and gives the counters of everything.
+    ///
+    /// # Errors
+    /// When a scan failed, then or earlier.
+    pub fn finish(self, patience: Duration) -> Result<Stats, ScanError> {
+        drop(self.stop);
+        let mut scanner = self
+            .thread
+            .join()
+            .map_err(|_| ScanError::Thread("has panicked"))??;
+        // A fresh thread, since this one must not leave its namespace.
+        thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    scanner.drain(patience)?;
+                    scanner.stats()
+                })
+                .join()
+                .map_err(|_| ScanError::Thread("has panicked"))?
+        })
+    }
+}
+
+/// Runs one pass in the namespace of the calling thread.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub fn iterate(iterator: &Path) -> Result<(), ScanError> {
+    let read = || -> io::Result<()> {
+        let mut iteration = File::open(iterator)?;
+        // The program prints nothing, so this reads to the end at once; an
+        // interrupted read is where the iteration yields.
+        let mut buffer = [0; 64];
+        loop {
+            match iteration.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    read().map_err(|source| ScanError::Iterate {
+        path: iterator.to_owned(),
+        source,
+    })
+}
+
+/// How many sockets are enrolled in the map pinned at `fast`; 0 when it is
+/// not there.
+#[must_use]
+pub fn enrolled(fast: &Path) -> usize {
+    let Ok(map) = aya::maps::MapData::from_pin(fast) else {
+        return 0;
+    };
+    super::sys::keys(map.fd(), 0_u64)
+}
+
+/// CPU time of the calling thread.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}

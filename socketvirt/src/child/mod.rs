@@ -1,0 +1,141 @@
+//! The command under `exec`: run so that nobody can tell it is wrapped.
+//!
+//! The command keeps our process group, session, terminal, descriptors,
+//! signal mask and ignored signals, and it is in its cgroup before its first
+//! instruction. We stay its parent and are transparent in both directions:
+//!
+//! - a signal that was sent to us goes on to the command; one that the
+//!   terminal sent to the whole foreground group does not, because the command
+//!   has already got it ([`signals`]);
+//! - we stop when the command stops and never by ourselves, so that a shell's
+//!   job control sees the command's own decision ([`job_control`]);
+//! - we end as the command ended ([`Status::finish`]).
+//!
+//! We set no parent-death signal: the command outlives us if we are killed.
+//! We are not a subreaper: its orphans go where they would go without us.
+//!
+//! What a program can still see: our process between it and its parent, so the
+//! service manager's `LISTEN_PID` and main process are ours; a signal that
+//! `kill(2)` sends to the whole group arrives twice (see [`signals`]); a
+//! command that moves itself to a new process group without taking the terminal
+//! is a background job there, as under sudo(8).
+
+mod inherited;
+mod job_control;
+mod signals;
+mod spawn;
+mod status;
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    process,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
+
+pub use self::{
+    signals::{SignalError, Signals},
+    spawn::SpawnError,
+    status::Status,
+};
+
+/// The running command.
+///
+/// Dropping it neither ends nor awaits the command.
+#[derive(Debug)]
+pub struct Child {
+    process: process::Child,
+    pidfd: OwnedFd,
+    signals: Signals,
+    cgroup_procs: PathBuf,
+    stopped: bool,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The command has ended.
+    Exited(Status),
+    /// The time given has passed, the command goes on.
+    Timeout,
+}
+
+/// Waiting for the command failed.
+#[derive(Debug, thiserror::Error)]
+#[error("waiting for the command failed in {call}: {source}; the command itself goes on")]
+pub struct WaitError {
+    call: &'static str,
+    source: io::Error,
+}
+
+impl WaitError {
+    fn new(call: &'static str, source: impl Into<io::Error>) -> Self {
+        Self {
+            call,
+            source: source.into(),
+        }
+    }
+}
+
+impl Child {
+    /// The command's process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until the command ends or `timeout` has passed, and passes
+    /// signals and stops on meanwhile. Without a timeout it waits for the end.
+    ///
+    /// Signals are passed on only inside this call: a caller with work of its
+    /// own does it in short pieces between calls, or in another thread.
+    ///
+    /// # Errors
+    /// If the kernel refuses to poll or to read the signals.
+    pub fn wait_event(&mut self, timeout: Option<Duration>) -> Result<Event, WaitError> {
+        // A time too far away to be represented never comes.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let (ended, signalled) = self.poll(left)?;
+            if signalled {
+                self.pass_signals_on(false)
+                    .map_err(|errno| WaitError::new("read(signalfd)", errno))?;
+            }
+            if ended {
+                let status = self
+                    .process
+                    .wait()
+                    .map_err(|error| WaitError::new("wait", error))?;
+                return Ok(Event::Exited(status.into()));
+            }
+            if left == Some(Duration::ZERO) {
+                return Ok(Event::Timeout);
+            }
+        }
+    }
+
+    /// Tells whether the command has ended and whether signals are waiting.
+    fn poll(&self, timeout: Option<Duration>) -> Result<(bool, bool), WaitError> {
+        let mut fds = [
+            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
+            Ok(_) => Ok((fds[0].any().unwrap_or(true), fds[1].any().unwrap_or(true))),
+            // A stop and its continuation interrupt poll.
+            Err(Errno::EINTR) => Ok((false, false)),
+            Err(errno) => Err(WaitError::new("ppoll", errno)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! The command line: one file a command.
+
+mod bench;
+mod exec;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Virtualizes the sockets of a host.
+#[derive(Debug, Parser)]
+#[command(name = "socketvirt", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command whose connections within this host are accelerated
+    Exec(exec::Args),
+    /// Measure loopback TCP, the fast path and Unix sockets side by side
+    Bench(crate::bench::Args),
+    /// One side of a measurement
+    #[command(hide = true)]
+    BenchWorker(crate::bench::WorkerArgs),
+}
+
+/// Runs the command line and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Exec(args) => exec::run(&args),
+        Command::Bench(args) => bench::run(args),
+        Command::BenchWorker(args) => bench::worker(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("socketvirt: {error:#}");
+        ExitCode::FAILURE
+    })
+}
