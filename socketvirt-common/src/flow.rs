@@ -15,7 +15,7 @@ use crate::{
 pub struct Flow {
     /// The pair that this direction belongs to.
     pub id: HandshakeId,
-    /// Cookie of the own socket: its key in the SOCKHASH.
+    /// Cookie of the own socket; 0 once the connection is over.
     pub cookie: u64,
     /// Cookie of the peer, 0 until it is known to be enrolled and reading.
     pub peer_cookie: u64,
@@ -33,6 +33,11 @@ pub struct Flow {
     pub since_empty: u32,
     /// Drained sends still required before the path becomes fast.
     pub calm: u32,
+    /// `tcp_sock.write_seq` when the path became fast. While it stands, the
+    /// stack was given nothing since.
+    pub fast_write_seq: u32,
+    /// Padding, always 0.
+    pub unused: u32,
     /// Bytes and messages by path since the connection began.
     pub total: Traffic,
     /// The part of `total` that is already in `sv_stats`.

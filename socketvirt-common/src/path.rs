@@ -42,6 +42,8 @@ pub struct Own {
     pub write_seq: u32,
     /// The path that the previous message took.
     pub path: Path,
+    /// `write_seq` when the path became fast.
+    pub fast_write_seq: u32,
     /// Messages redirected since the peer's queue was last seen empty.
     pub since_empty: u32,
     /// Drained sends that are still required, see [`CALM_SENDS`].
@@ -50,10 +52,21 @@ pub struct Own {
     pub size: u32,
 }
 
+impl Own {
+    /// Whether the direction is fast and nothing of it has been given to the
+    /// stack since it became so, by whatever way around the program.
+    #[inline(always)]
+    #[must_use]
+    pub const fn stays_fast(&self) -> bool {
+        matches!(self.path, Path::Fast) && self.write_seq == self.fast_write_seq
+    }
+}
+
 /// What was read of the receiver.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// `tcp_sock.copied_seq`. Only looked at when the path is not fast yet.
+    /// `tcp_sock.copied_seq`. Only looked at when [`Own::stays_fast`] does not
+    /// hold.
     pub copied_seq: u32,
     /// `sk_rmem_alloc`: bytes in the receive queues.
     pub queued: u32,
@@ -96,7 +109,7 @@ pub const fn verdict(own: &Own, peer: &Peer) -> Verdict {
     if !pressure::fits(peer.queued, messages, own.size, peer.rcvbuf) {
         return Verdict::Stack(Reason::QueueFull);
     }
-    if matches!(own.path, Path::Fast) {
+    if own.stays_fast() {
         return Verdict::Redirect;
     }
     if !order::drained(peer.copied_seq, own.write_seq) {

@@ -30,6 +30,9 @@ enum Step {
     Read(u16),
     /// The agent closes or opens the fast path.
     Gate(bool),
+    /// A send goes by the stack without the program being asked: the kernel
+    /// keeps a verdict after a send that failed halfway.
+    Around(u16),
 }
 
 /// One direction of a connection: bytes are numbered as they are sent.
@@ -38,6 +41,7 @@ struct Direction {
     rcvbuf: u32,
     next_byte: u64,
     path: Path,
+    fast_write_seq: u32,
     since_empty: u32,
     calm: u32,
     open: bool,
@@ -61,6 +65,7 @@ impl Direction {
             rcvbuf,
             next_byte: 0,
             path: Path::Stack,
+            fast_write_seq: 0,
             since_empty: 0,
             calm: 0,
             open: true,
@@ -96,6 +101,7 @@ impl Direction {
                     shutdown: 0,
                     write_seq: self.write_seq,
                     path: self.path,
+                    fast_write_seq: self.fast_write_seq,
                     since_empty: self.since_empty,
                     calm: self.calm,
                     size,
@@ -115,6 +121,7 @@ impl Direction {
             Verdict::Redirect => {
                 self.redirected.push_back((first, u64::from(size), false));
                 self.path = Path::Fast;
+                self.fast_write_seq = self.write_seq;
                 self.since_empty += 1;
                 self.fast_messages += 1;
                 let memory: u64 = self
@@ -133,10 +140,16 @@ impl Direction {
                     self.calm -= 1;
                 }
                 self.path = Path::Stack;
-                self.under_way.push_back((first, u64::from(size)));
-                self.write_seq = self.write_seq.wrapping_add(size);
+                self.next_byte = first;
+                self.give_to_stack(size);
             }
         }
+    }
+
+    fn give_to_stack(&mut self, size: u32) {
+        self.under_way.push_back((self.next_byte, u64::from(size)));
+        self.next_byte += u64::from(size);
+        self.write_seq = self.write_seq.wrapping_add(size);
     }
 
     fn deliver(&mut self, packets: u8) {
@@ -195,6 +208,7 @@ impl Direction {
                         return false;
                     }
                 }
+                Step::Around(size) => self.give_to_stack(u32::from(size).max(1)),
                 Step::Gate(open) => {
                     self.open = open;
                     if !open {
@@ -216,6 +230,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_u8..4).prop_map(Step::Deliver),
         4 => any::<u16>().prop_map(Step::Read),
         1 => any::<bool>().prop_map(Step::Gate),
+        1 => (1_u16..3000).prop_map(Step::Around),
     ]
 }
 
@@ -296,6 +311,26 @@ fn the_model_sees_a_missing_order_rule() {
         let mut direction = Direction::new(mode, 131_072, 1);
         assert!(direction.run(&overtaking, verdict));
     }
+}
+
+/// A direction that trusted its own memory of the path would let a message
+/// overtake one that went around the program.
+#[test]
+fn the_model_sees_a_message_that_goes_around() {
+    fn trusting(own: &Own, peer: &Peer) -> Verdict {
+        verdict(
+            &Own {
+                fast_write_seq: own.write_seq,
+                ..*own
+            },
+            peer,
+        )
+    }
+    let around = [Step::Send(10), Step::Around(10), Step::Send(10)];
+    let mut direction = Direction::new(Mode::TxOnly, 131_072, 1);
+    assert!(!direction.run(&around, trusting));
+    let mut direction = Direction::new(Mode::TxOnly, 131_072, 1);
+    assert!(direction.run(&around, verdict));
 }
 
 /// Without back-pressure the same model shows memory above the bound.

@@ -3,14 +3,14 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops},
+    bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops},
     helpers::generated::{
         bpf_map_delete_elem, bpf_map_update_elem, bpf_sk_storage_get, bpf_sock_hash_update,
     },
 };
 use socketvirt_common::{
     flow::Flow,
-    pair::{End, Enrolment},
+    pair::{End, EndKey, Enrolment},
     path::Path,
     reason::Reason,
 };
@@ -50,17 +50,28 @@ pub fn flow_made(sk: *mut c_void) -> Option<&'static mut Flow> {
     }
 }
 
+/// The key of a socket in `sv_fast`. It names the connection and not the
+/// socket, so that a message of an old connection cannot reach the next one
+/// of the same socket.
+#[inline(always)]
+fn key_of(flow: &Flow) -> EndKey {
+    EndKey {
+        id: flow.id,
+        side: flow.side,
+    }
+}
+
 /// Enrols the socket of a handshake callback.
 #[inline(always)]
 pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Sock) {
-    let mut key = flow.cookie;
+    let mut key = key_of(flow);
     // SAFETY: the verifier checks all arguments.
     let answer = unsafe {
         bpf_sock_hash_update(
             ops,
             handle(&sv_fast),
             (&raw mut key).cast(),
-            u64::from(BPF_ANY),
+            u64::from(BPF_NOEXIST),
         )
     };
     enrolled(flow, end, sock, Enrolment::Eager, answer);
@@ -69,7 +80,7 @@ pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Soc
 /// Enrols the socket that a scan visits, whose lock the iterator holds.
 #[inline(always)]
 pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
-    let key = flow.cookie;
+    let key = key_of(flow);
     // SAFETY: the verifier checks all arguments; for a SOCKHASH the value is
     // the socket itself.
     let answer = unsafe {
@@ -77,7 +88,7 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
             handle(&sv_fast),
             (&raw const key).cast(),
             sk,
-            u64::from(BPF_ANY),
+            u64::from(BPF_NOEXIST),
         )
     };
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
@@ -121,8 +132,8 @@ pub fn stop(flow: &mut Flow, end: &mut End) {
 
 /// Takes a socket out of `sv_fast`. Its redirect queue is freed.
 #[inline(always)]
-pub fn remove(cookie: u64) {
-    let key = cookie;
+pub fn remove(flow: &Flow) {
+    let key = key_of(flow);
     // SAFETY: the verifier checks all arguments.
     unsafe { bpf_map_delete_elem(handle(&sv_fast), (&raw const key).cast()) };
 }

@@ -213,7 +213,7 @@ fn reconnect(ops: *mut bpf_sock_ops) {
         return;
     };
     if !matches!(flow.enrolment, Enrolment::None) {
-        enrol::remove(flow.cookie);
+        enrol::remove(flow);
         flow.enrolment = Enrolment::None;
     }
     leave_table(flow, sock);

@@ -34,7 +34,7 @@ pub static sv_pairs: HashMap<EndKey, End, 65536> = HashMap::new();
 #[btf_map]
 pub static sv_flow: SkStorage<Flow> = SkStorage::new();
 
-/// The enrolled sockets by their cookie. Resized at load.
+/// The enrolled sockets by their end of the connection. Resized at load.
 #[btf_map]
 pub static sv_fast: SocketHash<65536> = SocketHash::new();
 
@@ -70,7 +70,7 @@ pub struct Endpoint {
 #[repr(C)]
 pub struct SocketHash<const MAX_ENTRIES: usize> {
     r#type: *const [i32; BPF_MAP_TYPE_SOCKHASH as usize],
-    key: *const u64,
+    key: *const EndKey,
     value: *const u64,
     max_entries: *const [i32; MAX_ENTRIES],
     map_flags: *const [i32; 0],

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use socketvirt_common::{
     flow::Flow,
     order,
-    pair::Enrolment,
+    pair::{EndKey, Enrolment},
     path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
     reason::Reason,
 };
@@ -49,7 +49,7 @@ pub fn on_message(ctx: &SkMsgContext) {
     let verdict = verdict(flow, Sock(tcp_sock as u64), size);
     let reason = match verdict {
         Verdict::Redirect => {
-            if redirect(ctx, flow, size) {
+            if redirect(ctx, flow, Sock(tcp_sock as u64), size) {
                 return;
             }
             Reason::Closing
@@ -96,19 +96,24 @@ fn verdict(flow: &mut Flow, sock: Sock, size: u32) -> Verdict {
     if queued == 0 {
         flow.since_empty = 0;
     }
-    let fast = matches!(flow.path, Path::Fast);
+    let own = Own {
+        state: sock.state(),
+        shutdown: sock.shutdown(),
+        write_seq: sock.write_seq(),
+        path: flow.path,
+        fast_write_seq: flow.fast_write_seq,
+        since_empty: flow.since_empty,
+        calm: flow.calm,
+        size,
+    };
     path::verdict(
-        &Own {
-            state: sock.state(),
-            shutdown: sock.shutdown(),
-            write_seq: if fast { 0 } else { sock.write_seq() },
-            path: flow.path,
-            since_empty: flow.since_empty,
-            calm: flow.calm,
-            size,
-        },
+        &own,
         &Peer {
-            copied_seq: if fast { 0 } else { peer.copied_seq() },
+            copied_seq: if own.stays_fast() {
+                0
+            } else {
+                peer.copied_seq()
+            },
             queued,
             rcvbuf: peer.rcvbuf(),
         },
@@ -140,8 +145,11 @@ fn meet(flow: &mut Flow) -> Option<Reason> {
 /// Redirects the message and counts it; false when the peer is not in the map
 /// any more.
 #[inline(always)]
-fn redirect(ctx: &SkMsgContext, flow: &mut Flow, size: u32) -> bool {
-    let mut key = flow.peer_cookie;
+fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: Sock, size: u32) -> bool {
+    let mut key = EndKey {
+        id: flow.id,
+        side: flow.side.other(),
+    };
     // SAFETY: the verifier checks all arguments.
     let answer = unsafe {
         bpf_msg_redirect_hash(
@@ -158,6 +166,8 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, size: u32) -> bool {
     flow.total.fast_bytes += u64::from(size);
     flow.total.fast_messages += 1;
     flow.since_empty += 1;
+    let write_seq = sock.write_seq();
+    flow.fast_write_seq = write_seq;
     if !matches!(flow.path, Path::Fast) {
         flow.path = Path::Fast;
         flow.total.to_fast += 1;

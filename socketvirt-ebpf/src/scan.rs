@@ -203,7 +203,7 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
     if !release::may_leave(&leaving) {
         return;
     }
-    enrol::remove(flow.cookie);
+    enrol::remove(flow);
     flow.enrolment = Enrolment::None;
     own.enrolment = Enrolment::None;
     flow.worthy_scans = 0;

@@ -11,12 +11,12 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
-use socketvirt_common::{config::Mode, pace, stats::Stats};
+use socketvirt_common::{config::Mode, pace, pair::EndKey, stats::Stats};
 
 use super::{
     config::ConfigMap,
     datapath::{DataPathError, StatsMap},
-    memory, pins,
+    memory, pins, sys,
 };
 use crate::kernel::namespaces::{NetNamespace, NetNamespaces};
 
@@ -264,7 +264,7 @@ pub fn enrolled(fast: &Path) -> usize {
     let Ok(map) = aya::maps::MapData::from_pin(fast) else {
         return 0;
     };
-    super::sys::keys(map.fd(), 0_u64)
+    sys::keys(map.fd(), EndKey::default())
 }
 
 /// CPU time of the calling thread.

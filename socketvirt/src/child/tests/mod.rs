@@ -46,13 +46,14 @@ const RAISE: &str = "CHILD_TEST_RAISE";
 const TICKS: &str = "CHILD_TEST_TICKS";
 
 /// Prints what it gets. USR1 ends it. Perl is in every Debian; a shell would
-/// run its traps only after the command it waits for.
+/// run its traps only after the command it waits for. Its handlers must run at once
+/// (`PERL_SIGNALS=unsafe`), or two of the same signal would count as one.
 const REPORTER: &str = r#"
     $| = 1;
     for my $name (@ARGV) { $SIG{$name} = sub { $n{$name}++; print "$name$n{$name}.\n" } }
     $SIG{USR1} = sub { print join(",", "total", map { "$_=" . ($n{$_} || 0) } @ARGV), ".\n"; exit 3 };
     print "ready $$ ", getppid, ".\n";
-    select(undef, undef, undef, 0.02) while 1;
+    sleep 1000 while 1;
 "#;
 
 /// What the wrapper process was started with.
@@ -111,6 +112,7 @@ fn wrapper() {
         if passed == 3 {
             let fifo = ticks.as_ref().unwrap();
             fs::OpenOptions::new()
+                .read(true)
                 .write(true)
                 .open(fifo)
                 .unwrap()
@@ -153,6 +155,7 @@ impl Scratch {
                 OsString::from_vec(command.map(str::as_bytes).join(&SEPARATOR)),
             )
             .env(PROCS, self.path("procs"))
+            .env("PERL_SIGNALS", "unsafe")
             .process_group(0)
             .stdin(Stdio::null());
         wrapper
@@ -168,7 +171,7 @@ impl Scratch {
             .map(|word| word.to_str().unwrap())
             .collect();
         let text = format!(
-            "#!/bin/sh\nIFS=$(printf '\\037')\nexport {ARGS}=\"$*\" {PROCS}='{}'\nunset IFS\nexec {}\n",
+            "#!/bin/sh\nIFS=$(printf '\\037')\nexport PERL_SIGNALS=unsafe {ARGS}=\"$*\" {PROCS}='{}'\nunset IFS\nexec {}\n",
             self.path("procs").display(),
             words.join(" "),
         );

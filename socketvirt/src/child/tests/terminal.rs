@@ -242,7 +242,7 @@ fn the_end_of_the_terminal_reaches_the_command_of_a_session_leader() {
     let scratch = Scratch::new();
     let told = scratch.fifo("told");
     let script = "$SIG{HUP} = sub { open F, '>', $ARGV[0]; print F 'told'; exit }; $| = 1; \
-                  print qq(ready\\n); select(undef, undef, undef, 0.02) while 1";
+                  print qq(ready\\n); sleep 1000 while 1";
     let mut wrapper = Command::new(scratch.script());
     wrapper.args(["perl", "-e", script, told.to_str().unwrap()]);
     // Both ends are open here, so that reading waits no longer than we do.
