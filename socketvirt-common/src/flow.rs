@@ -36,8 +36,8 @@ pub struct Flow {
     /// `tcp_sock.write_seq` when the path became fast. While it stands, the
     /// stack was given nothing since.
     pub fast_write_seq: u32,
-    /// Padding, always 0.
-    pub unused: u32,
+    /// 1 once both ends have been enrolled together.
+    pub paired: u32,
     /// Bytes and messages by path since the connection began.
     pub total: Traffic,
     /// The part of `total` that is already in `sv_stats`.

@@ -154,6 +154,7 @@ fn consider(
     if peer_active || peer.ready_scan != 0 && peer.ready_scan + READY_SCANS >= config.scan {
         enrol::adopt(sk, flow, own, sock);
         if flow.enrolment.is_active() && peer_active {
+            flow.paired = 1;
             count!(adopted);
         } else {
             count!(waiting);
@@ -168,6 +169,9 @@ fn consider(
 /// nothing is under way.
 #[inline(always)]
 fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config) {
+    if peer.enrolment.is_active() {
+        flow.paired = 1;
+    }
     let reading = sock.reading();
     let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
@@ -209,11 +213,12 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
     flow.worthy_scans = 0;
     flow.releases += 1;
     flow.not_before_scan = config.scan + release::waiting_scans(flow.releases);
-    if peer_gone {
-        count!(released);
-    } else {
+    if !peer_gone {
         count!(waiting);
+    } else if flow.paired != 0 && peer.is_known() {
+        count!(released);
     }
+    flow.paired = 0;
 }
 
 /// Why an enrolled socket shall leave, if it shall.
