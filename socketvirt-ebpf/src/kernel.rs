@@ -2,7 +2,7 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
 use socketvirt_common::{
     layout::KernelLayout,
     suitable::{Facts, O_NONBLOCK, Reading},
@@ -47,6 +47,45 @@ fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
     }
 }
 
+/// The own socket of a program, as the verifier knows it: its fields are
+/// loaded directly, without a helper.
+#[derive(Clone, Copy)]
+pub struct Own(*const u8);
+
+impl Own {
+    /// From what `bpf_skc_to_tcp_sock` returned, which must not be null.
+    #[inline(always)]
+    pub fn new(tcp_sock: *mut tcp_sock) -> Self {
+        Self(tcp_sock.cast_const().cast())
+    }
+
+    /// Loads a field. The offset is a constant to the verifier, which checks
+    /// it against the kernel's own type.
+    #[inline(always)]
+    fn load<T>(self, offset: u32) -> T {
+        // SAFETY: the verifier checks pointer and offset.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+
+    /// `skc_state`.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        self.load(offset!(sk_state))
+    }
+
+    /// `sk_shutdown`.
+    #[inline(always)]
+    pub fn shutdown(self) -> u8 {
+        self.load(offset!(sk_shutdown))
+    }
+
+    /// `tcp_sock.write_seq`.
+    #[inline(always)]
+    pub fn write_seq(self) -> u32 {
+        self.load(offset!(write_seq))
+    }
+}
+
 impl Sock {
     /// `skc_cookie`: 0 when the memory is gone or the socket has none.
     #[inline(always)]
@@ -76,12 +115,6 @@ impl Sock {
     #[inline(always)]
     pub fn rcvbuf(self) -> u32 {
         read(self.0, offset!(sk_rcvbuf))
-    }
-
-    /// `tcp_sock.write_seq`.
-    #[inline(always)]
-    pub fn write_seq(self) -> u32 {
-        read(self.0, offset!(write_seq))
     }
 
     /// `tcp_sock.copied_seq`.

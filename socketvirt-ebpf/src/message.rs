@@ -17,7 +17,7 @@ use socketvirt_common::{
 use crate::{
     count::count,
     enrol::flow_of,
-    kernel::Sock,
+    kernel::{self, Sock},
     maps::{handle, sv_config, sv_dispatch, sv_fast},
     pairs,
 };
@@ -46,10 +46,11 @@ pub fn on_message(ctx: &SkMsgContext) {
     }
     // SAFETY: a field of the context.
     let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
-    let verdict = verdict(flow, Sock(tcp_sock as u64), size);
+    let own = kernel::Own::new(tcp_sock);
+    let verdict = verdict(flow, own, size);
     let reason = match verdict {
         Verdict::Redirect => {
-            if redirect(ctx, flow, Sock(tcp_sock as u64), size) {
+            if redirect(ctx, flow, own, size) {
                 return;
             }
             Reason::Closing
@@ -72,7 +73,7 @@ pub fn on_message(ctx: &SkMsgContext) {
 }
 
 #[inline(always)]
-fn verdict(flow: &mut Flow, sock: Sock, size: u32) -> Verdict {
+fn verdict(flow: &mut Flow, sock: kernel::Own, size: u32) -> Verdict {
     if !flow.enrolment.is_active() {
         return Verdict::Stack(Reason::Draining);
     }
@@ -145,7 +146,7 @@ fn meet(flow: &mut Flow) -> Option<Reason> {
 /// Redirects the message and counts it; false when the peer is not in the map
 /// any more.
 #[inline(always)]
-fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: Sock, size: u32) -> bool {
+fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: kernel::Own, size: u32) -> bool {
     let mut key = EndKey {
         id: flow.id,
         side: flow.side.other(),
