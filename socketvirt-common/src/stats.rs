@@ -33,8 +33,8 @@ pub struct Stats {
     pub enrol_refused: u64,
     /// Visits of a scan that left work for another pass right behind it.
     pub waiting: u64,
-    /// Redirects that did not find the peer in `sv_fast`; the message took
-    /// the stack.
+    /// Redirects that did not find an open peer in `sv_fast`; the message
+    /// took the stack.
     pub redirect_missed: u64,
 }
 

@@ -161,7 +161,10 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: kernel::Own, size: u32) -
         )
     };
     if answer != i64::from(SK_PASS) {
-        count!(redirect_missed);
+        // A peer that is being closed has left the map, which is no error.
+        if Sock(flow.peer_sock).state() == path::TCP_ESTABLISHED {
+            count!(redirect_missed);
+        }
         return false;
     }
     flow.total.fast_bytes += u64::from(size);
