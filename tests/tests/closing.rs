@@ -37,7 +37,7 @@ fn close_and_half_close_with_data_under_way() {
     for (mode, io) in [
         (Mode::Eager, "level"),
         (Mode::Eager, "edge"),
-        (Mode::Eager, "blocking"),
+        (Mode::Eager, "blocking --retry-eagain"),
         (Mode::Eager, "edge-short"),
     ] {
         for phases in [
@@ -62,9 +62,9 @@ fn close_and_half_close_with_data_under_way() {
 fn adopted_connections_close_with_data_under_way() {
     let _session = Session::start();
     for phases in [
-        "pp:120@100,stream:50K",
-        "pp:120@100,up:300K",
-        "pp:120@100,slowdown:30K",
+        "pp:250@100,stream:50K",
+        "pp:250@100,up:300K",
+        "pp:250@100,slowdown:30K",
     ] {
         let args = format!("streams --io level --connections 32 --phases {phases}");
         Run::new(Mode::Adopt, workload(&args))

@@ -18,7 +18,7 @@ fn streams(mode: Mode, args: &str) -> Summary {
     summary
 }
 
-const ADOPTED: &str = "pp:250@200,stream:300K,pp:200";
+const ADOPTED: &str = "pp:500@200,stream:300K,pp:200";
 
 #[test]
 fn ipv6() {
@@ -54,7 +54,7 @@ fn fast_open() {
     let _session = Session::start();
     for (mode, io, total) in [
         (Mode::Eager, "level", 200),
-        (Mode::Eager, "blocking", 200),
+        (Mode::Eager, "blocking --retry-eagain", 200),
         (Mode::Eager, "single", 200),
         (Mode::Adopt, "level", 8),
     ] {
@@ -97,7 +97,12 @@ fn deferred_accept() {
     let _session = Session::start();
     for (mode, io, total, phases) in [
         (Mode::Eager, "level", 200, "pp:5,stream:30K,pp:5"),
-        (Mode::Eager, "blocking", 200, "pp:5,stream:30K,pp:5"),
+        (
+            Mode::Eager,
+            "blocking --retry-eagain",
+            200,
+            "pp:5,stream:30K,pp:5",
+        ),
         (Mode::Adopt, "level", 8, ADOPTED),
     ] {
         let args = format!(
@@ -136,7 +141,7 @@ fn churn_beside_lasting_connections() {
     let _session = Session::start();
     for mode in Mode::ACCELERATED {
         let args = format!(
-            "--io edge --connections 16 --total {} --phases pp:60@60,stream:50K",
+            "--io edge --connections 16 --total {} --phases pp:150@60,stream:50K",
             scaled(64)
         );
         streams(mode, &args);
