@@ -49,6 +49,9 @@ pub struct Flow {
     pub worthy_scans: u32,
     /// What had been sent by both paths at the last measuring scan.
     pub scanned: Sent,
+    /// What was sent between the last measuring scan but one and the one
+    /// before it.
+    pub sent_before: Sent,
     /// The scan before which the pair is not adopted again.
     pub not_before_scan: u32,
     /// How often the socket was released, for the waiting time.

@@ -107,6 +107,7 @@ impl Direction {
                     size,
                 },
                 &Peer {
+                    state: TCP_ESTABLISHED,
                     copied_seq: self.copied_seq,
                     queued,
                     rcvbuf: self.rcvbuf,

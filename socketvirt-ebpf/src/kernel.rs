@@ -5,6 +5,7 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
 use socketvirt_common::{
     layout::KernelLayout,
+    pair::Sequences,
     suitable::{Facts, O_NONBLOCK, Reading},
 };
 
@@ -22,6 +23,9 @@ macro_rules! offset {
 /// Waiters of a socket that are looked at; with more, one is assumed to be a
 /// sleeping reader.
 const MAX_WAITERS: u32 = 8;
+
+/// Cgroups above a socket's own that are looked at.
+const MAX_CGROUP_DEPTH: u32 = 16;
 
 /// The address of a `struct sock`, which is also that of its `tcp_sock`.
 #[derive(Clone, Copy)]
@@ -123,6 +127,23 @@ impl Sock {
         read(self.0, offset!(copied_seq))
     }
 
+    /// What the socket can still tell of the handshake.
+    #[inline(always)]
+    pub fn sequences(self) -> Sequences {
+        Sequences::new(
+            read(self.0, offset!(snd_una)),
+            read(self.0, offset!(bytes_acked)),
+            read(self.0, offset!(rcv_nxt)),
+            read(self.0, offset!(bytes_received)),
+        )
+    }
+
+    /// Payload bytes received by the stack.
+    #[inline(always)]
+    pub fn bytes_received(self) -> u64 {
+        read(self.0, offset!(bytes_received))
+    }
+
     /// Payload bytes sent by the stack, retransmissions not counted.
     #[inline(always)]
     pub fn bytes_sent(self) -> u64 {
@@ -141,6 +162,23 @@ impl Sock {
     #[inline(always)]
     fn receive_queue_empty(self) -> bool {
         read::<u32>(self.0, offset!(sk_receive_queue_len)) == 0
+    }
+
+    /// Whether the socket was made in the cgroup with this id or below it.
+    #[inline(always)]
+    pub fn is_within(self, id: u64) -> bool {
+        let mut cgroup: u64 = read(self.0, offset!(sk_cgroup));
+        for _ in 0..MAX_CGROUP_DEPTH {
+            if cgroup == 0 {
+                return false;
+            }
+            let node: u64 = read(cgroup, offset!(cgroup_kn));
+            if read::<u64>(node, offset!(kn_id)) == id {
+                return true;
+            }
+            cgroup = read(cgroup, offset!(cgroup_parent));
+        }
+        false
     }
 
     /// What makes a socket suitable. `enrolled` sockets own their

@@ -11,12 +11,12 @@ use socketvirt_common::{
     reason::Reason,
     release::{self, Leaving},
     suitable,
-    worth::{self, Sent, Worth},
+    worth::{self, Worth},
 };
 
 use crate::{
     count::{self, count},
-    enrol,
+    discover, enrol,
     kernel::Sock,
     maps::sv_config,
     pairs,
@@ -30,8 +30,9 @@ pub struct IterTcp {
     uid: u64,
 }
 
-/// Measuring scans in a row that must find the traffic worth it.
-const WORTHY_SCANS: u32 = 2;
+/// Measuring scans in a row that must find the traffic worth it, after the
+/// scan that discovered the pair.
+const WORTHY_SCANS: u32 = 1;
 
 /// Scans for which an end that was ready counts as ready: an end is ready only
 /// between two messages, and both are rarely so in one scan.
@@ -53,10 +54,11 @@ pub fn on_socket(ctx: *mut IterTcp) {
     if tcp_sock.is_null() {
         return;
     }
-    let Some(flow) = enrol::flow_of(sk) else {
+    let Some(config) = sv_config.get(0) else {
         return;
     };
-    let Some(config) = sv_config.get(0) else {
+    let Some(flow) = enrol::flow_of(sk) else {
+        discover::follow(sk, Sock(tcp_sock as u64), config);
         return;
     };
     if flow.cookie == 0 {
@@ -68,7 +70,7 @@ pub fn on_socket(ctx: *mut IterTcp) {
     let sock = Sock(tcp_sock as u64);
     count::flush(flow, sock);
     if config.measure != 0 {
-        measure(flow, own);
+        measure(flow, own, config);
     }
     let peer = pairs::peer_of(flow);
     if matches!(flow.enrolment, Enrolment::None) {
@@ -80,12 +82,10 @@ pub fn on_socket(ctx: *mut IterTcp) {
 
 /// Publishes what the socket sent since the last measuring scan.
 #[inline(always)]
-fn measure(flow: &mut Flow, own: &mut End) {
-    let total = Sent {
-        bytes: flow.total.fast_bytes + flow.total.stack_bytes,
-        messages: (flow.total.fast_messages + flow.total.stack_messages) as u32,
-        unused: 0,
-    };
+fn measure(flow: &mut Flow, own: &mut End, config: &Config) {
+    let total = count::sent(flow, config.scan);
+    flow.sent_before = own.sent;
+    own.sent.scan = config.scan;
     own.sent.bytes = total.bytes - flow.scanned.bytes;
     own.sent.messages = total.messages.wrapping_sub(flow.scanned.messages);
     flow.scanned = total;
@@ -116,7 +116,8 @@ fn consider(
         return;
     }
     if config.measure != 0 {
-        match worth::judge(&own.sent, &peer.sent) {
+        match worth::judge_latest(&own.sent, &flow.sent_before, &peer.sent) {
+            Worth::Unknown => {}
             Worth::Exchange => flow.worthy_scans += 1,
             Worth::Quiet => flow.worthy_scans = 0,
             Worth::Bulk => {
@@ -175,7 +176,7 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
     let reading = sock.reading();
     let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
-        own.leave = leave_for(sock, own, peer, config, blocking);
+        own.leave = leave_for(sock, flow, own, peer, config, blocking);
     }
     // A peer that is not known has no reason either.
     if matches!((own.leave, peer.leave), (Reason::None, Reason::None)) {
@@ -223,7 +224,14 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
 
 /// Why an enrolled socket shall leave, if it shall.
 #[inline(always)]
-fn leave_for(sock: Sock, own: &End, peer: &End, config: &Config, blocking: bool) -> Reason {
+fn leave_for(
+    sock: Sock,
+    flow: &Flow,
+    own: &End,
+    peer: &End,
+    config: &Config,
+    blocking: bool,
+) -> Reason {
     if config.draining != 0 || matches!(config.mode, Mode::Off) {
         return Reason::Draining;
     }
@@ -241,7 +249,10 @@ fn leave_for(sock: Sock, own: &End, peer: &End, config: &Config, blocking: bool)
     // A blocking socket cannot leave; it gains nothing from being stopped.
     if config.measure != 0
         && !blocking
-        && matches!(worth::judge(&own.sent, &peer.sent), Worth::Bulk)
+        && matches!(
+            worth::judge_latest(&own.sent, &flow.sent_before, &peer.sent),
+            Worth::Bulk
+        )
     {
         return Reason::Bulk;
     }
