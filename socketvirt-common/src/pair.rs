@@ -21,7 +21,7 @@ pub struct HandshakeId {
 /// connect(2) has its SYN among what was acknowledged, so its own number is
 /// that of the SYN, one less than that of its first byte; nothing tells that
 /// end from the other, so a peer is looked for under both assumptions.
-/// (`tcp_snd_una_update`, `tcp_rcv_nxt_update` in net/ipv4/tcp_input.c.)
+/// (`tcp_snd_una_update`, `tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`.)
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sequences {

@@ -107,7 +107,7 @@ impl Direction {
                     size,
                 },
                 &Peer {
-                    state: TCP_ESTABLISHED,
+                    shutdown: 0,
                     copied_seq: self.copied_seq,
                     queued,
                     rcvbuf: self.rcvbuf,

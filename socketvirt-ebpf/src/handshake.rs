@@ -24,13 +24,15 @@ use socketvirt_common::{
 use crate::{
     count::{self, count},
     enrol,
-    kernel::Sock,
+    kernel::{MAX_WAITERS, Sock},
     maps::{Endpoint, handle, sv_asked, sv_config, sv_flow, sv_pairs},
     pairs,
 };
 
 /// `TCP_CLOSE`, include/net/tcp_states.h.
 const TCP_CLOSE: u32 = 7;
+/// `TCP_FIN_WAIT1`, include/net/tcp_states.h.
+const TCP_FIN_WAIT1: u32 = 4;
 /// `TCP_FIN_WAIT2`, include/net/tcp_states.h.
 const TCP_FIN_WAIT2: u32 = 5;
 const AF_INET: u32 = 2;
@@ -72,7 +74,7 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server),
         BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
             TCP_CLOSE => closed(ops),
-            TCP_FIN_WAIT2 => half_closed(ops),
+            TCP_FIN_WAIT1 | TCP_FIN_WAIT2 => half_closed(ops),
             _ => {}
         },
         BPF_SOCK_OPS_TCP_CONNECT_CB => reconnect(ops),
@@ -194,10 +196,12 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     }
 }
 
-/// The program has shut down sending and the peer knows. The peer's FIN will
-/// close this socket before its psock hears of it, and a blocking reader would
-/// get `EAGAIN` for the end of file; so it leaves now, if it can. No new
-/// redirect can begin, because the sender looks at this socket's state.
+/// The program has shut down sending. Once the peer does so too, its FIN
+/// closes this socket before the psock hears of it, and a blocking reader
+/// would get `EAGAIN` for the end of file; so the socket leaves now, if it can,
+/// and again when the peer has acknowledged. No new redirect can begin, because
+/// senders look at `sk_shutdown`, which is set before this callback runs
+/// (`inet_shutdown`, `__tcp_close`).
 #[inline(always)]
 fn half_closed(ops: *mut bpf_sock_ops) {
     let Some((sk, sock)) = socket(ops) else {
@@ -218,7 +222,7 @@ fn half_closed(ops: *mut bpf_sock_ops) {
     let psock = sock.psock();
     let leaving = Leaving {
         stopped: true,
-        peer_quiet: peer_gone || release::quiet(true, peer_sock.psock().refs()),
+        peer_quiet: peer_gone || idle(peer_sock),
         psock_refs: psock.refs(),
         queue_empty: psock.queue_empty(),
         // Whoever called shutdown(2) or reads the peer's last bytes next does
@@ -232,6 +236,14 @@ fn half_closed(ops: *mut bpf_sock_ops) {
         own.enrolment = Enrolment::None;
         flow.reason = Reason::Closing;
     }
+}
+
+/// Whether every call inside the socket's psock sleeps. One that does is not
+/// between a verdict and its queueing, and will look at the peer again.
+#[inline(always)]
+fn idle(sock: Sock) -> bool {
+    let sleepers = sock.sleepers();
+    sleepers <= MAX_WAITERS && release::quiet(true, sock.psock().refs().saturating_sub(sleepers))
 }
 
 /// The socket is closed for good: counts what it did and forgets it.

@@ -22,7 +22,7 @@ macro_rules! offset {
 
 /// Waiters of a socket that are looked at; with more, one is assumed to be a
 /// sleeping reader.
-const MAX_WAITERS: u32 = 8;
+pub const MAX_WAITERS: u32 = 8;
 
 /// Cgroups above a socket's own that are looked at.
 const MAX_CGROUP_DEPTH: u32 = 16;
@@ -219,33 +219,35 @@ impl Sock {
         Reading {
             has_file,
             nonblocking,
-            reader_asleep: self.reader_asleep(),
+            reader_asleep: self.sleepers() > 0,
             all_read: self.copied_seq() == read::<u32>(self.0, offset!(rcv_nxt))
                 && self.receive_queue_empty(),
         }
     }
 
-    /// Whether somebody other than epoll, poll or select waits on the socket.
+    /// How many calls sleep on the socket: waiters other than epoll, poll and
+    /// select. Above [`MAX_WAITERS`] when there are too many to look at.
     #[inline(always)]
-    fn reader_asleep(self) -> bool {
+    pub fn sleepers(self) -> u32 {
         let wq: u64 = read(self.0, offset!(sk_wq));
         if wq == 0 {
-            return false;
+            return 0;
         }
+        let mut sleepers = 0;
         let head = wq + u64::from(offset!(wq_head));
         let mut entry: u64 = read(head, 0);
         for _ in 0..MAX_WAITERS {
             if entry == head || entry == 0 {
-                return false;
+                return sleepers;
             }
             let waiter = entry - u64::from(offset!(wait_entry));
             let func: u64 = read(waiter, offset!(wait_func));
             if func == 0 || (func != offset!(ep_poll_callback) && func != offset!(pollwake)) {
-                return true;
+                sleepers += 1;
             }
             entry = read(entry, 0);
         }
-        true
+        MAX_WAITERS + 1
     }
 
     /// The psock of an enrolled socket, behind the flag bits of

@@ -110,7 +110,7 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, size: u32) -> Verdict {
     path::verdict(
         &own,
         &Peer {
-            state: peer.state(),
+            shutdown: peer.shutdown(),
             copied_seq: if own.stays_fast() {
                 0
             } else {

@@ -162,7 +162,7 @@ fn missing(status: &str) -> Vec<&'static str> {
 }
 
 /// Whether the TCP iterator holds the lock of the socket that it shows
-/// (`bpf_iter_tcp_seq_show`, net/ipv4/tcp_ipv4.c). Before 6.5 it does not, and
+/// (`bpf_iter_tcp_seq_show`, `net/ipv4/tcp_ipv4.c`). Before 6.5 it does not, and
 /// enrolling a socket from it would deadlock.
 #[must_use]
 pub fn iterator_locks_sockets() -> bool {
