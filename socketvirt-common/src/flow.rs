@@ -45,7 +45,7 @@ pub struct Flow {
     /// `tcp_sock.data_segs_out` up to which segments are in `total`, as the
     /// messages of a socket that was not enrolled when it sent them.
     pub counted_segments: u32,
-    /// Scans in a row that found the traffic worth it.
+    /// Scans that found the traffic worth it since one found it to be bulk.
     pub worthy_scans: u32,
     /// What had been sent by both paths at the last measuring scan.
     pub scanned: Sent,

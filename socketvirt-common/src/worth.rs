@@ -32,7 +32,7 @@ pub enum Worth {
 }
 
 /// Exchanges between two scans from which on a connection is worth it.
-pub const MIN_EXCHANGES: u32 = 4;
+pub const MIN_EXCHANGES: u32 = 2;
 
 /// Bytes for each exchange, in either direction, up to which the fast path
 /// wins. Above the largest message that is redirected

@@ -180,6 +180,14 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
         (Side::Server, Reason::Closing) => Reason::None,
         (_, reason) => reason,
     };
+    // Bytes that come with the handshake (TCP_DEFER_ACCEPT, Fast Open) wait in
+    // the TCP receive queue until accept(2), where FIONREAD of an enrolled
+    // socket does not count them.
+    let reason = if matches!(reason, Reason::None) && carries_data(ops) {
+        Reason::Unread
+    } else {
+        reason
+    };
     if !matches!(reason, Reason::None) {
         flow.reason = reason;
         return;
@@ -194,6 +202,16 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     ) {
         count!(eager);
     }
+}
+
+/// Whether the packet of the callback brings payload: it is longer than its
+/// header, which is all that the program may look at.
+#[inline(always)]
+fn carries_data(ops: *mut bpf_sock_ops) -> bool {
+    let length = u64::from(field!(ops, skb_len));
+    let header = field!(ops, __bindgen_anon_3.skb_data) as u64;
+    let end = field!(ops, __bindgen_anon_4.skb_data_end) as u64;
+    length > end - header
 }
 
 /// The program has shut down sending. Once the peer does so too, its FIN

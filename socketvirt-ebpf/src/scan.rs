@@ -30,8 +30,8 @@ pub struct IterTcp {
     uid: u64,
 }
 
-/// Measuring scans in a row that must find the traffic worth it, after the
-/// scan that discovered the pair.
+/// Measuring scans that must find the traffic worth it, after the scan that
+/// discovered the pair and since it was last found to be bulk.
 const WORTHY_SCANS: u32 = 1;
 
 /// Scans for which an end that was ready counts as ready: an end is ready only
@@ -117,9 +117,9 @@ fn consider(
     }
     if config.measure != 0 {
         match worth::judge_latest(&own.sent, &flow.sent_before, &peer.sent) {
-            Worth::Unknown => {}
+            // A pause takes nothing back of what was proved before.
+            Worth::Unknown | Worth::Quiet => {}
             Worth::Exchange => flow.worthy_scans += 1,
-            Worth::Quiet => flow.worthy_scans = 0,
             Worth::Bulk => {
                 flow.worthy_scans = 0;
                 flow.reason = Reason::Bulk;
