@@ -1,6 +1,7 @@
 //! Ends and starts of connections answer as plain TCP's do.
 
 use socketvirt_tests::{
+    netns::Netns,
     run::{Mode, Run, workload},
     scaled,
     session::Session,
@@ -46,9 +47,12 @@ fn close_and_half_close_with_data_under_way() {
             "pp:5,down:300K",
             "slowup:30K",
         ] {
+            let netns = Netns::new("short");
             let total = scaled(100);
-            let args =
-                format!("streams --io {io} --connections 16 --total {total} --phases {phases}");
+            let args = format!(
+                "streams {} --io {io} --connections 16 --total {total} --phases {phases}",
+                netns.both_ends()
+            );
             Run::new(mode, workload(&args))
                 .success()
                 .summary()

@@ -134,7 +134,7 @@ fn two_hundred_and_fifty_six_connections() {
     for (mode, io) in [
         (Mode::Adopt, "level"),
         (Mode::Eager, "edge"),
-        (Mode::Eager, "blocking"),
+        (Mode::Eager, "blocking --retry-eagain"),
     ] {
         let args = format!("--io {io} --connections 256 --seed 3 --phases {phases}");
         streams(mode, &args).accelerated();

@@ -223,7 +223,9 @@ fn iperf3() {
         assert_eq!(done, 4, "{mode}: {}", outcome.finished.report());
         if mode != Mode::Plain {
             let summary = outcome.summary();
-            assert!(summary.count("/pairs") >= 11, "{summary}");
+            // One control connection a run; one-way streams are not followed
+            // in adopt mode.
+            assert!(summary.count("/pairs") >= 4, "{summary}");
             assert!(summary.counts("/errors").is_empty(), "{summary}");
         }
     }

@@ -105,9 +105,29 @@ fn peers_outside_are_left_alone() {
         let args = format!("kv --protocol redis --port {port} --operations 600 --rate 300");
         let outcome = Run::new(mode, workload(&args)).success();
         let summary = outcome.summary();
-        summary.left_alone("peer_not_here");
+        summary.left_alone("too_short");
         assert_eq!(summary.count("/pairs"), 0, "{summary}");
         assert_eq!(summary.count("/adopted"), 0, "{summary}");
+    }
+}
+
+/// What happens outside of the command is none of its business.
+#[test]
+fn connections_outside_are_not_seen() {
+    let _session = Session::start();
+    for mode in Mode::ACCELERATED {
+        let mut lasting = Run::new(mode, shell("sleep 3")).start();
+        Run::new(
+            Mode::Plain,
+            workload("streams --connections 4 --phases pp:400@200"),
+        )
+        .success();
+        let outcome = lasting.finish();
+        outcome.success();
+        let summary = outcome.summary();
+        for pointer in ["/pairs", "/adopted", "/bytes/fast", "/bytes/stack"] {
+            assert_eq!(summary.count(pointer), 0, "{pointer}: {summary}");
+        }
     }
 }
 
