@@ -38,6 +38,9 @@ const WORTHY_SCANS: u32 = 1;
 /// between two messages, and both are rarely so in one scan.
 const READY_SCANS: u32 = 8;
 
+/// Scans that a pair waits after one that found it to be bulk.
+const BULK_SCANS: u32 = 4;
+
 /// Scans that an enrolled socket waits for its peer to be enrolled too.
 const ALONE_SCANS: u32 = 20;
 
@@ -122,6 +125,8 @@ fn consider(
             Worth::Exchange => flow.worthy_scans += 1,
             Worth::Bulk => {
                 flow.worthy_scans = 0;
+                flow.not_before_scan = flow.not_before_scan.max(config.scan + BULK_SCANS);
+                own.ready_scan = 0;
                 flow.reason = Reason::Bulk;
                 return;
             }
@@ -139,7 +144,9 @@ fn consider(
         }
         return;
     }
-    if flow.worthy_scans < WORTHY_SCANS || config.scan < flow.not_before_scan {
+    // What the peer has found out about the pair is true for this end too.
+    let peer_ready = peer.ready_scan != 0 && peer.ready_scan + READY_SCANS >= config.scan;
+    if flow.worthy_scans < WORTHY_SCANS && !peer_ready || config.scan < flow.not_before_scan {
         flow.reason = Reason::NotWorth;
         return;
     }
@@ -152,7 +159,7 @@ fn consider(
     let first_ready = own.ready_scan != config.scan;
     own.ready_scan = config.scan;
     let peer_active = peer.enrolment.is_active();
-    if peer_active || peer.ready_scan != 0 && peer.ready_scan + READY_SCANS >= config.scan {
+    if peer_active || peer_ready {
         enrol::adopt(sk, flow, own, sock);
         if flow.enrolment.is_active() && peer_active {
             flow.paired = 1;

@@ -14,7 +14,7 @@ pub type Excuse = (&'static str, &'static str);
 /// warm-up in which the connections are adopted.
 pub fn compare(mode: Mode, group: &str, excuses: &[Excuse]) {
     let warm = if mode == Mode::Adopt {
-        "--warm-rounds 250"
+        "--warm-rounds 750"
     } else {
         ""
     };
