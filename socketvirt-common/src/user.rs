@@ -7,6 +7,8 @@ use crate::{
     flow::{Flow, Traffic},
     layout::KernelLayout,
     pair::{End, EndKey},
+    places::Places,
+    row::Row,
     stats::Stats,
 };
 
@@ -23,6 +25,10 @@ unsafe impl aya::Pod for EndKey {}
 unsafe impl aya::Pod for End {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Flow {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Places {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Row {}
 
 impl Mode {
     /// The word for this mode in the summary.

@@ -156,7 +156,7 @@ impl Sock {
 
     /// Whether somebody other than epoll, poll or select waits on the socket.
     #[inline(always)]
-    fn reader_asleep(self) -> bool {
+    pub fn reader_asleep(self) -> bool {
         let wq: u64 = read(self.0, offset!(sk_wq));
         if wq == 0 {
             return false;

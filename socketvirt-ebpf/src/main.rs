@@ -15,6 +15,7 @@ mod maps;
 mod message;
 mod pairs;
 mod scan;
+mod table;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
@@ -58,6 +59,46 @@ pub fn sv_unify(_ctx: SkBuffContext) -> u32 {
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_scan(ctx: *mut scan::IterTcp) -> i32 {
     scan::on_socket(ctx);
+    0
+}
+
+/// One TCP socket of a namespace, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sv_table_tcp(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_socket(ctx);
+    0
+}
+
+/// One UDP socket of a namespace, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/udp")]
+pub extern "C" fn sv_table_udp(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_socket(ctx);
+    0
+}
+
+/// One Unix socket of a namespace, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/unix")]
+pub extern "C" fn sv_table_unix(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_socket(ctx);
+    0
+}
+
+/// One open file of the host, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn sv_table_file(ctx: *mut table::iterate::IterFile) -> i32 {
+    table::iterate::on_file(ctx);
+    0
+}
+
+/// What the agent knows of one TCP socket, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sv_table_join(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::join::on_socket(ctx);
     0
 }
 

@@ -18,13 +18,20 @@ use socketvirt_common::{
     flow::Flow,
     layout::KernelLayout,
     pair::{End, EndKey},
+    places::Places,
     stats::Stats,
 };
+
+use crate::table::snapshot::Scratch;
 
 /// Where the running kernel keeps its fields; written by the loader before
 /// the programs are verified, which then see constants.
 #[unsafe(no_mangle)]
 pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
+
+/// Where it keeps what the rows of the table show; written by the loader too.
+#[unsafe(no_mangle)]
+pub static PLACES: Places = Places::UNKNOWN;
 
 /// Handshake id and side to the end of a connection. Resized at load.
 #[btf_map]
@@ -54,6 +61,10 @@ pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
 /// that a client's peer may be here, so that it can be enrolled eagerly.
 #[btf_map]
 pub static sv_asked: LruHashMap<Endpoint, u32, 4096> = LruHashMap::new();
+
+/// Room for one socket, while its row is made.
+#[btf_map]
+pub static sv_scratch: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
 /// A client's address and port, host byte order; IPv4 is mapped to IPv6.
 #[repr(C)]

@@ -2,6 +2,8 @@
 
 mod bench;
 mod exec;
+mod show;
+mod table;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,10 @@ struct Cli {
 enum Command {
     /// Run a command whose connections within this host are accelerated
     Exec(exec::Args),
+    /// Show every socket of the host
+    Table(table::Args),
+    /// Show every field of a socket, and its peer
+    Show(show::Args),
     /// Measure loopback TCP, the fast path and Unix sockets side by side
     Bench(crate::bench::Args),
     /// One side of a measurement
@@ -31,6 +37,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Exec(args) => exec::run(&args),
+        Command::Table(args) => table::run(args),
+        Command::Show(args) => show::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::BenchWorker(args) => bench::worker(args),
     };
