@@ -19,7 +19,9 @@ use crate::{kernel::Sock, maps::PLACES};
 #[unsafe(no_mangle)]
 static FORMAT_V4: [u8; 5] = *b"%pI4\0";
 #[unsafe(no_mangle)]
-static FORMAT_V6: [u8; 6] = *b"%pI6c\0";
+static FORMAT_V6: [u8; 5] = *b"%pI6\0";
+#[unsafe(no_mangle)]
+static FORMAT_MAPPED: [u8; 12] = *b"::ffff:%pI4\0";
 
 /// `SK_USER_DATA_PSOCK`, include/net/sock.h: the user data is a psock.
 const USER_DATA_PSOCK: u64 = 4;
@@ -133,29 +135,41 @@ fn addresses(row: &mut Row, copy: &Snapshot, identity: &Identity) {
 /// Writes an IPv4 address, in network byte order.
 #[inline(always)]
 pub fn v4(to: &mut Text<ADDRESS_TEXT>, address: u32) {
-    let mut arguments = [(&raw const address) as u64];
-    // SAFETY: the verifier checks all arguments; the format has one.
-    unsafe {
-        bpf_snprintf(
-            to.as_mut_ptr().cast(),
-            ADDRESS_TEXT as u32,
-            FORMAT_V4.as_ptr().cast(),
-            arguments.as_mut_ptr(),
-            8,
-        );
+    format(to, &FORMAT_V4, &raw const address as u64);
+}
+
+/// Writes an IPv6 address, in network byte order. The kernel's formatting for
+/// programs does not shorten, so the addresses that are met most are written
+/// by hand, and IPv4 mapped to IPv6 as what it is.
+#[inline(always)]
+pub fn v6(to: &mut Text<ADDRESS_TEXT>, address: [u64; 2]) {
+    const MAPPED: u32 = 0xffff_u32.to_be();
+    let words = [address[1] as u32, (address[1] >> 32) as u32];
+    if address[0] == 0 && address[1] == 0 {
+        to[0] = b':' as i8;
+        to[1] = b':' as i8;
+        to[2] = 0;
+    } else if address[0] == 0 && address[1] == 1_u64.to_be() {
+        to[0] = b':' as i8;
+        to[1] = b':' as i8;
+        to[2] = b'1' as i8;
+        to[3] = 0;
+    } else if address[0] == 0 && words[0] == MAPPED {
+        format(to, &FORMAT_MAPPED, &raw const words[1] as u64);
+    } else {
+        format(to, &FORMAT_V6, &raw const address as u64);
     }
 }
 
-/// Writes an IPv6 address, in network byte order.
 #[inline(always)]
-pub fn v6(to: &mut Text<ADDRESS_TEXT>, address: [u64; 2]) {
-    let mut arguments = [(&raw const address) as u64];
+fn format<const N: usize>(to: &mut Text<ADDRESS_TEXT>, format: &'static [u8; N], argument: u64) {
+    let mut arguments = [argument];
     // SAFETY: the verifier checks all arguments; the format has one.
     unsafe {
         bpf_snprintf(
             to.as_mut_ptr().cast(),
             ADDRESS_TEXT as u32,
-            FORMAT_V6.as_ptr().cast(),
+            format.as_ptr().cast(),
             arguments.as_mut_ptr(),
             8,
         );
@@ -226,9 +240,10 @@ fn queues(row: &mut Row, copy: &Snapshot, identity: &Identity) {
         } else {
             copy.get(place!(unix_inq))
         };
-        // The limit of datagrams that wait, like listen(2)'s of connections.
+        // Connections wait as packets in the queue.
         if listener {
             receive.bytes = 0;
+            row.connection_queue.waiting = copy.get(place!(receive_queue));
         }
         return;
     }
