@@ -3,7 +3,8 @@
 //! Two kinds of modules live here. *Records* are what the maps hold, laid out
 //! for C so that both sides and `bpftool` read the same bytes: [`pair`],
 //! [`flow`], [`stats`], [`config`], [`layout`], [`row`] with its [`options`],
-//! [`record`], [`places`]. *Rules* are the decisions that
+//! [`record`], [`places`],
+//! [`event`]. *Rules* are the decisions that
 //! keep bytes exact, as pure functions over plain numbers, so that they are
 //! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
 //! [`worth`], [`release`], [`pace`], [`status`], [`readiness`].
@@ -17,6 +18,7 @@
 extern crate std;
 
 pub mod config;
+pub mod event;
 pub mod flow;
 pub mod layout;
 pub mod options;

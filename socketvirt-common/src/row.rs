@@ -275,6 +275,9 @@ pub struct Row {
     pub send: Way,
     /// The statuses that it went through.
     pub history: History,
+    /// When it was last seen: by a hook or by a scan, in nanoseconds of
+    /// `CLOCK_MONOTONIC`.
+    pub seen: u64,
     /// What tells which row is the other end.
     pub witness: Witness,
     /// The options in force.

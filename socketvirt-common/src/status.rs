@@ -172,8 +172,9 @@ const fn unix(facts: &Facts) -> Status {
     }
 }
 
-/// Steps of its life that a row remembers.
-pub const STEPS: usize = 12;
+/// Steps of its life that a row remembers: a power of two, so that the
+/// verifier can follow the index.
+pub const STEPS: usize = 8;
 
 /// One step.
 #[repr(C)]

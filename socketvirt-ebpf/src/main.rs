@@ -19,8 +19,8 @@ mod table;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
-    macros::{sk_msg, sock_ops, stream_verdict},
-    programs::{SkBuffContext, SkMsgContext, SockOpsContext},
+    macros::{cgroup_sock, sk_msg, sock_ops, stream_verdict},
+    programs::{SkBuffContext, SkMsgContext, SockContext, SockOpsContext},
 };
 
 /// Watches connections come and go, attached to a cgroup.
@@ -92,6 +92,42 @@ pub extern "C" fn sv_table_unix(ctx: *mut table::iterate::IterSocket) -> i32 {
 pub extern "C" fn sv_table_file(ctx: *mut table::iterate::IterFile) -> i32 {
     table::iterate::on_file(ctx);
     0
+}
+
+/// An IP socket is made, for the table.
+#[cgroup_sock(sock_create)]
+pub fn sv_table_create(ctx: SockContext) -> i32 {
+    table::hooks::created(ctx.sock);
+    1
+}
+
+/// An IPv4 socket is bound, for the table.
+#[cgroup_sock(post_bind4)]
+pub fn sv_table_bind4(ctx: SockContext) -> i32 {
+    table::hooks::bound(ctx.sock, false);
+    1
+}
+
+/// An IPv6 socket is bound, for the table.
+#[cgroup_sock(post_bind6)]
+pub fn sv_table_bind6(ctx: SockContext) -> i32 {
+    table::hooks::bound(ctx.sock, true);
+    1
+}
+
+/// An IP socket is closed, for the table.
+#[cgroup_sock(sock_release)]
+pub fn sv_table_close(ctx: SockContext) -> i32 {
+    table::hooks::released(ctx.sock);
+    1
+}
+
+/// The callbacks of TCP, for the table.
+#[sock_ops]
+pub fn sv_table_ops(ctx: SockOpsContext) -> u32 {
+    let ops: *mut bpf_sock_ops = ctx.ops;
+    table::hooks::on_tcp(ops);
+    1
 }
 
 /// What the agent knows of one TCP socket, for the table.

@@ -9,16 +9,18 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SkStorage},
+    bindings::{BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SOCKHASH},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf, SkStorage},
     macros::btf_map,
 };
 use socketvirt_common::{
     config::Config,
+    event::{Event, TableStats},
     flow::Flow,
     layout::KernelLayout,
     pair::{End, EndKey},
     places::Places,
+    row::Row,
     stats::Stats,
 };
 
@@ -61,6 +63,26 @@ pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
 /// that a client's peer may be here, so that it can be enrolled eagerly.
 #[btf_map]
 pub static sv_asked: LruHashMap<Endpoint, u32, 4096> = LruHashMap::new();
+
+/// Socket cookie to row. Resized at load; memory is taken as rows come.
+#[btf_map]
+pub static sv_sockets: HashMap<u64, Row, 1, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// The ids of closed sockets that still have a row, oldest first.
+#[btf_map]
+pub static sv_ended: Queue<u64, 8192> = Queue::new();
+
+/// Events, for as long as somebody follows.
+#[btf_map]
+pub static sv_events: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
+
+/// Until when somebody follows, in nanoseconds of `CLOCK_MONOTONIC`.
+#[btf_map]
+pub static sv_follow: Array<u64, 1> = Array::new();
+
+/// Counters of the table.
+#[btf_map]
+pub static sv_table_stats: PerCpuArray<TableStats, 1> = PerCpuArray::new();
 
 /// Room for one socket, while its row is made.
 #[btf_map]

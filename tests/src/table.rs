@@ -283,11 +283,11 @@ fn hex_endpoint(text: &str) -> Option<String> {
 }
 
 /// What two accounts of one socket say differently, of what both say.
-pub fn differences(one: &Facts, other: &Facts) -> Vec<String> {
+pub fn differences(one: &Facts, other: &Facts) -> Vec<(&'static str, String)> {
     one.iter()
         .filter_map(|(name, value)| {
             let against = other.get(name)?;
-            (against != value).then(|| format!("{name}: {value:?} against {against:?}"))
+            (against != value).then(|| (*name, format!("{value:?} against {against:?}")))
         })
         .collect()
 }

@@ -255,24 +255,45 @@ type Key = (String, String);
 
 /// What the looks at each socket found.
 ///
-/// The queue of a busy listener may be the same in both of `ss`'s looks and
-/// another one in between. So a difference counts when every look at the
-/// socket found one: what is filled in wrongly is always wrong.
+/// The queue of a busy socket may be the same in both of `ss`'s looks and
+/// another one in between. That is so only of a queue that `ss` itself has
+/// seen move at some time; a difference in it is explained, any other is not.
 #[derive(Default)]
-struct Looks(BTreeMap<Key, (u32, Vec<String>)>);
+struct Looks {
+    values: BTreeMap<(Key, &'static str), BTreeSet<String>>,
+    differences: Vec<(Key, &'static str, String)>,
+    alone: BTreeMap<Key, u32>,
+}
+
+/// What moves while a socket works.
+const QUEUES: [&str; 4] = ["recv-q", "send-q", "rmem", "wmem"];
 
 impl Looks {
-    fn note(&mut self, key: &Key, difference: Option<String>) {
-        let (looks, differences) = self.0.entry(key.clone()).or_default();
-        *looks += 1;
-        differences.extend(difference);
+    fn saw(&mut self, account: &Account) {
+        for (key, facts) in account {
+            for field in QUEUES {
+                if let Some(value) = facts.get(field) {
+                    let values = self.values.entry((key.clone(), field)).or_default();
+                    values.insert(value.clone());
+                }
+            }
+        }
+    }
+
+    fn moves(&self, key: &Key, field: &'static str) -> bool {
+        let values = self.values.get(&(key.clone(), field));
+        values.is_some_and(|values| values.len() > 1)
     }
 
     fn wrong(&self) -> Vec<String> {
-        let all = |(looks, differences): &&(u32, Vec<String>)| *looks as usize == differences.len();
-        let wrong = self.0.values().filter(all);
-        wrong
-            .flat_map(|(_, differences)| differences.clone())
+        let differ = self
+            .differences
+            .iter()
+            .filter(|(key, field, _)| !self.moves(key, field))
+            .map(|(key, field, text)| format!("{key:?} {field}: {text}"));
+        let alone = self.alone.iter().filter(|(_, looks)| **looks > 1);
+        differ
+            .chain(alone.map(|(key, _)| format!("{key:?} is only in the table, and stays")))
             .collect()
     }
 }
@@ -284,6 +305,8 @@ fn look(netns: &Netns, seen: &mut BTreeSet<String>, looks: &mut Looks) -> u64 {
     let rows: Vec<Value> = table(&format!("--netns {}", netns.name()));
     let after = outside(netns.name());
     let table = account(rows.iter().map(facts));
+    looks.saw(&before);
+    looks.saw(&after);
     let mut compared = 0;
     for (key, first) in &before {
         if after.get(key) != Some(first) {
@@ -291,29 +314,25 @@ fn look(netns: &Netns, seen: &mut BTreeSet<String>, looks: &mut Looks) -> u64 {
         }
         compared += 1;
         seen.insert(format!("{} {}", first["netid"], first["state"]));
-        let difference = match table.get(key) {
-            None => Some(format!("{key:?} is missing: {first:?}")),
+        match table.get(key) {
+            None => looks
+                .differences
+                .push((key.clone(), "row", format!("none of {first:?}"))),
             Some(row) => {
-                let differ = differences(row, first);
-                (!differ.is_empty())
-                    .then(|| format!("{key:?} {}: {}", first["state"], differ.join(", ")))
+                for (field, text) in differences(row, first) {
+                    looks.differences.push((key.clone(), field, text));
+                }
             }
-        };
-        looks.note(key, difference);
+        }
     }
     // The other way: what only the table shows has come and gone between the
-    // looks of the others, or is in no list of the kernel. Neither is so for a
-    // socket that was there in the look before.
+    // looks of the others, or is in no list of the kernel. A socket that is so
+    // in two looks at the table did not come and go.
     for (key, row) in &table {
         let others = before.contains_key(key) || after.contains_key(key);
         let unlisted = matches!(row["state"].as_str(), "CLOSE" | "SYN_RECV");
-        let again = (format!("{} again", key.0), key.1.clone());
-        if !unlisted {
-            let alone = !others && looks.0.contains_key(&again);
-            looks.note(
-                &again,
-                alone.then(|| format!("{key:?} is only in the table: {row:?}")),
-            );
+        if !others && !unlisted {
+            *looks.alone.entry(key.clone()).or_default() += 1;
         }
     }
     compared

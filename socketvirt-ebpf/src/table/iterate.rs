@@ -12,7 +12,7 @@ use socketvirt_common::{
 };
 
 use super::{
-    fill,
+    fill, rows,
     snapshot::{Identity, Snapshot, place, read},
 };
 use crate::maps::sv_scratch;
@@ -86,7 +86,11 @@ pub fn on_socket(ctx: *mut IterSocket) {
     // none yet.
     let id = unsafe { bpf_get_socket_cookie(sk) };
     if let Some(row) = row_of(sk as u64, id) {
-        write!(meta, Tag::Row, row);
+        if rows::are_kept() {
+            rows::keep(row);
+        } else {
+            write!(meta, Tag::Row, row);
+        }
     }
 }
 
@@ -139,6 +143,18 @@ pub fn on_file(ctx: *mut IterFile) {
             16,
             name as *const c_void,
         );
+    }
+    if rows::are_kept() {
+        if in_no_table(sk as u64, &identity)
+            && let Some(row) = row_of(sk as u64, id)
+        {
+            rows::keep(row);
+        }
+        if let Some(row) = rows::known(id) {
+            row.owner.pid = holder.pid;
+            row.owner.command = holder.command;
+        }
+        return;
     }
     write!(meta, Tag::Holder, &holder);
     if in_no_table(sk as u64, &identity)

@@ -1,6 +1,9 @@
 //! The socket table: a row for each socket, from what the kernel keeps of it.
 
+pub mod events;
 pub mod fill;
+pub mod hooks;
 pub mod iterate;
 pub mod join;
+pub mod rows;
 pub mod snapshot;

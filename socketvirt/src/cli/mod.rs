@@ -2,6 +2,7 @@
 
 mod bench;
 mod exec;
+mod run;
 mod show;
 mod table;
 
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run a command whose connections within this host are accelerated
     Exec(exec::Args),
+    /// Keep the table of the host, with the life of each socket
+    Run(run::Args),
     /// Show every socket of the host
     Table(table::Args),
     /// Show every field of a socket, and its peer
@@ -37,6 +40,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Exec(args) => exec::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Table(args) => table::run(args),
         Command::Show(args) => show::run(&args),
         Command::Bench(args) => bench::run(args),

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use socketvirt_common::record::Joined;
+use socketvirt_common::{record::Joined, row::Row, status::Status};
 
-use super::source::{self, Namespaces, Scan};
+use super::{
+    keeper,
+    source::{self, Namespaces, Scan},
+};
 use crate::kernel::bpffs::PinDir;
 
 /// What was joined.
@@ -32,7 +35,39 @@ pub fn join(scan: &mut Scan, which: &Namespaces) -> Known {
         apply(scan, joined);
         known.names.push(pins.name().to_owned());
     }
+    if let Some(maps) = keeper::kept().and_then(|folder| keeper::Maps::open(&folder).ok()) {
+        known.missing = maps.stats().map_or(0, |stats| stats.missing);
+        known.names.push("run".to_owned());
+        lives(scan, maps.rows());
+    }
     known
+}
+
+/// Adds the lives of sockets that a table is kept of, and those that are over.
+fn lives(scan: &mut Scan, kept: Vec<Row>) {
+    let mut kept: HashMap<u64, Row> = kept.into_iter().map(|row| (row.id, row)).collect();
+    for row in &mut scan.rows {
+        let Some(life) = kept.remove(&row.id) else {
+            continue;
+        };
+        row.history = life.history;
+        if (
+            row.witness.handshake.client_seq,
+            row.witness.handshake.server_seq,
+        ) == (0, 0)
+        {
+            row.witness.handshake = life.witness.handshake;
+        }
+        if row.owner.pid == 0 {
+            row.owner.pid = life.owner.pid;
+            row.owner.command = life.owner.command;
+        }
+    }
+    let over = kept
+        .into_values()
+        .filter(|row| row.status == Status::TERMINATED);
+    let over = over.filter(|row| scan.wanted.contains(&row.local.netns) || row.local.netns == 0);
+    scan.rows.extend(over);
 }
 
 fn apply(scan: &mut Scan, joined: Vec<Joined>) {

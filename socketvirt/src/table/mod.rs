@@ -10,6 +10,7 @@ pub mod agents;
 pub mod cgroups;
 pub mod filter;
 pub mod iterator;
+pub mod keeper;
 pub mod options;
 pub mod peers;
 pub mod print;
@@ -46,6 +47,9 @@ pub enum TableError {
     /// A network namespace.
     #[error(transparent)]
     Namespace(#[from] crate::kernel::namespaces::NamespaceError),
+    /// Somebody else keeps it.
+    #[error("a table is kept already: end the other `socketvirt run` first")]
+    Kept,
     /// No namespace of that name.
     #[error(
         "there is no network namespace {0:?}; give `all`, `own`, a name of `ip netns list`, a path \

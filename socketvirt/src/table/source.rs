@@ -61,6 +61,8 @@ pub struct Scan {
     pub rows: Vec<Row>,
     /// The processes that have them open.
     pub holders: Vec<Holder>,
+    /// The inodes of the namespaces that were looked at.
+    pub wanted: Vec<u32>,
     /// The names of the namespaces, by inode.
     pub namespaces: HashMap<u32, String>,
 }
@@ -69,26 +71,45 @@ pub struct Scan {
 pub struct Source {
     // Maps and programs go with it.
     _ebpf: Ebpf,
-    sockets: Vec<(&'static str, Iterator)>,
-    files: Iterator,
+    iterators: Vec<(&'static str, Iterator)>,
 }
 
 /// An object whose maps are as small as they can be: the table needs none.
 fn object() -> Result<(Ebpf, Btf), TableError> {
     let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
-    let ebpf = loader(&btf, None)?;
+    let ebpf = loader(&btf, None, None)?;
     Ok((ebpf, btf))
 }
 
-fn loader(btf: &Btf, agent: Option<&Path>) -> Result<Ebpf, TableError> {
+/// The object of an agent that keeps up to `rows` rows.
+///
+/// # Errors
+/// When the kernel refuses a map.
+pub fn keeping(btf: &Btf, rows: u32) -> Result<Ebpf, TableError> {
+    loader(btf, None, Some(rows))
+}
+
+fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, TableError> {
+    let keep = u32::from(rows.is_some());
     let (layout, places) = (layout::kernel_layout()?, places::places()?);
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
         .override_global("LAYOUT", &layout, true)
         .override_global("PLACES", &places, true)
+        .override_global("KEEP", &keep, true)
         .map_max_entries("sv_fast", 1)
         .map_max_entries("sv_asked", 64);
+    match rows {
+        Some(rows) => {
+            loader.map_max_entries("sv_sockets", rows);
+        }
+        None => {
+            loader
+                .map_max_entries("sv_ended", 1)
+                .map_max_entries("sv_events", 4096);
+        }
+    }
     match agent {
         Some(folder) => {
             for map in ["sv_flow", "sv_pairs"] {
@@ -138,19 +159,10 @@ impl Source {
     pub fn open() -> Result<Self, TableError> {
         require::check()?;
         let (mut ebpf, btf) = object()?;
-        let sockets = [
-            ("sv_table_tcp", "tcp"),
-            ("sv_table_udp", "udp"),
-            ("sv_table_unix", "unix"),
-        ]
-        .into_iter()
-        .map(|(name, kind)| Ok((kind, iterator(&mut ebpf, name, kind, &btf)?)))
-        .collect::<Result<_, TableError>>()?;
-        let files = iterator(&mut ebpf, "sv_table_file", "task_file", &btf)?;
+        let iterators = iterators(&mut ebpf, &btf)?;
         Ok(Self {
             _ebpf: ebpf,
-            sockets,
-            files,
+            iterators,
         })
     }
 
@@ -159,32 +171,70 @@ impl Source {
     /// # Errors
     /// When the kernel refuses a pass.
     pub fn read(&self, which: &Namespaces) -> Result<Scan, TableError> {
-        let (namespaces, names) = namespaces(which)?;
         let mut output = Vec::new();
-        // A thread of its own, since it enters namespaces.
-        thread::scope(|scope| {
-            scope
-                .spawn(|| -> Result<(), TableError> {
-                    for namespace in &namespaces {
-                        namespace.enter()?;
-                        for (_, iterator) in &self.sockets {
-                            run(iterator, &mut output)?;
-                        }
-                    }
-                    // Last, so that what was made meanwhile has a row too.
-                    run(&self.files, &mut output)
-                })
-                .join()
-                .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
-        })?;
+        let (namespaces, names) = visit(&self.iterators, which, &mut output)?;
         let wanted: Vec<u32> = namespaces
             .iter()
             .filter_map(|one| u32::try_from(one.inode()).ok())
             .collect();
         let mut scan = sort(&output, &wanted);
         scan.namespaces = names;
+        scan.wanted = wanted;
         Ok(scan)
     }
+}
+
+/// The iterators of the table: over sockets, and over files.
+///
+/// # Errors
+/// When the kernel refuses a program.
+pub fn iterators(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<(&'static str, Iterator)>, TableError> {
+    [
+        ("sv_table_tcp", "tcp"),
+        ("sv_table_udp", "udp"),
+        ("sv_table_unix", "unix"),
+        ("sv_table_file", FILES),
+    ]
+    .into_iter()
+    .map(|(name, kind)| Ok((kind, iterator(ebpf, name, kind, btf)?)))
+    .collect()
+}
+
+/// The iterator that sees all namespaces at once.
+const FILES: &str = "task_file";
+
+/// Has the kernel visit every socket of these namespaces.
+///
+/// # Errors
+/// When it refuses a pass.
+pub fn visit(
+    iterators: &[(&'static str, Iterator)],
+    which: &Namespaces,
+    output: &mut Vec<u8>,
+) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
+    let (namespaces, names) = namespaces(which)?;
+    // A thread of its own, since it enters namespaces.
+    thread::scope(|scope| {
+        let work = || -> Result<(), TableError> {
+            let of_files = |kind: &str| kind == FILES;
+            for namespace in &namespaces {
+                namespace.enter()?;
+                for (_, sockets) in iterators.iter().filter(|(kind, _)| !of_files(kind)) {
+                    run(sockets, output)?;
+                }
+            }
+            // Last, so that what was made meanwhile has an owner too.
+            for (_, files) in iterators.iter().filter(|(kind, _)| of_files(kind)) {
+                run(files, output)?;
+            }
+            Ok(())
+        };
+        scope
+            .spawn(work)
+            .join()
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+    })?;
+    Ok((namespaces, names))
 }
 
 fn run(iterator: &Iterator, output: &mut Vec<u8>) -> Result<(), TableError> {
@@ -285,7 +335,7 @@ fn names() -> HashMap<u32, String> {
 /// When the kernel refuses, or the agent is gone.
 pub fn joined(folder: &Path, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
     let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
-    let mut ebpf = loader(&btf, Some(folder))?;
+    let mut ebpf = loader(&btf, Some(folder), None)?;
     let iterator = iterator(&mut ebpf, "sv_table_join", "tcp", &btf)?;
     let (namespaces, _) = namespaces(which)?;
     let mut output = Vec::new();

@@ -290,7 +290,7 @@ impl Socket {
             netid: words::short_kind(row),
             local: Local::of(row),
             remote: Remote {
-                address: text(&row.remote.address),
+                address: words::address(&row.remote.address),
                 port: row.remote.port,
                 id: (row.remote.id != 0).then_some(row.remote.id),
                 ..Remote::default()
@@ -337,7 +337,7 @@ impl Local {
             shutdown.push("send");
         }
         Self {
-            address: text(&row.local.address),
+            address: words::address(&row.local.address),
             port: row.local.port,
             family: row.local.family.word(),
             r#type: row.local.kind.word(),

@@ -148,3 +148,13 @@ pub fn short_kind(row: &Row) -> &'static str {
         (_, _, protocol) => protocol.word(),
     }
 }
+
+/// An address as Rust writes it, which shortens; a name as it is.
+#[must_use]
+pub fn address(bytes: &[i8]) -> String {
+    let text = text(bytes);
+    match text.parse::<std::net::IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => text,
+    }
+}
