@@ -311,6 +311,8 @@ places! {
     task_leader,
     /// `task_struct.comm`.
     task_comm,
+    /// `inet_timewait_sock.tw_substate`.
+    tw_substate,
     /// `INET_FLAGS_FREEBIND` in `inet_flags`.
     inet_freebind,
     /// `INET_FLAGS_TRANSPARENT` in `inet_flags`.

@@ -15,8 +15,8 @@ use crate::{
 
 /// Text that ends at its first zero byte.
 ///
-/// Signed, because the build names this type `char` in the object's BTF, by
-/// which `bpftool` knows text.
+/// Signed, because the build marks this very type as characters in the
+/// object's BTF, by which `bpftool` knows text.
 pub type Text<const N: usize> = [i8; N];
 
 /// Bytes of an address as text: those of a path of a Unix socket
@@ -288,6 +288,15 @@ impl Row {
     /// A row of which nothing is known.
     // SAFETY: numbers, and enumerations that all have a variant 0.
     pub const EMPTY: Self = unsafe { core::mem::zeroed() };
+
+    /// Whether it is of a request or of a connection that is over, behind
+    /// which there is no socket with options and queues. A socket always has
+    /// room to receive.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_mini(&self) -> bool {
+        self.options.so_rcvbuf == 0
+    }
 }
 
 impl Family {

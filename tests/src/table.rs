@@ -68,7 +68,10 @@ pub fn facts(row: &Value) -> Facts {
     if netid == "tcp" {
         facts.insert("cookie", text("/id"));
     }
-    if !matches!(state.as_str(), "TIME_WAIT" | "SYN_RECV") {
+    if row["options"]
+        .as_object()
+        .is_some_and(|all| !all.is_empty())
+    {
         facts.insert("inode", text("/owner/inode"));
         facts.insert("rmem", text("/receive_queue/memory"));
         facts.insert("rcvbuf", text("/receive_queue/limit"));
@@ -138,7 +141,8 @@ fn ss_tcp(line: &str) -> Option<Facts> {
     };
     let cookie = u64::from_str_radix(&value("sk:")?, 16).ok()?;
     facts.insert("cookie", cookie.to_string());
-    if !matches!(state.as_str(), "TIME_WAIT" | "SYN_RECV") {
+    // Not of requests, and of connections that are over.
+    if line.contains("skmem:(") {
         facts.insert("inode", value("ino:")?);
         if let Some(cgroup) = value("cgroup:") {
             facts.insert("cgroup", cgroup);
@@ -148,7 +152,10 @@ fn ss_tcp(line: &str) -> Option<Facts> {
             facts.insert("v6only", only);
         }
         memory(line, &mut facts)?;
-        let options = line.split_once("inet-sockopt: (")?.1.split_once(')')?.0;
+        let options = line
+            .split_once("inet-sockopt: (")
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .map_or("", |(options, _)| options);
         for (_, option) in INET_OPTIONS {
             let on = options.split_whitespace().any(|word| word == option);
             facts.insert(option, u32::from(on).to_string());

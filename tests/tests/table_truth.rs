@@ -256,24 +256,25 @@ type Key = (String, String);
 /// What the looks at each socket found.
 ///
 /// The queue of a busy socket may be the same in both of `ss`'s looks and
-/// another one in between. That is so only of a queue that `ss` itself has
-/// seen move at some time; a difference in it is explained, any other is not.
+/// another one in between. That is so only of a queue that one account by
+/// itself has seen move; a difference in it is explained, any other is not.
 #[derive(Default)]
 struct Looks {
-    values: BTreeMap<(Key, &'static str), BTreeSet<String>>,
+    /// By who looked: the table has an account of its own.
+    values: BTreeMap<(Key, &'static str, bool), BTreeSet<String>>,
     differences: Vec<(Key, &'static str, String)>,
-    alone: BTreeMap<Key, u32>,
+    alone: BTreeMap<Key, (u32, Facts)>,
 }
 
 /// What moves while a socket works.
 const QUEUES: [&str; 4] = ["recv-q", "send-q", "rmem", "wmem"];
 
 impl Looks {
-    fn saw(&mut self, account: &Account) {
+    fn saw(&mut self, account: &Account, table: bool) {
         for (key, facts) in account {
             for field in QUEUES {
                 if let Some(value) = facts.get(field) {
-                    let values = self.values.entry((key.clone(), field)).or_default();
+                    let values = self.values.entry((key.clone(), field, table)).or_default();
                     values.insert(value.clone());
                 }
             }
@@ -281,8 +282,10 @@ impl Looks {
     }
 
     fn moves(&self, key: &Key, field: &'static str) -> bool {
-        let values = self.values.get(&(key.clone(), field));
-        values.is_some_and(|values| values.len() > 1)
+        [false, true].into_iter().any(|table| {
+            let values = self.values.get(&(key.clone(), field, table));
+            values.is_some_and(|values| values.len() > 1)
+        })
     }
 
     fn wrong(&self) -> Vec<String> {
@@ -291,9 +294,13 @@ impl Looks {
             .iter()
             .filter(|(key, field, _)| !self.moves(key, field))
             .map(|(key, field, text)| format!("{key:?} {field}: {text}"));
-        let alone = self.alone.iter().filter(|(_, looks)| **looks > 1);
+        let alone = self.alone.iter().filter(|(_, (looks, _))| *looks > 1);
         differ
-            .chain(alone.map(|(key, _)| format!("{key:?} is only in the table, and stays")))
+            .chain(
+                alone.map(|(key, (_, row))| {
+                    format!("{key:?} is only in the table, and stays: {row:?}")
+                }),
+            )
             .collect()
     }
 }
@@ -305,8 +312,9 @@ fn look(netns: &Netns, seen: &mut BTreeSet<String>, looks: &mut Looks) -> u64 {
     let rows: Vec<Value> = table(&format!("--netns {}", netns.name()));
     let after = outside(netns.name());
     let table = account(rows.iter().map(facts));
-    looks.saw(&before);
-    looks.saw(&after);
+    looks.saw(&before, false);
+    looks.saw(&after, false);
+    looks.saw(&table, true);
     let mut compared = 0;
     for (key, first) in &before {
         if after.get(key) != Some(first) {
@@ -332,7 +340,8 @@ fn look(netns: &Netns, seen: &mut BTreeSet<String>, looks: &mut Looks) -> u64 {
         let others = before.contains_key(key) || after.contains_key(key);
         let unlisted = matches!(row["state"].as_str(), "CLOSE" | "SYN_RECV");
         if !others && !unlisted {
-            *looks.alone.entry(key.clone()).or_default() += 1;
+            let alone = looks.alone.entry(key.clone());
+            alone.or_insert_with(|| (0, row.clone())).0 += 1;
         }
     }
     compared

@@ -66,7 +66,7 @@ pub fn fill(row: &mut Row, copy: &Snapshot, identity: &Identity, id: u64) -> Sta
         addresses(row, copy, identity);
     }
     if identity.state.is_mini() {
-        return mini(row, identity);
+        return mini(row, copy, identity);
     }
     let flags: u64 = copy.get(place!(flags_word));
     let socket: u64 = copy.get(place!(socket));
@@ -106,13 +106,15 @@ pub fn fill(row: &mut Row, copy: &Snapshot, identity: &Identity, id: u64) -> Sta
 
 /// A request for a connection, or a connection that is over.
 #[inline(always)]
-fn mini(row: &mut Row, identity: &Identity) -> Status {
+fn mini(row: &mut Row, copy: &Snapshot, identity: &Identity) -> Status {
     if matches!(identity.state, State::NEW_SYN_RECV) {
-        Status::CONNECTING
-    } else {
-        row.local.event = 0;
-        Status::TERMINATED
+        return Status::CONNECTING;
     }
+    // A closed socket whose peer has not closed yet is kept as small as this.
+    if read::<u8>(copy.sock, place!(tw_substate)) == State::FIN_WAIT2 as u8 {
+        row.state = State::FIN_WAIT2;
+    }
+    Status::TERMINATED
 }
 
 #[inline(always)]

@@ -123,7 +123,7 @@ pub fn keep(found: &Row) {
         made(found.id)
     };
     let Some(row) = row else { return };
-    if !found.state.is_mini() {
+    if !found.is_mini() {
         row.options = found.options;
         row.send = found.send;
         row.send_queue = found.send_queue;

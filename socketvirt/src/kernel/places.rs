@@ -180,6 +180,8 @@ fn tcp(types: &KernelTypes, l: &mut Places) -> Result<(), LayoutError> {
         data_segs_out = "data_segs_out" 4,
     );
     l.size_tcp = s.size();
+    let s = types.structure("inet_timewait_sock", NEEDED, "this kernel has no TCP")?;
+    l.tw_substate = s.place_of("tw_substate", 1)?;
     let s = types.structure("tcp_congestion_ops", NEEDED, "this kernel has no TCP")?;
     l.ca_name = s.place_of("name", 0)?;
     let s = types.structure("tcp_ulp_ops", NEEDED, "this kernel has no TCP")?;

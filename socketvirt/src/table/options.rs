@@ -66,7 +66,7 @@ fn numbers(options: &SocketOptions) -> [(&'static str, i32); 41] {
 #[must_use]
 pub fn options(row: &Row) -> Map<String, Value> {
     let mut all = Map::new();
-    if row.state.is_mini() || matches!(row.local.family, Family::OTHER) {
+    if row.is_mini() || matches!(row.local.family, Family::OTHER) {
         return all;
     }
     for (name, value) in numbers(&row.options) {

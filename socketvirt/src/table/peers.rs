@@ -69,7 +69,7 @@ fn unix(rows: &[Row], peers: &mut [u64]) {
 fn is_connection(row: &Row) -> bool {
     row.local.protocol == Protocol::TCP
         && row.local.family != Family::UNIX
-        && !row.state.is_mini()
+        && !(row.is_mini() && row.witness.snd_nxt == 0)
         && !matches!(
             row.state,
             State::LISTEN | State::CLOSE | State::UNKNOWN | State::SYN_SENT
