@@ -18,7 +18,7 @@ use socketvirt_common::{
     event::{Event, TableStats},
     flow::Flow,
     layout::KernelLayout,
-    pair::{End, EndKey},
+    pair::{End, EndKey, HandshakeId},
     places::Places,
     row::Row,
     stats::Stats,
@@ -79,6 +79,11 @@ pub static sv_events: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
 /// Until when somebody follows, in nanoseconds of `CLOCK_MONOTONIC`.
 #[btf_map]
 pub static sv_follow: Array<u64, 1> = Array::new();
+
+/// Clients whose server's end has not been seen yet, by handshake id. One
+/// whose server is on another host is forgotten when others need the room.
+#[btf_map]
+pub static sv_shakes: LruHashMap<HandshakeId, u64, 16384> = LruHashMap::new();
 
 /// Counters of the table.
 #[btf_map]

@@ -6,6 +6,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use socketvirt_common::{
     config::{Config, Mode},
+    event::What,
     flow::Flow,
     pair::{End, Enrolment},
     reason::Reason,
@@ -20,6 +21,7 @@ use crate::{
     kernel::Sock,
     maps::sv_config,
     pairs,
+    table::events,
 };
 
 /// `struct bpf_iter__tcp`, net/ipv4/tcp_ipv4.c.
@@ -155,6 +157,7 @@ fn consider(
         enrol::adopt(sk, flow, own, sock);
         if flow.enrolment.is_active() && peer_active {
             count!(adopted);
+            tell(What::ADOPT, own, peer, Reason::None);
         } else {
             count!(waiting);
         }
@@ -211,9 +214,17 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
     flow.not_before_scan = config.scan + release::waiting_scans(flow.releases);
     if peer_gone {
         count!(released);
+        tell(What::RELEASE, own, peer, flow.reason);
     } else {
         count!(waiting);
     }
+}
+
+/// Tells who follows what happened to a pair.
+#[inline(always)]
+fn tell(what: What, own: &End, peer: &End, reason: Reason) {
+    let ports = (own.local_port, own.remote_port);
+    events::of_pair(what, own.cookie, peer.cookie, reason, ports);
 }
 
 /// Why an enrolled socket shall leave, if it shall.

@@ -16,15 +16,19 @@ use aya_ebpf::{
     },
 };
 use socketvirt_common::{
+    event::What,
+    pair::HandshakeId,
+    reason::Reason,
     row::{Family, Kind, Protocol, Row, State},
     status::Status,
 };
 
 use super::{
-    fill,
+    events, fill,
     rows::{self, known, made},
     snapshot::{place, read},
 };
+use crate::maps::sv_shakes;
 
 const AF_INET: u32 = 2;
 
@@ -174,8 +178,33 @@ fn established(ops: *mut bpf_sock_ops, server: bool) {
     } else {
         (handshake.client_seq, handshake.server_seq) = (own_seq, peer_seq);
     }
+    let handshake = row.witness.handshake;
     rows::set(row, Status::CONNECTED, false);
+    if server {
+        meet(row, handshake);
+    } else {
+        // A full map gives up the oldest; the table then finds the pair by
+        // addresses.
+        let _ = sv_shakes.insert(&handshake, &id, 0);
+    }
     follow(ops);
+}
+
+/// The server's end of a handshake: the client's is here if it was seen.
+#[inline(always)]
+fn meet(row: &mut Row, handshake: HandshakeId) {
+    let Some(client) = sv_shakes.get_ptr(&handshake) else {
+        return;
+    };
+    // SAFETY: an entry of a preallocated map.
+    let client = unsafe { core::ptr::read_volatile(client) };
+    let _ = sv_shakes.remove(&handshake);
+    row.remote.id = client;
+    if let Some(other) = known(client) {
+        other.remote.id = row.id;
+    }
+    let ports = (row.local.port as u16, row.remote.port as u16);
+    events::of_pair(What::PAIR, row.id, client, Reason::None, ports);
 }
 
 /// Writes down both ends.

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod bench;
+mod events;
 mod exec;
 mod run;
 mod show;
@@ -28,6 +29,8 @@ enum Command {
     Table(table::Args),
     /// Show every field of a socket, and its peer
     Show(show::Args),
+    /// Show what happens to sockets, as it happens
+    Events(events::Args),
     /// Measure loopback TCP, the fast path and Unix sockets side by side
     Bench(crate::bench::Args),
     /// One side of a measurement
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Table(args) => table::run(args),
+        Command::Events(args) => events::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::BenchWorker(args) => bench::worker(args),

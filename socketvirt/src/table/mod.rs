@@ -8,6 +8,7 @@
 
 pub mod agents;
 pub mod cgroups;
+pub mod events;
 pub mod filter;
 pub mod iterator;
 pub mod keeper;
