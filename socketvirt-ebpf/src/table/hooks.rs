@@ -171,7 +171,10 @@ fn established(ops: *mut bpf_sock_ops, server: bool) {
     let id = unsafe { bpf_get_socket_cookie(ops.cast()) };
     let Some(row) = made(id) else { return };
     row.state = State::ESTABLISHED;
-    ends(row, ops);
+    // A client's were written down when it asked.
+    if row.remote.port == 0 {
+        ends(row, ops);
+    }
     let handshake = &mut row.witness.handshake;
     if server {
         (handshake.client_seq, handshake.server_seq) = (peer_seq, own_seq);
