@@ -9,7 +9,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SOCKHASH},
+    bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf, SkStorage},
     macros::btf_map,
 };
@@ -64,9 +64,10 @@ pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
 #[btf_map]
 pub static sv_asked: LruHashMap<Endpoint, u32, 4096> = LruHashMap::new();
 
-/// Socket cookie to row. Resized at load; memory is taken as rows come.
+/// Socket cookie to row. Resized at load. Its memory is taken at once: taking
+/// it row by row costs every connection several times as much.
 #[btf_map]
-pub static sv_sockets: HashMap<u64, Row, 1, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+pub static sv_sockets: HashMap<u64, Row, 1> = HashMap::new();
 
 /// The ids of closed sockets that still have a row, oldest first.
 #[btf_map]

@@ -14,7 +14,7 @@ use crate::table::keeper::{Keeper, Options};
 /// Arguments of `socketvirt run`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// Rows at most; each takes about 1.5 KB of kernel memory while there.
+    /// Rows at most; each takes about 1 KB of kernel memory, from the start.
     #[arg(long, value_name = "ROWS", default_value_t = Options::default().rows, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
     /// Milliseconds from one scan to the next, at least; scans take at most

@@ -48,7 +48,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            rows: 131_072,
+            rows: 65_536,
             interval: Duration::from_secs(1),
             shared: true,
         }
