@@ -182,7 +182,13 @@ fn row_of(sk: u64, id: u64) -> Option<&'static Row> {
     let scratch = sv_scratch.get_ptr_mut(0)?;
     // SAFETY: room for one socket on this CPU, used by one reader.
     let scratch = unsafe { &mut *scratch };
-    let identity = Identity::of(sk);
+    // Through memory, whose content the verifier does not follow: it would go
+    // through all that follows for each family, type, protocol and state.
+    // SAFETY: written just before it is read.
+    let identity = unsafe {
+        core::ptr::write_volatile(&raw mut scratch.identity, Identity::of(sk));
+        core::ptr::read_volatile(&raw const scratch.identity)
+    };
     let copy = Snapshot::take(scratch.bytes.as_mut_ptr(), sk, &identity)?;
     // What the last socket left must not show at one that has less. A read
     // that fails zeroes its target (bpf_probe_read_kernel_common), which is

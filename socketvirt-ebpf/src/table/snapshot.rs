@@ -23,6 +23,8 @@ pub const SNAPSHOT: usize = 4096;
 pub struct Scratch {
     /// The copy.
     pub bytes: [u8; SNAPSHOT],
+    /// What it is.
+    pub identity: Identity,
     /// The row made from it.
     pub row: Row,
 }
@@ -70,6 +72,7 @@ pub fn read<T: Copy + Default>(address: u64, place: Place) -> T {
 }
 
 /// What is copied, told by a few single reads before.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Identity {
     pub family: Family,
