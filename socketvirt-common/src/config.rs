@@ -30,6 +30,9 @@ pub enum ReceiveMode {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
+    /// The cgroup whose sockets, and those of cgroups below it, scans follow:
+    /// the inode number of its folder; 0 for all sockets.
+    pub cgroup: u64,
     /// When sockets are enrolled.
     pub mode: Mode,
     /// How enrolled sockets receive.

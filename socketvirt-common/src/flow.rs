@@ -36,8 +36,8 @@ pub struct Flow {
     /// `tcp_sock.write_seq` when the path became fast. While it stands, the
     /// stack was given nothing since.
     pub fast_write_seq: u32,
-    /// Padding, always 0.
-    pub unused: u32,
+    /// 1 once both ends have been enrolled together.
+    pub paired: u32,
     /// Bytes and messages by path since the connection began.
     pub total: Traffic,
     /// The part of `total` that is already in `sv_stats`.
@@ -45,10 +45,13 @@ pub struct Flow {
     /// `tcp_sock.data_segs_out` up to which segments are in `total`, as the
     /// messages of a socket that was not enrolled when it sent them.
     pub counted_segments: u32,
-    /// Scans in a row that found the traffic worth it.
+    /// Scans that found the traffic worth it since one found it to be bulk.
     pub worthy_scans: u32,
     /// What had been sent by both paths at the last measuring scan.
     pub scanned: Sent,
+    /// What was sent between the last measuring scan but one and the one
+    /// before it.
+    pub sent_before: Sent,
     /// The scan before which the pair is not adopted again.
     pub not_before_scan: u32,
     /// How often the socket was released, for the waiting time.

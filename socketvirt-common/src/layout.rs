@@ -36,6 +36,16 @@ pub struct KernelLayout {
     pub sk_socket: u32,
     /// `sock.sk_wq` (8 bytes): the wait queue of the file.
     pub sk_wq: u32,
+    /// `sock.sk_cgrp_data.cgroup` (8 bytes): the cgroup that the socket was
+    /// made in.
+    pub sk_cgroup: u32,
+    /// `cgroup.kn` (8 bytes).
+    pub cgroup_kn: u32,
+    /// `cgroup.self.parent` (8 bytes): the state of the cgroup above, which is
+    /// at its very beginning.
+    pub cgroup_parent: u32,
+    /// `kernfs_node.id` (8 bytes): the inode number of the cgroup's folder.
+    pub kn_id: u32,
     /// `inet_connection_sock.icsk_ulp_ops` (8 bytes): not null with kTLS.
     pub icsk_ulp_ops: u32,
     /// `tcp_sock.write_seq` (4 bytes).
@@ -48,6 +58,10 @@ pub struct KernelLayout {
     pub snd_una: u32,
     /// `tcp_sock.urg_data` (2 bytes).
     pub urg_data: u32,
+    /// `tcp_sock.bytes_acked` (8 bytes).
+    pub bytes_acked: u32,
+    /// `tcp_sock.bytes_received` (8 bytes).
+    pub bytes_received: u32,
     /// `tcp_sock.bytes_sent` (8 bytes).
     pub bytes_sent: u32,
     /// `tcp_sock.bytes_retrans` (8 bytes).

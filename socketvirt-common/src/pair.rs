@@ -13,6 +13,72 @@ pub struct HandshakeId {
     pub server_seq: u32,
 }
 
+/// The initial sequence numbers as one end can still tell them in mid-life,
+/// without having seen the handshake.
+///
+/// `tcp_sock` counts what was acknowledged and received since the beginning,
+/// so the numbers of the beginning are what is left. The end that called
+/// connect(2) has its SYN among what was acknowledged, so its own number is
+/// that of the SYN, one less than that of its first byte; nothing tells that
+/// end from the other, so a peer is looked for under both assumptions.
+/// (`tcp_snd_una_update`, `tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`.)
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sequences {
+    /// `snd_una - bytes_acked`.
+    pub own: u32,
+    /// `rcv_nxt - bytes_received`: the peer's first byte.
+    pub peer: u32,
+}
+
+impl Sequences {
+    /// From the fields of a connection that has not been shut down.
+    #[inline(always)]
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "sequence numbers count modulo 2^32"
+    )]
+    pub const fn new(snd_una: u32, bytes_acked: u64, rcv_nxt: u32, bytes_received: u64) -> Self {
+        Self {
+            own: snd_una.wrapping_sub(bytes_acked as u32),
+            peer: rcv_nxt.wrapping_sub(bytes_received as u32),
+        }
+    }
+
+    /// What the peer tells, if this end is on `side`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seen_by_peer(self, side: Side) -> Self {
+        match side {
+            Side::Client => Self {
+                own: self.peer,
+                peer: self.own.wrapping_add(1),
+            },
+            Side::Server => Self {
+                own: self.peer.wrapping_sub(1),
+                peer: self.own,
+            },
+        }
+    }
+
+    /// The handshake id, if this end is on `side`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn id(self, side: Side) -> HandshakeId {
+        match side {
+            Side::Client => HandshakeId {
+                client_seq: self.own.wrapping_add(1),
+                server_seq: self.peer,
+            },
+            Side::Server => HandshakeId {
+                client_seq: self.peer,
+                server_seq: self.own,
+            },
+        }
+    }
+}
+
 /// Which end of the connection a socket is.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,14 +128,8 @@ pub struct End {
     /// Address of the socket in the kernel; valid only while the socket there
     /// has this cookie.
     pub sock: u64,
-    /// Cookie of the network namespace.
-    pub netns_cookie: u64,
     /// What was sent between the last two measuring scans.
     pub sent: Sent,
-    /// The own port, host byte order.
-    pub local_port: u16,
-    /// The other end's port as this end sees it, host byte order.
-    pub remote_port: u16,
     /// `copied_seq` when it was enrolled.
     pub enrolled_copied_seq: u32,
     /// Whether this end is enrolled.

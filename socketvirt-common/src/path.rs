@@ -65,6 +65,9 @@ impl Own {
 /// What was read of the receiver.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
+    /// `sk_shutdown`: a peer that has begun to close may leave `sv_fast` at
+    /// any time.
+    pub shutdown: u8,
     /// `tcp_sock.copied_seq`. Only looked at when [`Own::stays_fast`] does not
     /// hold.
     pub copied_seq: u32,
@@ -99,7 +102,7 @@ pub const fn may_send(state: u8, shutdown: u8) -> bool {
 #[inline(always)]
 #[must_use]
 pub const fn verdict(own: &Own, peer: &Peer) -> Verdict {
-    if !may_send(own.state, own.shutdown) {
+    if !may_send(own.state, own.shutdown) || peer.shutdown != 0 {
         return Verdict::Stack(Reason::Closing);
     }
     if own.size > BULK_MESSAGE {

@@ -263,6 +263,10 @@ places! {
     mss_cache,
     /// `tcp_sock.recvmsg_inq`.
     recvmsg_inq,
+    /// `tcp_sock.bytes_acked`.
+    bytes_acked,
+    /// `tcp_sock.bytes_received`.
+    bytes_received,
     /// `tcp_sock.bytes_sent`.
     bytes_sent,
     /// `tcp_sock.bytes_retrans`.

@@ -11,7 +11,8 @@ pub enum Reason {
     None = 0,
     /// The other end is not a socket that was seen on this host.
     PeerNotHere = 1,
-    /// The connection ended before it had proved anything.
+    /// The socket proved nothing: its connection ended early, was hardly used,
+    /// or its peer is not on this host.
     TooShort = 2,
     /// Too few requests and responses to gain from the fast path.
     NotWorth = 3,

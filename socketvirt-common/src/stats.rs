@@ -7,6 +7,13 @@ use crate::{flow::Traffic, reason::REASONS};
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Stats {
+    /// Sockets whose connect(2) was answered.
+    pub connected: u64,
+    /// Sockets that a listener has made.
+    pub accepted: u64,
+    /// Sockets that have a flow: those that a scan has found to have their
+    /// peer on this host, and those enrolled at the handshake.
+    pub followed: u64,
     /// Connections whose two ends were found on this host.
     pub pairs: u64,
     /// Pairs adopted in mid-life.
@@ -15,10 +22,10 @@ pub struct Stats {
     pub eager: u64,
     /// Pairs released again.
     pub released: u64,
-    /// Bytes, messages and switches of all sockets that belong to a pair.
+    /// Bytes, messages and switches of all followed sockets.
     pub traffic: Traffic,
-    /// Sockets of pairs, and clients without a pair, that ended without a
-    /// redirected byte, by [`crate::reason::Reason`].
+    /// Followed sockets that ended without a redirected byte, by
+    /// [`crate::reason::Reason`].
     pub left_on_stack: [u64; REASONS],
     /// Connections that were not followed because `sv_pairs` was full.
     pub pairs_full: u64,
@@ -33,14 +40,17 @@ pub struct Stats {
     pub enrol_refused: u64,
     /// Visits of a scan that left work for another pass right behind it.
     pub waiting: u64,
-    /// Redirects that did not find the peer in `sv_fast`; the message took
-    /// the stack.
+    /// Redirects that did not find an open peer in `sv_fast`; the message
+    /// took the stack.
     pub redirect_missed: u64,
 }
 
 impl Default for Stats {
     fn default() -> Self {
         Self {
+            connected: 0,
+            accepted: 0,
+            followed: 0,
             pairs: 0,
             adopted: 0,
             eager: 0,

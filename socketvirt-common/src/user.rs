@@ -74,6 +74,9 @@ impl Serialize for ReceiveMode {
 impl Stats {
     /// Adds the counters of another CPU.
     pub fn add(&mut self, other: &Self) {
+        self.connected += other.connected;
+        self.accepted += other.accepted;
+        self.followed += other.followed;
         self.pairs += other.pairs;
         self.adopted += other.adopted;
         self.eager += other.eager;

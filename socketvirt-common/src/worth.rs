@@ -13,14 +13,16 @@ pub struct Sent {
     /// Messages: sends of an enrolled socket, data segments of one that is
     /// not (`tcp_sock.data_segs_out`).
     pub messages: u32,
-    /// Padding, always 0.
-    pub unused: u32,
+    /// The measuring scan at the end of this time; 0 before the first.
+    pub scan: u32,
 }
 
 /// What the traffic of a pair looks like.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worth {
+    /// There is nothing to compare yet.
+    Unknown = 3,
     /// Too little to tell.
     Quiet = 0,
     /// Requests and responses with small messages.
@@ -30,11 +32,32 @@ pub enum Worth {
 }
 
 /// Exchanges between two scans from which on a connection is worth it.
-pub const MIN_EXCHANGES: u32 = 4;
+pub const MIN_EXCHANGES: u32 = 2;
 
 /// Bytes for each exchange, in either direction, up to which the fast path
-/// wins.
-pub const MAX_EXCHANGE_BYTES: u64 = 64 * 1024;
+/// wins. Above the largest message that is redirected
+/// ([`crate::path::BULK_MESSAGE`]), so that exchanges of such messages do not
+/// stand on the edge.
+pub const MAX_EXCHANGE_BYTES: u64 = 96 * 1024;
+
+/// Judges a pair by the last scan that measured both its ends.
+///
+/// The end that a scan visits first finds its peer's record of the scan
+/// before, and must not compare it with its own new one: after a pause, that
+/// would be a stream into silence. So each end keeps its record before last.
+#[inline(always)]
+#[must_use]
+pub const fn judge_latest(own: &Sent, own_before: &Sent, peer: &Sent) -> Worth {
+    if peer.scan == 0 {
+        Worth::Unknown
+    } else if own.scan == peer.scan {
+        judge(own, peer)
+    } else if own_before.scan == peer.scan {
+        judge(own_before, peer)
+    } else {
+        Worth::Unknown
+    }
+}
 
 /// Judges what both ends sent between two scans.
 ///

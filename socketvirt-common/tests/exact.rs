@@ -107,6 +107,7 @@ impl Direction {
                     size,
                 },
                 &Peer {
+                    shutdown: 0,
                     copied_seq: self.copied_seq,
                     queued,
                     rcvbuf: self.rcvbuf,

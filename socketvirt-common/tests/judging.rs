@@ -177,7 +177,7 @@ fn sent(bytes: u64, messages: u32) -> Sent {
     Sent {
         bytes,
         messages,
-        unused: 0,
+        scan: 1,
     }
 }
 

@@ -5,6 +5,7 @@ use socketvirt_common::{
     pair::Enrolment,
     reason::{REASONS, Reason},
     stats::Stats,
+    worth::Sent,
 };
 
 use crate::{kernel::Sock, maps::sv_stats};
@@ -47,6 +48,16 @@ pub fn flush(flow: &mut Flow, sock: Sock) {
     sum.to_fast += total.to_fast - counted.to_fast;
     sum.to_stack += total.to_stack - counted.to_stack;
     flow.counted = flow.total;
+}
+
+/// What the socket has sent by both paths, as of the last flush.
+#[inline(always)]
+pub fn sent(flow: &Flow, scan: u32) -> Sent {
+    Sent {
+        bytes: flow.total.fast_bytes + flow.total.stack_bytes,
+        messages: (flow.total.fast_messages + flow.total.stack_messages) as u32,
+        scan,
+    }
 }
 
 /// Counts a socket that ended without a redirected byte.

@@ -8,7 +8,7 @@ use aya_ebpf::{
         BPF_SOCK_OPS_TIMEOUT_INIT, bpf_sock_ops,
     },
     helpers::generated::{
-        bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_sk_storage_delete, bpf_skc_to_tcp_sock,
+        bpf_get_socket_cookie, bpf_sk_storage_delete, bpf_skc_to_tcp_sock,
         bpf_sock_ops_cb_flags_set,
     },
 };
@@ -17,19 +17,24 @@ use socketvirt_common::{
     flow::Flow,
     pair::{End, EndKey, Enrolment, HandshakeId, Side},
     reason::Reason,
+    release::{self, Leaving},
     suitable,
 };
 
 use crate::{
     count::{self, count},
     enrol,
-    kernel::Sock,
+    kernel::{MAX_WAITERS, Sock},
     maps::{Endpoint, handle, sv_asked, sv_config, sv_flow, sv_pairs},
     pairs,
 };
 
 /// `TCP_CLOSE`, include/net/tcp_states.h.
 const TCP_CLOSE: u32 = 7;
+/// `TCP_FIN_WAIT1`, include/net/tcp_states.h.
+const TCP_FIN_WAIT1: u32 = 4;
+/// `TCP_FIN_WAIT2`, include/net/tcp_states.h.
+const TCP_FIN_WAIT2: u32 = 5;
 const AF_INET: u32 = 2;
 
 /// A field of the context, read once: the verifier does not follow a merged
@@ -67,11 +72,11 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
     match field!(ops, op) {
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, Side::Client),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server),
-        BPF_SOCK_OPS_STATE_CB => {
-            if field!(ops, __bindgen_anon_1.args[1]) == TCP_CLOSE {
-                closed(ops);
-            }
-        }
+        BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
+            TCP_CLOSE => closed(ops),
+            TCP_FIN_WAIT1 | TCP_FIN_WAIT2 => half_closed(ops),
+            _ => {}
+        },
         BPF_SOCK_OPS_TCP_CONNECT_CB => reconnect(ops),
         BPF_SOCK_OPS_TIMEOUT_INIT => asked(ops),
         _ => {}
@@ -93,10 +98,22 @@ fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> {
     Some((sk, Sock(tcp_sock as u64)))
 }
 
-/// Enters an end of a new connection. A server whose client was not seen on
-/// this host is left alone: it costs nothing from here on.
+/// In eager mode, enters an end of a new connection and enrols it. A server
+/// whose client was not seen on this host is left alone: it costs nothing from
+/// here on. In adopt mode every new connection is.
 #[inline(always)]
 fn established(ops: *mut bpf_sock_ops, side: Side) {
+    match side {
+        Side::Client => count!(connected),
+        Side::Server => count!(accepted),
+    }
+    let eager = sv_config
+        .get(0)
+        .is_some_and(|config| matches!(config.mode, Mode::Eager) && config.draining == 0);
+    if !eager {
+        // The scan finds it, if it lives long enough.
+        return;
+    }
     let (own_seq, peer_seq) = (field!(ops, snd_nxt), field!(ops, rcv_nxt));
     let id = match side {
         Side::Client => HandshakeId {
@@ -124,13 +141,8 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
         count!(storage_full);
         return;
     };
-    // SAFETY: both helpers take the context.
-    let (cookie, netns_cookie) = unsafe {
-        (
-            bpf_get_socket_cookie(ops.cast()),
-            bpf_get_netns_cookie(ops.cast()),
-        )
-    };
+    // SAFETY: the helper takes the context.
+    let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
     *flow = Flow {
         id,
         side,
@@ -141,15 +153,13 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
     let end = End {
         cookie,
         sock: sock.0,
-        netns_cookie,
-        local_port: field!(ops, local_port) as u16,
-        remote_port: u32::from_be(field!(ops, remote_port)) as u16,
         ..End::default()
     };
     if !pairs::enter(flow, &end) {
         flow.reason = Reason::MapFull;
         return;
     }
+    count!(followed);
     if matches!(side, Side::Server) {
         count!(pairs);
     }
@@ -157,10 +167,7 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
     // SAFETY: the verifier checks the context.
     unsafe { bpf_sock_ops_cb_flags_set(ops, flags as i32) };
 
-    let eager = sv_config
-        .get(0)
-        .is_some_and(|config| matches!(config.mode, Mode::Eager) && config.draining == 0);
-    if eager && (matches!(side, Side::Server) || was_asked(ops)) {
+    if matches!(side, Side::Server) || was_asked(ops) {
         enrol_eagerly(ops, flow, sock);
     }
 }
@@ -172,6 +179,14 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     let reason = match (flow.side, reason) {
         (Side::Server, Reason::Closing) => Reason::None,
         (_, reason) => reason,
+    };
+    // Bytes that come with the handshake (TCP_DEFER_ACCEPT, Fast Open) wait in
+    // the TCP receive queue until accept(2), where FIONREAD of an enrolled
+    // socket does not count them.
+    let reason = if matches!(reason, Reason::None) && carries_data(ops) {
+        Reason::Unread
+    } else {
+        reason
     };
     if !matches!(reason, Reason::None) {
         flow.reason = reason;
@@ -187,6 +202,66 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     ) {
         count!(eager);
     }
+}
+
+/// Whether the packet of the callback brings payload: it is longer than its
+/// header, which is all that the program may look at.
+#[inline(always)]
+fn carries_data(ops: *mut bpf_sock_ops) -> bool {
+    let length = u64::from(field!(ops, skb_len));
+    let header = field!(ops, __bindgen_anon_3.skb_data) as u64;
+    let end = field!(ops, __bindgen_anon_4.skb_data_end) as u64;
+    length > end - header
+}
+
+/// The program has shut down sending. Once the peer does so too, its FIN
+/// closes this socket before the psock hears of it, and a blocking reader
+/// would get `EAGAIN` for the end of file; so the socket leaves now, if it can,
+/// and again when the peer has acknowledged. No new redirect can begin, because
+/// senders look at `sk_shutdown`, which is set before this callback runs
+/// (`inet_shutdown`, `__tcp_close`).
+#[inline(always)]
+fn half_closed(ops: *mut bpf_sock_ops) {
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
+    let Some(flow) = enrol::flow_of(sk) else {
+        return;
+    };
+    if matches!(flow.enrolment, Enrolment::None) || flow.cookie == 0 {
+        return;
+    }
+    let Some(own) = pairs::own_of(flow) else {
+        return;
+    };
+    let peer = pairs::peer_of(flow);
+    let peer_sock = Sock(peer.sock);
+    let peer_gone = !peer.is_known() || peer_sock.cookie() != peer.cookie;
+    let psock = sock.psock();
+    let leaving = Leaving {
+        stopped: true,
+        peer_quiet: peer_gone || idle(peer_sock),
+        psock_refs: psock.refs(),
+        queue_empty: psock.queue_empty(),
+        // Whoever called shutdown(2) or reads the peer's last bytes next does
+        // not hold the psock now.
+        blocking: false,
+        backlog_empty: sock.backlog_empty(psock),
+    };
+    if release::may_leave(&leaving) {
+        enrol::remove(flow);
+        flow.enrolment = Enrolment::None;
+        own.enrolment = Enrolment::None;
+        flow.reason = Reason::Closing;
+    }
+}
+
+/// Whether every call inside the socket's psock sleeps. One that does is not
+/// between a verdict and its queueing, and will look at the peer again.
+#[inline(always)]
+fn idle(sock: Sock) -> bool {
+    let sleepers = sock.sleepers();
+    sleepers <= MAX_WAITERS && release::quiet(true, sock.psock().refs().saturating_sub(sleepers))
 }
 
 /// The socket is closed for good: counts what it did and forgets it.

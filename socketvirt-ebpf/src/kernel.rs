@@ -2,9 +2,10 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
 use socketvirt_common::{
     layout::KernelLayout,
+    pair::Sequences,
     suitable::{Facts, O_NONBLOCK, Reading},
 };
 
@@ -21,7 +22,10 @@ macro_rules! offset {
 
 /// Waiters of a socket that are looked at; with more, one is assumed to be a
 /// sleeping reader.
-const MAX_WAITERS: u32 = 8;
+pub const MAX_WAITERS: u32 = 8;
+
+/// Cgroups above a socket's own that are looked at.
+const MAX_CGROUP_DEPTH: u32 = 16;
 
 /// The address of a `struct sock`, which is also that of its `tcp_sock`.
 #[derive(Clone, Copy)]
@@ -44,6 +48,45 @@ fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
         unsafe { value.assume_init() }
     } else {
         T::default()
+    }
+}
+
+/// The own socket of a program, as the verifier knows it: its fields are
+/// loaded directly, without a helper.
+#[derive(Clone, Copy)]
+pub struct Own(*const u8);
+
+impl Own {
+    /// From what `bpf_skc_to_tcp_sock` returned, which must not be null.
+    #[inline(always)]
+    pub fn new(tcp_sock: *mut tcp_sock) -> Self {
+        Self(tcp_sock.cast_const().cast())
+    }
+
+    /// Loads a field. The offset is a constant to the verifier, which checks
+    /// it against the kernel's own type.
+    #[inline(always)]
+    fn load<T>(self, offset: u32) -> T {
+        // SAFETY: the verifier checks pointer and offset.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+
+    /// `skc_state`.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        self.load(offset!(sk_state))
+    }
+
+    /// `sk_shutdown`.
+    #[inline(always)]
+    pub fn shutdown(self) -> u8 {
+        self.load(offset!(sk_shutdown))
+    }
+
+    /// `tcp_sock.write_seq`.
+    #[inline(always)]
+    pub fn write_seq(self) -> u32 {
+        self.load(offset!(write_seq))
     }
 }
 
@@ -78,16 +121,27 @@ impl Sock {
         read(self.0, offset!(sk_rcvbuf))
     }
 
-    /// `tcp_sock.write_seq`.
-    #[inline(always)]
-    pub fn write_seq(self) -> u32 {
-        read(self.0, offset!(write_seq))
-    }
-
     /// `tcp_sock.copied_seq`.
     #[inline(always)]
     pub fn copied_seq(self) -> u32 {
         read(self.0, offset!(copied_seq))
+    }
+
+    /// What the socket can still tell of the handshake.
+    #[inline(always)]
+    pub fn sequences(self) -> Sequences {
+        Sequences::new(
+            read(self.0, offset!(snd_una)),
+            read(self.0, offset!(bytes_acked)),
+            read(self.0, offset!(rcv_nxt)),
+            read(self.0, offset!(bytes_received)),
+        )
+    }
+
+    /// Payload bytes received by the stack.
+    #[inline(always)]
+    pub fn bytes_received(self) -> u64 {
+        read(self.0, offset!(bytes_received))
     }
 
     /// Payload bytes sent by the stack, retransmissions not counted.
@@ -108,6 +162,23 @@ impl Sock {
     #[inline(always)]
     fn receive_queue_empty(self) -> bool {
         read::<u32>(self.0, offset!(sk_receive_queue_len)) == 0
+    }
+
+    /// Whether the socket was made in the cgroup with this id or below it.
+    #[inline(always)]
+    pub fn is_within(self, id: u64) -> bool {
+        let mut cgroup: u64 = read(self.0, offset!(sk_cgroup));
+        for _ in 0..MAX_CGROUP_DEPTH {
+            if cgroup == 0 {
+                return false;
+            }
+            let node: u64 = read(cgroup, offset!(cgroup_kn));
+            if read::<u64>(node, offset!(kn_id)) == id {
+                return true;
+            }
+            cgroup = read(cgroup, offset!(cgroup_parent));
+        }
+        false
     }
 
     /// What makes a socket suitable. `enrolled` sockets own their
@@ -148,33 +219,35 @@ impl Sock {
         Reading {
             has_file,
             nonblocking,
-            reader_asleep: self.reader_asleep(),
+            reader_asleep: self.sleepers() > 0,
             all_read: self.copied_seq() == read::<u32>(self.0, offset!(rcv_nxt))
                 && self.receive_queue_empty(),
         }
     }
 
-    /// Whether somebody other than epoll, poll or select waits on the socket.
+    /// How many calls sleep on the socket: waiters other than epoll, poll and
+    /// select. Above [`MAX_WAITERS`] when there are too many to look at.
     #[inline(always)]
-    pub fn reader_asleep(self) -> bool {
+    pub fn sleepers(self) -> u32 {
         let wq: u64 = read(self.0, offset!(sk_wq));
         if wq == 0 {
-            return false;
+            return 0;
         }
+        let mut sleepers = 0;
         let head = wq + u64::from(offset!(wq_head));
         let mut entry: u64 = read(head, 0);
         for _ in 0..MAX_WAITERS {
             if entry == head || entry == 0 {
-                return false;
+                return sleepers;
             }
             let waiter = entry - u64::from(offset!(wait_entry));
             let func: u64 = read(waiter, offset!(wait_func));
             if func == 0 || (func != offset!(ep_poll_callback) && func != offset!(pollwake)) {
-                return true;
+                sleepers += 1;
             }
             entry = read(entry, 0);
         }
-        true
+        MAX_WAITERS + 1
     }
 
     /// The psock of an enrolled socket, behind the flag bits of

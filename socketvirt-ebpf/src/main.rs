@@ -8,6 +8,7 @@
 )]
 
 mod count;
+mod discover;
 mod enrol;
 mod handshake;
 mod kernel;

@@ -18,7 +18,7 @@ use socketvirt_common::{
     event::{Event, TableStats},
     flow::Flow,
     layout::KernelLayout,
-    pair::{End, EndKey, HandshakeId},
+    pair::{End, EndKey, HandshakeId, Sequences},
     places::Places,
     row::Row,
     stats::Stats,
@@ -58,6 +58,11 @@ pub static sv_config: Array<Config, 1> = Array::new();
 /// Counters.
 #[btf_map]
 pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
+
+/// The connections that a scan has seen one end of, each as that end tells
+/// it, and by which scan. Only a hint where a peer may be found.
+#[btf_map]
+pub static sv_seen: LruHashMap<Sequences, u32, 65536> = LruHashMap::new();
 
 /// Connections that a listener of this host has been asked for: only a hint
 /// that a client's peer may be here, so that it can be enrolled eagerly.

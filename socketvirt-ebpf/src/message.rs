@@ -17,7 +17,7 @@ use socketvirt_common::{
 use crate::{
     count::count,
     enrol::flow_of,
-    kernel::Sock,
+    kernel::{self, Sock},
     maps::{handle, sv_config, sv_dispatch, sv_fast},
     pairs,
 };
@@ -46,10 +46,11 @@ pub fn on_message(ctx: &SkMsgContext) {
     }
     // SAFETY: a field of the context.
     let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
-    let verdict = verdict(flow, Sock(tcp_sock as u64), size);
+    let own = kernel::Own::new(tcp_sock);
+    let verdict = verdict(flow, own, size);
     let reason = match verdict {
         Verdict::Redirect => {
-            if redirect(ctx, flow, Sock(tcp_sock as u64), size) {
+            if redirect(ctx, flow, own, size) {
                 return;
             }
             Reason::Closing
@@ -72,7 +73,7 @@ pub fn on_message(ctx: &SkMsgContext) {
 }
 
 #[inline(always)]
-fn verdict(flow: &mut Flow, sock: Sock, size: u32) -> Verdict {
+fn verdict(flow: &mut Flow, sock: kernel::Own, size: u32) -> Verdict {
     if !flow.enrolment.is_active() {
         return Verdict::Stack(Reason::Draining);
     }
@@ -109,6 +110,7 @@ fn verdict(flow: &mut Flow, sock: Sock, size: u32) -> Verdict {
     path::verdict(
         &own,
         &Peer {
+            shutdown: peer.shutdown(),
             copied_seq: if own.stays_fast() {
                 0
             } else {
@@ -145,7 +147,7 @@ fn meet(flow: &mut Flow) -> Option<Reason> {
 /// Redirects the message and counts it; false when the peer is not in the map
 /// any more.
 #[inline(always)]
-fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: Sock, size: u32) -> bool {
+fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: kernel::Own, size: u32) -> bool {
     let mut key = EndKey {
         id: flow.id,
         side: flow.side.other(),
@@ -160,7 +162,10 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: Sock, size: u32) -> bool 
         )
     };
     if answer != i64::from(SK_PASS) {
-        count!(redirect_missed);
+        // A peer that is being closed has left the map, which is no error.
+        if Sock(flow.peer_sock).state() == path::TCP_ESTABLISHED {
+            count!(redirect_missed);
+        }
         return false;
     }
     flow.total.fast_bytes += u64::from(size);

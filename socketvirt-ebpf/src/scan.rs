@@ -12,16 +12,19 @@ use socketvirt_common::{
     reason::Reason,
     release::{self, Leaving},
     suitable,
-    worth::{self, Sent, Worth},
+    worth::{self, Worth},
 };
 
 use crate::{
     count::{self, count},
-    enrol,
+    discover, enrol,
     kernel::Sock,
     maps::sv_config,
     pairs,
-    table::events,
+    table::{
+        events,
+        snapshot::{place, read},
+    },
 };
 
 /// `struct bpf_iter__tcp`, net/ipv4/tcp_ipv4.c.
@@ -32,8 +35,9 @@ pub struct IterTcp {
     uid: u64,
 }
 
-/// Measuring scans in a row that must find the traffic worth it.
-const WORTHY_SCANS: u32 = 2;
+/// Measuring scans that must find the traffic worth it, after the scan that
+/// discovered the pair and since it was last found to be bulk.
+const WORTHY_SCANS: u32 = 1;
 
 /// Scans for which an end that was ready counts as ready: an end is ready only
 /// between two messages, and both are rarely so in one scan.
@@ -55,10 +59,11 @@ pub fn on_socket(ctx: *mut IterTcp) {
     if tcp_sock.is_null() {
         return;
     }
-    let Some(flow) = enrol::flow_of(sk) else {
+    let Some(config) = sv_config.get(0) else {
         return;
     };
-    let Some(config) = sv_config.get(0) else {
+    let Some(flow) = enrol::flow_of(sk) else {
+        discover::follow(sk, Sock(tcp_sock as u64), config);
         return;
     };
     if flow.cookie == 0 {
@@ -70,7 +75,7 @@ pub fn on_socket(ctx: *mut IterTcp) {
     let sock = Sock(tcp_sock as u64);
     count::flush(flow, sock);
     if config.measure != 0 {
-        measure(flow, own);
+        measure(flow, own, config);
     }
     let peer = pairs::peer_of(flow);
     if matches!(flow.enrolment, Enrolment::None) {
@@ -82,12 +87,10 @@ pub fn on_socket(ctx: *mut IterTcp) {
 
 /// Publishes what the socket sent since the last measuring scan.
 #[inline(always)]
-fn measure(flow: &mut Flow, own: &mut End) {
-    let total = Sent {
-        bytes: flow.total.fast_bytes + flow.total.stack_bytes,
-        messages: (flow.total.fast_messages + flow.total.stack_messages) as u32,
-        unused: 0,
-    };
+fn measure(flow: &mut Flow, own: &mut End, config: &Config) {
+    let total = count::sent(flow, config.scan);
+    flow.sent_before = own.sent;
+    own.sent.scan = config.scan;
     own.sent.bytes = total.bytes - flow.scanned.bytes;
     own.sent.messages = total.messages.wrapping_sub(flow.scanned.messages);
     flow.scanned = total;
@@ -118,9 +121,10 @@ fn consider(
         return;
     }
     if config.measure != 0 {
-        match worth::judge(&own.sent, &peer.sent) {
+        match worth::judge_latest(&own.sent, &flow.sent_before, &peer.sent) {
+            // A pause takes nothing back of what was proved before.
+            Worth::Unknown | Worth::Quiet => {}
             Worth::Exchange => flow.worthy_scans += 1,
-            Worth::Quiet => flow.worthy_scans = 0,
             Worth::Bulk => {
                 flow.worthy_scans = 0;
                 flow.reason = Reason::Bulk;
@@ -156,6 +160,7 @@ fn consider(
     if peer_active || peer.ready_scan != 0 && peer.ready_scan + READY_SCANS >= config.scan {
         enrol::adopt(sk, flow, own, sock);
         if flow.enrolment.is_active() && peer_active {
+            flow.paired = 1;
             count!(adopted);
             tell(What::ADOPT, own, peer, Reason::None);
         } else {
@@ -171,10 +176,13 @@ fn consider(
 /// nothing is under way.
 #[inline(always)]
 fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config) {
+    if peer.enrolment.is_active() {
+        flow.paired = 1;
+    }
     let reading = sock.reading();
     let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
-        own.leave = leave_for(sock, own, peer, config, blocking);
+        own.leave = leave_for(sock, flow, own, peer, config, blocking);
     }
     // A peer that is not known has no reason either.
     if matches!((own.leave, peer.leave), (Reason::None, Reason::None)) {
@@ -212,24 +220,35 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
     flow.worthy_scans = 0;
     flow.releases += 1;
     flow.not_before_scan = config.scan + release::waiting_scans(flow.releases);
-    if peer_gone {
+    if !peer_gone {
+        count!(waiting);
+    } else if flow.paired != 0 && peer.is_known() {
         count!(released);
         tell(What::RELEASE, own, peer, flow.reason);
-    } else {
-        count!(waiting);
     }
+    flow.paired = 0;
 }
 
 /// Tells who follows what happened to a pair.
 #[inline(always)]
 fn tell(what: What, own: &End, peer: &End, reason: Reason) {
-    let ports = (own.local_port, own.remote_port);
+    let ports = (
+        read::<u16>(own.sock, place!(num)),
+        u16::from_be(read::<u16>(own.sock, place!(dport))),
+    );
     events::of_pair(what, own.cookie, peer.cookie, reason, ports);
 }
 
 /// Why an enrolled socket shall leave, if it shall.
 #[inline(always)]
-fn leave_for(sock: Sock, own: &End, peer: &End, config: &Config, blocking: bool) -> Reason {
+fn leave_for(
+    sock: Sock,
+    flow: &Flow,
+    own: &End,
+    peer: &End,
+    config: &Config,
+    blocking: bool,
+) -> Reason {
     if config.draining != 0 || matches!(config.mode, Mode::Off) {
         return Reason::Draining;
     }
@@ -247,7 +266,10 @@ fn leave_for(sock: Sock, own: &End, peer: &End, config: &Config, blocking: bool)
     // A blocking socket cannot leave; it gains nothing from being stopped.
     if config.measure != 0
         && !blocking
-        && matches!(worth::judge(&own.sent, &peer.sent), Worth::Bulk)
+        && matches!(
+            worth::judge_latest(&own.sent, &flow.sent_before, &peer.sent),
+            Worth::Bulk
+        )
     {
         return Reason::Bulk;
     }

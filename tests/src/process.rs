@@ -100,7 +100,9 @@ impl Process {
 
     /// Waits for the end; a process that does not end is killed, and its
     /// state and that of all sockets is the panic's message.
-    pub fn finish(mut self, timeout: Duration) -> Finished {
+    ///
+    /// Processes that it has left in its group run on until the drop.
+    pub fn finish(&mut self, timeout: Duration) -> Finished {
         if let Some(status) = self.wait(timeout) {
             return Finished {
                 status,

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     process::{Finished, Process},
+    session,
     summary::Summary,
 };
 
@@ -158,10 +159,11 @@ impl Run {
         command.stdin(self.stdin.as_ref().map_or_else(Stdio::null, |file| {
             fs::File::open(file).expect("the input file").into()
         }));
-        Running {
-            process: Process::start(&mut command),
-            run: self,
+        let process = Process::start(&mut command);
+        if self.mode != Mode::Plain {
+            session::started(process.pid());
         }
+        Running { process, run: self }
     }
 
     /// Runs it to its end.
@@ -193,7 +195,9 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn finish(self) -> Outcome {
+    ///
+    /// Processes that it has left behind run on until the drop.
+    pub fn finish(&mut self) -> Outcome {
         let Self { process, run } = self;
         let finished = process.finish(run.timeout);
         let text = fs::read_to_string(run.summary_file())

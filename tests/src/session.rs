@@ -5,20 +5,21 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::{
     fcntl::{Flock, FlockArg},
-    unistd::Uid,
+    unistd::{Pid, Uid},
 };
 use serde_json::Value;
 
 use crate::process;
 
-/// Sockets, and with them programs and maps, are freed after a grace period
-/// of the kernel.
+/// Sockets, and with them programs, are freed after a grace period of the
+/// kernel.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Where the agent pins.
@@ -50,7 +51,7 @@ impl Session {
         }
     }
 
-    /// What is here that was not here when the session started.
+    /// What is here of ours that was not here when the session started.
     pub fn left(&self) -> Vec<String> {
         objects().difference(&self.before).cloned().collect()
     }
@@ -78,30 +79,52 @@ impl Drop for Session {
     }
 }
 
-/// Everything of socketvirt that the kernel holds.
+/// Agents that were started by this test program.
+static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Notes that a process is an agent of ours, whose traces have to go.
+pub fn started(agent: Pid) {
+    STARTED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(agent.as_raw());
+}
+
+/// Everything that agents of ours, and nobody else, have in the kernel.
 fn objects() -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    if let Ok(entries) = fs::read_dir(PINS) {
-        all.extend(
-            entries
-                .flatten()
-                .map(|e| format!("pinned {}", e.path().display())),
-        );
-    }
-    all.extend(
-        cgroups()
-            .into_iter()
-            .map(|path| format!("cgroup {}", path.display())),
-    );
-    for kind in ["prog", "map", "link"] {
-        all.extend(bpf_objects(kind));
+    let pins = fs::read_dir(PINS)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path());
+    let (ours, others): (Vec<_>, Vec<_>) = pins.chain(cgroups()).partition(|path| is_ours(path));
+    let mut all: BTreeSet<String> = ours.iter().map(|path| path.display().to_string()).collect();
+    // A program does not tell its owner.
+    if others.is_empty() {
+        all.extend(programs());
     }
     all
 }
 
-/// Programs and maps whose names begin with `sv_`, and links of such programs.
-fn bpf_objects(kind: &str) -> Vec<String> {
-    let text = process::output("bpftool", ["--json", kind, "list"]);
+/// The names of pins and cgroups end in their owner's `<pid>-<start>`.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let pid = name.rsplit('-').nth(1).and_then(|word| word.parse().ok());
+    pid.is_some_and(|pid| {
+        STARTED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&pid)
+    })
+}
+
+/// Programs whose names begin with `sv_`.
+///
+/// Maps go with their programs and are not listed, because the kernel leaks a
+/// program array that is opened (as `bpftool map list` does) at the moment
+/// its last user goes.
+fn programs() -> Vec<String> {
+    let text = process::output("bpftool", ["--json", "prog", "list"]);
     let Ok(Value::Array(list)) = serde_json::from_str(&text) else {
         return Vec::new();
     };
@@ -112,7 +135,7 @@ fn bpf_objects(kind: &str) -> Vec<String> {
     };
     list.iter()
         .filter(ours)
-        .map(|o| format!("{kind} {} {}", o["id"], o["name"]))
+        .map(|o| format!("program {} {}", o["id"], o["name"]))
         .collect()
 }
 

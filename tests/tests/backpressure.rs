@@ -72,7 +72,7 @@ const BOTH: &[Mode] = &Mode::ACCELERATED;
 
 #[test]
 fn single_bytes() {
-    like_plain(BOTH, "--message 1 --warm-rounds 250");
+    like_plain(BOTH, "--message 1 --warm-rounds 500");
 }
 
 #[test]
@@ -82,12 +82,12 @@ fn single_bytes_blocking() {
 
 #[test]
 fn small_messages() {
-    like_plain(BOTH, "--message 100 --warm-rounds 250");
+    like_plain(BOTH, "--message 100 --warm-rounds 500");
 }
 
 #[test]
 fn pages() {
-    like_plain(BOTH, "--message 4096 --warm-rounds 250 --connections 8");
+    like_plain(BOTH, "--message 4096 --warm-rounds 500 --connections 8");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn pages_blocking() {
 
 #[test]
 fn large_blocks() {
-    like_plain(BOTH, "--message 65536 --warm-rounds 250 --connections 2");
+    like_plain(BOTH, "--message 65536 --warm-rounds 500 --connections 2");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn large_blocks_blocking() {
 fn small_buffers() {
     like_plain(
         BOTH,
-        "--message 1000 --warm-rounds 250 --connections 4 --rcvbuf 32768 --sndbuf 32768",
+        "--message 1000 --warm-rounds 500 --connections 4 --rcvbuf 32768 --sndbuf 32768",
     );
 }
 

@@ -27,6 +27,18 @@ const EAGER: &[Excuse] = &[
         "an enrolled socket answers EAGAIN instead of EINTR",
     ),
     (
+        "sleeping reader sees a reset",
+        "an enrolled socket answers EAGAIN before the error",
+    ),
+    (
+        "sleeping reader shut down",
+        "an enrolled socket answers EAGAIN before the end of file",
+    ),
+    (
+        "sleeping reader, second thread",
+        "an enrolled socket answers EAGAIN when its sender is woken",
+    ),
+    (
         "sleeping reader waits for all",
         "MSG_WAITALL is short on redirected bytes",
     ),

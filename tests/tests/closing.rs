@@ -1,6 +1,7 @@
 //! Ends and starts of connections answer as plain TCP's do.
 
 use socketvirt_tests::{
+    netns::Netns,
     run::{Mode, Run, workload},
     scaled,
     session::Session,
@@ -37,7 +38,7 @@ fn close_and_half_close_with_data_under_way() {
     for (mode, io) in [
         (Mode::Eager, "level"),
         (Mode::Eager, "edge"),
-        (Mode::Eager, "blocking"),
+        (Mode::Eager, "blocking --retry-eagain"),
         (Mode::Eager, "edge-short"),
     ] {
         for phases in [
@@ -46,9 +47,12 @@ fn close_and_half_close_with_data_under_way() {
             "pp:5,down:300K",
             "slowup:30K",
         ] {
+            let netns = Netns::new("short");
             let total = scaled(100);
-            let args =
-                format!("streams --io {io} --connections 16 --total {total} --phases {phases}");
+            let args = format!(
+                "streams {} --io {io} --connections 16 --total {total} --phases {phases}",
+                netns.both_ends()
+            );
             Run::new(mode, workload(&args))
                 .success()
                 .summary()
@@ -62,9 +66,9 @@ fn close_and_half_close_with_data_under_way() {
 fn adopted_connections_close_with_data_under_way() {
     let _session = Session::start();
     for phases in [
-        "pp:120@100,stream:50K",
-        "pp:120@100,up:300K",
-        "pp:120@100,slowdown:30K",
+        "pp:250@100,stream:50K",
+        "pp:250@100,up:300K",
+        "pp:250@100,slowdown:30K",
     ] {
         let args = format!("streams --io level --connections 32 --phases {phases}");
         Run::new(Mode::Adopt, workload(&args))

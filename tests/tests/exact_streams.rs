@@ -11,7 +11,7 @@ use socketvirt_tests::{
 
 /// Round trips long enough to be adopted, then everything that makes a path
 /// change in mid-stream, and round trips again.
-const CHANGING: &str = "pp:250@250,stream:1M,pp:200,slowup:300K,pp:100@250,up:4M,down:4M,pp:100@250,slowdown:300K,\
+const CHANGING: &str = "pp:500@200,stream:1M,pp:200,slowup:300K,pp:100@250,up:4M,down:4M,pp:100@250,slowdown:300K,\
                         pipe:50x16,rpp:100,stream:2M,idle:200,pp:100@250";
 
 fn streams(mode: Mode, args: &str) -> Summary {
@@ -34,7 +34,7 @@ fn changing(mode: Mode, io: &str, connections: u32) -> Summary {
 fn plain_tcp_passes() {
     let _session = Session::start();
     for io in ["blocking", "level", "edge", "edge-short"] {
-        let phases = CHANGING.replace("@250", "");
+        let phases = CHANGING.replace("@200", "").replace("@250", "");
         let args = format!("streams --io {io} --connections 8 --phases {phases}");
         Run::new(Mode::Plain, workload(&args)).success();
     }
@@ -82,10 +82,13 @@ fn eager_edge_triggered_short_reads() {
     changing(Mode::Eager, "edge-short", 4).accelerated();
 }
 
+/// A blocking receive of an enrolled socket answers EAGAIN when another thread
+/// that sends on the same socket is woken: the kernel's doing, so such programs
+/// are not for eager mode. Their bytes have to be exact all the same.
 #[test]
 fn eager_blocking_with_two_threads() {
     let _session = Session::start();
-    changing(Mode::Eager, "blocking", 4).accelerated();
+    changing(Mode::Eager, "blocking --retry-eagain", 4).accelerated();
 }
 
 #[test]
@@ -117,7 +120,7 @@ fn two_ends_in_one_process() {
 #[test]
 fn sixty_four_connections() {
     let _session = Session::start();
-    let phases = "pp:150@100,stream:300K,pp:50,slowup:50K,pp:100@100,up:1M,stream:200K,pp:50@100";
+    let phases = "pp:250@100,stream:300K,pp:50,slowup:50K,pp:100@100,up:1M,stream:200K,pp:50@100";
     for mode in Mode::ACCELERATED {
         let args = format!("--io edge --connections 64 --seed 2 --phases {phases}");
         streams(mode, &args).accelerated();
@@ -127,11 +130,11 @@ fn sixty_four_connections() {
 #[test]
 fn two_hundred_and_fifty_six_connections() {
     let _session = Session::start();
-    let phases = "pp:80@40,stream:100K,pp:40@40,slowdown:20K,stream:50K";
+    let phases = "pp:120@40,stream:100K,pp:40@40,slowdown:20K,stream:50K";
     for (mode, io) in [
         (Mode::Adopt, "level"),
         (Mode::Eager, "edge"),
-        (Mode::Eager, "blocking"),
+        (Mode::Eager, "blocking --retry-eagain"),
     ] {
         let args = format!("--io {io} --connections 256 --seed 3 --phases {phases}");
         streams(mode, &args).accelerated();
@@ -147,7 +150,7 @@ fn small_buffers() {
         for io in ["level", "edge-short"] {
             let args = format!(
                 "--io {io} --sndbuf 16384 --rcvbuf 8192 --connections 8 --seed 4 \
-                 --phases pp:250@250,stream:1M,slowup:300K,pp:200x100,stream:1M,pipe:200x32"
+                 --phases pp:500@200,stream:1M,slowup:300K,pp:200x100,stream:1M,pipe:200x32"
             );
             streams(mode, &args).accelerated();
         }
@@ -171,7 +174,7 @@ fn many_seeds() {
 #[test]
 fn released_for_bulk_and_adopted_again() {
     let _session = Session::start();
-    let args = "--io level --connections 4 --seed 5 --phases pp:300@250,slowup:16M,pp:300@250,slowdown:16M,pp:300@250";
+    let args = "--io level --connections 4 --seed 5 --phases pp:500@200,slowup:16M,pp:500@200,slowdown:16M,pp:500@200";
     let summary = streams(Mode::Adopt, args);
     summary.accelerated();
     assert!(
@@ -184,11 +187,22 @@ fn released_for_bulk_and_adopted_again() {
     );
 }
 
+/// Without a pause between requests there is nearly always a message under way
+/// when a scan looks.
+#[test]
+fn busy_connections_are_adopted() {
+    let _session = Session::start();
+    for (connections, rounds) in [(1, 200_000), (8, 40_000)] {
+        let args = format!("--io edge --connections {connections} --phases pp:{rounds}x128");
+        streams(Mode::Adopt, &args).accelerated();
+    }
+}
+
 #[test]
 fn idle_connections_wake_up_exact() {
     let _session = Session::start();
     for mode in Mode::ACCELERATED {
-        let args = "--io edge --connections 16 --phases pp:150@150,idle:1500,stream:10K,idle:500,pp:100@150";
+        let args = "--io edge --connections 16 --phases pp:400@150,idle:1500,stream:10K,idle:500,pp:100@150";
         streams(mode, args).accelerated();
     }
 }

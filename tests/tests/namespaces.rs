@@ -8,7 +8,7 @@ use socketvirt_tests::{
     summary::Summary,
 };
 
-const PHASES: &str = "pp:300@250,stream:500K,pp:200,slowup:100K,pp:100@250,up:2M,pp:50";
+const PHASES: &str = "pp:500@200,stream:500K,pp:200,slowup:100K,pp:100@250,up:2M,pp:50";
 
 fn between(mode: Mode, client: &Netns, server: &Netns, addresses: &str) -> Summary {
     let args = format!(

@@ -42,7 +42,7 @@ fn readable_means_readable() {
     for mode in Mode::ACCELERATED {
         let outcome = run(
             mode,
-            "--io level --connections 16 --phases pp:200@150,stream:500K,pipe:50x16,pp:500",
+            "--io level --connections 16 --phases pp:400@150,stream:500K,pipe:50x16,pp:500",
         );
         assert_eq!(
             spurious(&outcome),
@@ -59,7 +59,7 @@ fn round_trips() {
         for io in ["level", "edge", "edge-short"] {
             run(
                 mode,
-                &format!("--io {io} --connections 8 --phases pp:200@200,pp:3000x512,pp:500x16K"),
+                &format!("--io {io} --connections 8 --phases pp:500@200,pp:3000x512,pp:500x16K"),
             );
         }
     }
@@ -74,12 +74,12 @@ fn server_speaks_first() {
         (Mode::Eager, "level"),
         (Mode::Eager, "edge-short"),
         (Mode::Eager, "single"),
-        (Mode::Eager, "blocking"),
+        (Mode::Eager, "blocking --retry-eagain"),
     ] {
         run(
             mode,
             &format!(
-                "--io {io} --server-first --connections 8 --phases rpp:200@150,rpp:1000,pp:100"
+                "--io {io} --server-first --connections 8 --phases rpp:400@150,rpp:1000,pp:100"
             ),
         );
     }
@@ -92,7 +92,7 @@ fn pipelined_requests() {
         for io in ["level", "edge", "edge-short"] {
             run(
                 mode,
-                &format!("--io {io} --connections 8 --phases pp:200@150,pipe:200x64"),
+                &format!("--io {io} --connections 8 --phases pp:400@150,pipe:200x64"),
             );
         }
     }
@@ -104,7 +104,7 @@ fn nagle_left_on() {
     for mode in Mode::ACCELERATED {
         run(
             mode,
-            "--io level --nagle --connections 4 --phases pp:120@100,stream:300K",
+            "--io level --nagle --connections 4 --phases pp:250@100,stream:300K",
         );
     }
 }

@@ -5,7 +5,10 @@ use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
 use anyhow::{Error, Result};
 use clap::Args;
 
-use crate::{build, command, progress};
+use crate::{
+    build, command, progress,
+    setup::{self, Purpose},
+};
 
 #[derive(Args)]
 #[command(disable_help_flag = true)]
@@ -20,7 +23,8 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let binary = build::run()?;
+    setup::run(Purpose::Bench)?;
+    let binary = build::release()?;
     let mut bench = Command::new(binary);
     bench.arg("bench").args(&options.arguments);
     progress::step(&format!("bench: {}", command::line(&bench)));

@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Requests of each redis command in each run
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
     /// Where server and client run
     #[arg(long, value_enum, default_value_t = Cpus::Any)]
@@ -45,6 +45,9 @@ pub struct Options {
     #[arg(long)]
     json: bool,
 }
+
+/// Begins the summary that `socketvirt exec` prints.
+const SUMMARY: &str = "socketvirt: mode ";
 
 /// The two sides of the comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub fn run(options: &Options) -> Result<()> {
     let before = Traces::take()?;
     let report = measure(&binary, options)?;
     progress::step("demo: looking for anything left behind");
-    let report = report.left_behind(before.new_since()?);
+    let report = report.with_leftovers(before.new_since()?);
     if options.json {
         println!("{}", report.json()?);
     } else {
@@ -141,9 +144,9 @@ fn once(
     let output = command::capture(&mut run)?;
     // The summary that `exec` prints is in the report; its warnings are not.
     let said = String::from_utf8_lossy(&output.stderr);
-    for warning in said.lines().filter(|line| line.starts_with("socketvirt: ")) {
-        progress::note(warning);
-    }
+    said.lines()
+        .filter(|line| line.starts_with("socketvirt: ") && !line.starts_with(SUMMARY))
+        .for_each(progress::note);
 
     let outcome = read(&outcome)?;
     let summary = match side {

@@ -13,12 +13,14 @@ use nix::unistd::Uid;
 
 use crate::progress;
 
-/// What the machine is to be able to do.
+/// What the machine is to be able to do; each includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Purpose {
     /// Build the binary.
     Build,
-    /// Build, then run the demo and the tests.
+    /// Build, then measure.
+    Bench,
+    /// Build, measure, then run the demo and the tests.
     Test,
 }
 

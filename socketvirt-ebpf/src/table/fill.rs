@@ -77,7 +77,7 @@ pub fn fill(row: &mut Row, copy: &Snapshot, identity: &Identity, id: u64) -> Sta
 
     queues(row, copy, identity);
     row.options.fill(copy, identity, flags);
-    let waits = file.held && Sock(copy.sock).reader_asleep();
+    let waits = file.held && Sock(copy.sock).sleepers() > 0;
     row.reader_waits = u32::from(waits);
     row.local.event = events(row, copy, identity);
 
@@ -305,6 +305,14 @@ fn queues(row: &mut Row, copy: &Snapshot, identity: &Identity) {
         receive.redirected = redirected(copy);
         row.witness.snd_nxt = copy.get(place!(snd_nxt));
         row.witness.rcv_nxt = rcv_nxt;
+        // The initial sequence numbers, as long as no end of data is counted.
+        if matches!(identity.state, State::ESTABLISHED) {
+            let acked: u64 = copy.get(place!(bytes_acked));
+            let received: u64 = copy.get(place!(bytes_received));
+            let snd_una: u32 = copy.get(place!(snd_una));
+            row.witness.handshake.client_seq = snd_una.wrapping_sub(acked as u32);
+            row.witness.handshake.server_seq = rcv_nxt.wrapping_sub(received as u32);
+        }
         let sent: u64 = copy.get(place!(bytes_sent));
         let again: u64 = copy.get(place!(bytes_retrans));
         row.send.traffic.stack_bytes = sent.wrapping_sub(again);

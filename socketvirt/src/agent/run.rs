@@ -126,10 +126,12 @@ impl Run {
             places.cgroup.procs_file(),
         );
         scanner.reset_stats()?;
+        let cgroup = places.cgroup.id()?;
         scanner
             .config()
             .change(|config| {
                 *config = Config {
+                    cgroup,
                     mode,
                     receive_mode: tested.receive_mode,
                     ..Config::default()

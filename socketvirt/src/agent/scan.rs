@@ -67,7 +67,7 @@ pub struct Scanner {
 
 impl Scanner {
     /// Scans with the iterator pinned in `folder`, in this process's network
-    /// namespace, the named ones, and those of the processes listed in `procs`.
+    /// namespace and those of the processes listed in `procs`.
     #[must_use]
     pub fn new(folder: &Path, config: ConfigMap, stats: StatsMap, procs: PathBuf) -> Self {
         Self {
@@ -152,7 +152,7 @@ impl Scanner {
         {
             let procs = fs::read_to_string(&self.procs).unwrap_or_default();
             self.namespaces
-                .refresh(procs.lines().filter_map(|pid| pid.parse().ok()));
+                .refresh(procs.lines().filter_map(|pid| pid.parse().ok()), false);
             self.looked = Some(Instant::now());
         }
     }

@@ -24,6 +24,7 @@ use super::{
     config::ConfigMap,
     datapath::{DataPath, DataPathError},
 };
+use crate::kernel::require;
 
 /// The longest that a check waits for bytes that must come.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -74,6 +75,15 @@ pub struct Outcome {
 /// When the test could not be run; a kernel that fails it is no error.
 pub fn choose(path: &mut DataPath, config: &mut ConfigMap) -> Result<Outcome, SelfTestError> {
     let mut defects = Vec::new();
+    if !require::iterator_locks_sockets() {
+        let defect =
+            "the kernel is older than 6.5, whose TCP iterator does not hold the socket's lock";
+        config.change(|config| config.receive_mode = ReceiveMode::TableOnly)?;
+        return Ok(Outcome {
+            receive_mode: ReceiveMode::TableOnly,
+            defects: vec![(ReceiveMode::Unified, Defect(defect.into()))],
+        });
+    }
     for receive_mode in [ReceiveMode::Unified, ReceiveMode::TxOnly] {
         let unified = receive_mode == ReceiveMode::Unified;
         if unified {

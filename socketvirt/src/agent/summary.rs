@@ -72,9 +72,13 @@ impl Summary {
     /// Puts the counters into words.
     #[must_use]
     pub fn new(mode: Mode, receive_mode: ReceiveMode, stats: &Stats) -> Self {
+        let mut left = stats.left_on_stack;
+        // Those that no scan has followed proved nothing either.
+        left[Reason::TooShort as usize] +=
+            (stats.connected + stats.accepted).saturating_sub(stats.followed);
         let left_on_stack = Reason::ALL
             .iter()
-            .zip(stats.left_on_stack)
+            .zip(left)
             .filter(|&(_, count)| count > 0)
             .map(|(reason, count)| (reason.word(), count))
             .collect();

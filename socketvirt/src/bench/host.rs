@@ -5,7 +5,7 @@ use std::{
     io::{self, BufReader, Read as _},
     os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -28,6 +28,10 @@ use super::{
 /// Seconds for `exec` to load and to clean up: both are well below one second,
 /// unless the verifier of a busy machine is at work.
 const SLOW: u16 = 60;
+
+/// Time from which on the share of processor time that `exec` used is its
+/// running cost, not that of its start.
+const LONG: Duration = Duration::from_secs(2);
 
 /// A running worker.
 #[derive(Debug)]
@@ -120,7 +124,8 @@ impl Host {
     pub fn stop(mut self) -> Farewell {
         let agent_cpu_percent = self.mode.option().and_then(|_| {
             let used = cpu_seconds(self.child.id())? - self.cpu_before;
-            Some(used / self.since.elapsed().as_secs_f64() * 100.0)
+            let lived = self.since.elapsed();
+            (lived >= LONG).then(|| used / lived.as_secs_f64() * 100.0)
         });
         self.link.writer().0.take();
         let summary = self

@@ -1,10 +1,10 @@
-//! Two network namespaces, joined by veth pairs and a bridge in a third.
+//! Network namespaces for measurements that need their own.
 //!
 //! No namespace has a name or a mount: each is held by a descriptor, and goes,
 //! with the devices in it, when this process does, however it ends.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     net::{IpAddr, Ipv4Addr},
     os::fd::AsRawFd as _,
     path::PathBuf,
@@ -19,20 +19,44 @@ use super::{error::Error, options::WorkerArgs};
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
-/// The guard of the three namespaces.
+/// Namespaces, and where in them the two ends live.
 #[derive(Debug)]
-pub struct Bridge {
-    client: Namespace,
-    server: Namespace,
-    _middle: Namespace,
+pub struct Network {
+    place: WorkerArgs,
+    _held: Vec<Namespace>,
 }
 
-impl Bridge {
-    /// Builds the network.
+impl Network {
+    /// The loopback device of a namespace without TIME-WAIT.
+    ///
+    /// Each closed connection occupies its four-tuple for a minute. At the rate
+    /// of a benchmark that fills tables with 100,000 entries, and what is
+    /// measured then is the search for a free port. A limit of 0 makes the
+    /// kernel forget a connection as soon as it is closed, by the same path.
+    ///
+    /// # Errors
+    /// When the kernel refuses the namespace or its limit.
+    pub fn forgetful() -> Result<Self, Error> {
+        let alone = Namespace::new()?;
+        alone.ip("link set lo up")?;
+        alone.inside(|| {
+            let limit = "/proc/sys/net/ipv4/tcp_max_tw_buckets";
+            fs::write(limit, "0").map_err(Error::io(format!("write {limit}")))
+        })?;
+        let mut place = WorkerArgs::loopback();
+        place.client_netns = Some(alone.path());
+        place.server_netns = Some(alone.path());
+        Ok(Self {
+            place,
+            _held: vec![alone],
+        })
+    }
+
+    /// Two namespaces, two veth pairs, and a bridge in a third.
     ///
     /// # Errors
     /// When the kernel refuses a namespace, or `ip` a device.
-    pub fn new() -> Result<Self, Error> {
+    pub fn bridge() -> Result<Self, Error> {
         let [client, server, middle] = [Namespace::new()?, Namespace::new()?, Namespace::new()?];
         middle.ip("link add bridge0 type bridge")?;
         for (port, end, address) in [("port1", &client, CLIENT), ("port2", &server, SERVER)] {
@@ -46,22 +70,20 @@ impl Bridge {
             end.ip("link set veth0 up")?;
         }
         middle.ip("link set bridge0 up")?;
+        let mut place = WorkerArgs::loopback();
+        place.ip = IpAddr::V4(SERVER);
+        place.client_netns = Some(client.path());
+        place.server_netns = Some(server.path());
         Ok(Self {
-            client,
-            server,
-            _middle: middle,
+            place,
+            _held: vec![client, server, middle],
         })
     }
 
     /// Where the two ends of a measurement live.
     #[must_use]
     pub fn place(&self) -> WorkerArgs {
-        WorkerArgs {
-            peer: false,
-            ip: IpAddr::V4(SERVER),
-            client_netns: Some(self.client.path()),
-            server_netns: Some(self.server.path()),
-        }
+        self.place.clone()
     }
 }
 
@@ -86,10 +108,17 @@ impl Namespace {
         PathBuf::from(format!("/proc/{}/fd/{}", process::id(), self.0.as_raw_fd()))
     }
 
-    /// Runs `ip` inside.
-    fn ip(&self, command: &str) -> Result<(), Error> {
+    /// Does something inside.
+    fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
         apart(|| {
             setns(&self.0, CloneFlags::CLONE_NEWNET).map_err(Error::call("setns"))?;
+            work()
+        })
+    }
+
+    /// Runs `ip` inside.
+    fn ip(&self, command: &str) -> Result<(), Error> {
+        self.inside(|| {
             let output = Command::new("ip")
                 .args(command.split_whitespace())
                 .output()

@@ -111,6 +111,8 @@ impl Variant {
 pub enum Setting {
     /// One namespace, 127.0.0.1.
     Loopback,
+    /// The same in a namespace of its own, without TIME-WAIT.
+    Forgetful,
     /// Two namespaces, two veth pairs and a bridge between them.
     Bridge,
 }
@@ -202,7 +204,7 @@ pub const GROUPS: &[Group] = &[
         title: "connection set-up",
         works: &[Work::Connect, Work::Request],
         calls: Calls::Blocking,
-        setting: Setting::Loopback,
+        setting: Setting::Forgetful,
         variants: &[
             Variant::Tcp,
             Variant::Unix,
@@ -243,7 +245,7 @@ pub const GROUPS: &[Group] = &[
         title: "plain TCP without, beside and under socketvirt",
         works: &[Work::RoundTrip, Work::Request],
         calls: Calls::Blocking,
-        setting: Setting::Loopback,
+        setting: Setting::Forgetful,
         variants: &[Variant::Tcp, Variant::Beside, Variant::NotEnrolled],
         sizes: REQUEST,
         quick: REQUEST,

@@ -16,7 +16,7 @@ use super::{
     error::Error,
     host::Host,
     load::Load,
-    netns::Bridge,
+    netns::Network,
     options::{Args, WorkerArgs},
     plan::{Expect, GROUPS, Group, Mode, Setting, Variant},
     report::{Case, Report, Rounds, SCHEMA, Skipped, Worker, unit, went_fast},
@@ -78,19 +78,21 @@ pub fn run(args: &Args, progress: &mut dyn FnMut(&str)) -> Result<Report, Error>
 
 impl Run<'_> {
     fn group(&mut self, group: &Group) -> Result<(), Error> {
-        let bridge = match group.setting {
-            Setting::Loopback => None,
-            Setting::Bridge => match Bridge::new() {
-                Ok(bridge) => Some(bridge),
-                Err(error) => {
-                    self.skip(group.name.to_owned(), &error);
-                    return Ok(());
-                }
-            },
+        let network = match group.setting {
+            Setting::Loopback => Ok(None),
+            Setting::Forgetful => Network::forgetful().map(Some),
+            Setting::Bridge => Network::bridge().map(Some),
         };
-        let place = bridge
+        let network = match network {
+            Ok(network) => network,
+            Err(error) => {
+                self.skip(group.name.to_owned(), &error);
+                return Ok(());
+            }
+        };
+        let place = network
             .as_ref()
-            .map_or_else(WorkerArgs::loopback, Bridge::place);
+            .map_or_else(WorkerArgs::loopback, Network::place);
         let mut hosts = Hosts {
             running: BTreeMap::new(),
             place,

@@ -1,51 +1,66 @@
-//! A folder for what a worker leaves to read: its summary, its standard error.
+//! What a worker leaves to read: its summary, its standard error.
+//!
+//! Files in memory, reached through a descriptor of this process: however the
+//! benchmark ends, nothing of them stays.
 
 use std::{
-    env,
     fs::{self, File},
+    os::fd::AsRawFd as _,
     path::PathBuf,
+    process,
 };
 
-use nix::unistd::mkdtemp;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::error::Error;
 
 /// Characters of standard error that a report repeats: an error and its causes.
 const SAID: usize = 400;
 
-/// A temporary folder that goes with its owner.
+/// The two files of one worker.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    summary: File,
+    stderr: File,
+}
 
 impl Scratch {
-    /// Makes a new one.
+    /// Makes new ones.
     ///
     /// # Errors
-    /// When the folder for temporary files cannot be written.
+    /// When the kernel has no memory for them.
     pub fn new() -> Result<Self, Error> {
-        mkdtemp(&env::temp_dir().join("socketvirt-bench-XXXXXX"))
-            .map(Self)
-            .map_err(Error::call("mkdtemp"))
+        let file = |name| {
+            memfd_create(name, MFdFlags::MFD_CLOEXEC)
+                .map(File::from)
+                .map_err(Error::call("memfd_create"))
+        };
+        Ok(Self {
+            summary: file("summary")?,
+            stderr: file("stderr")?,
+        })
     }
 
-    /// Where `exec` writes its summary.
+    /// Where `exec` writes its summary, as other processes open it.
     #[must_use]
     pub fn summary(&self) -> PathBuf {
-        self.0.join("summary.json")
+        path(&self.summary)
     }
 
-    /// A file for the standard error of a worker.
+    /// For the standard error of a worker.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When the descriptor cannot be copied.
     pub fn stderr(&self) -> Result<File, Error> {
-        File::create(self.stderr_path()).map_err(Error::io("create a file for standard error"))
+        self.stderr
+            .try_clone()
+            .map_err(Error::io("copy a descriptor"))
     }
 
     /// What a worker wrote to standard error, on one line.
     #[must_use]
     pub fn said(&self) -> Option<String> {
-        let text = fs::read_to_string(self.stderr_path()).ok()?;
+        let text = fs::read_to_string(path(&self.stderr)).ok()?;
         let lines: Vec<&str> = text
             .lines()
             .map(str::trim)
@@ -53,14 +68,8 @@ impl Scratch {
             .collect();
         Some(lines.join(" ").chars().take(SAID).collect())
     }
-
-    fn stderr_path(&self) -> PathBuf {
-        self.0.join("stderr")
-    }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _leftover_of_no_harm = fs::remove_dir_all(&self.0);
-    }
+fn path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()))
 }

@@ -190,11 +190,13 @@ fn is_for_command(
     }
 }
 
-/// Whether the sender is ourselves or lives in the command's cgroup.
+/// Whether the sender is ourselves or lives in the command's cgroup. Both the signal and
+/// the cgroup show as 0 what is outside our pid namespace, which names nobody.
 fn is_inside(sender: u32, cgroup_procs: &Path) -> bool {
     sender == process::id()
-        || fs::read_to_string(cgroup_procs)
-            .is_ok_and(|procs| procs.lines().any(|line| line.parse() == Ok(sender)))
+        || sender != 0
+            && fs::read_to_string(cgroup_procs)
+                .is_ok_and(|procs| procs.lines().any(|line| line.parse() == Ok(sender)))
 }
 
 fn leads_session() -> bool {
@@ -235,5 +237,14 @@ mod tests {
         assert!(is_for_command(libc::SIGALRM, KERNEL, false, || false));
         assert!(is_for_command(libc::SIGHUP, KERNEL, true, || false));
         assert!(!is_for_command(libc::SIGINT, KERNEL, true, || false));
+    }
+
+    #[test]
+    fn a_sender_outside_our_namespace_is_not_inside_the_cgroup() {
+        let procs = std::env::temp_dir().join(format!("socketvirt-procs-{}", process::id()));
+        fs::write(&procs, "0\n4194304\n").unwrap();
+        let inside = [0, 4_194_304, 4_194_303].map(|sender| is_inside(sender, &procs));
+        fs::remove_file(&procs).unwrap();
+        assert_eq!(inside, [false, true, false]);
     }
 }

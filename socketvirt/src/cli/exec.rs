@@ -72,8 +72,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     };
     let status = loop {
-        if let Event::Exited(status) = child.wait_event(None)? {
-            break status;
+        match child.wait_event(None) {
+            Ok(Event::Exited(status)) => break status,
+            Ok(Event::Timeout) => {}
+            Err(error) => {
+                // The command goes on, as plain TCP.
+                if let Err(error) = run.finish() {
+                    eprintln!("socketvirt: {error}");
+                }
+                return Err(error.into());
+            }
         }
     };
     match run.finish() {

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io, iter,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process,
 };
@@ -238,6 +239,16 @@ impl Cgroup {
     /// When the kernel refuses.
     pub fn open(&self) -> Result<File, CgroupError> {
         File::open(&self.path).map_err(refused("opening the cgroup", &self.path))
+    }
+
+    /// Its id: the inode number of its folder, by which sockets know it too.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn id(&self) -> Result<u64, CgroupError> {
+        let metadata =
+            fs::metadata(&self.path).map_err(refused("looking at the cgroup", &self.path))?;
+        Ok(metadata.ino())
     }
 
     /// The file that lists its processes, and moves those in that are written

@@ -53,10 +53,16 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
     layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
     layout.sk_socket = sock.offset("sk_socket", POINTER, "whether the socket is in use")?;
+    layout.sk_cgroup = sock.offset("sk_cgrp_data.cgroup", POINTER, "a socket's cgroup")?;
     layout.sk_wq = sock.offset("sk_wq", POINTER, "who waits on the socket")?;
 
     let socket = types.structure("socket", "a socket's file", REBUILD)?;
     layout.socket_file = socket.offset("file", POINTER, "a socket's file")?;
+    let cgroup = types.structure("cgroup", "a socket's cgroup", REBUILD)?;
+    layout.cgroup_kn = cgroup.offset("kn", POINTER, "a socket's cgroup")?;
+    layout.cgroup_parent = cgroup.offset("self.parent", POINTER, "a socket's cgroup")?;
+    let node = types.structure("kernfs_node", "a cgroup's id", REBUILD)?;
+    layout.kn_id = node.offset("id", 8, "a cgroup's id")?;
     let file = types.structure("file", "O_NONBLOCK", REBUILD)?;
     layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
     Ok(())
@@ -73,6 +79,8 @@ fn tcp(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError
     layout.rcv_nxt = tcp.offset("rcv_nxt", 4, "how much has arrived")?;
     layout.snd_una = tcp.offset("snd_una", 4, "how much is acknowledged")?;
     layout.urg_data = tcp.offset("urg_data", 2, "whether urgent data waits")?;
+    layout.bytes_acked = tcp.offset("bytes_acked", 8, "where the connection began")?;
+    layout.bytes_received = tcp.offset("bytes_received", 8, "where the connection began")?;
     layout.bytes_sent = tcp.offset("bytes_sent", 8, "bytes sent by the stack")?;
     layout.bytes_retrans = tcp.offset("bytes_retrans", 8, "bytes sent again")?;
     layout.data_segs_out = tcp.offset("data_segs_out", 4, "segments sent by the stack")?;
@@ -203,6 +211,7 @@ mod tests {
             (l.sk_user_data, 8),
             (l.sk_socket, 8),
             (l.sk_wq, 8),
+            (l.sk_cgroup, 8),
         ];
         let tcp = [
             (l.icsk_ulp_ops, 8),
@@ -211,6 +220,8 @@ mod tests {
             (l.rcv_nxt, 4),
             (l.snd_una, 4),
             (l.urg_data, 2),
+            (l.bytes_acked, 8),
+            (l.bytes_received, 8),
             (l.bytes_sent, 8),
             (l.bytes_retrans, 8),
             (l.data_segs_out, 4),

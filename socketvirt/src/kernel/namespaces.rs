@@ -109,14 +109,18 @@ pub struct NetNamespaces {
 }
 
 impl NetNamespaces {
-    /// Looks at them anew. A process that ends meanwhile is left out.
-    pub fn refresh(&mut self, pids: impl IntoIterator<Item = u32>) {
+    /// Looks at them anew: those of processes, and with `named` also those that
+    /// ip-netns(8) keeps. A process that ends meanwhile is left out.
+    pub fn refresh(&mut self, pids: impl IntoIterator<Item = u32>, named: bool) {
         let mut known = std::mem::take(&mut self.known);
         let processes = pids
             .into_iter()
             .map(|pid| format!("/proc/{pid}/ns/net").into());
-        let named = fs::read_dir(NAMED).into_iter().flatten();
-        let named = named.filter_map(Result::ok).map(|entry| entry.path());
+        let named = named.then(|| fs::read_dir(NAMED)).into_iter().flatten();
+        let named = named
+            .flatten()
+            .filter_map(Result::ok)
+            .map(|entry| entry.path());
         for path in processes.chain(named) {
             // Most processes share one, and asking is cheaper than opening.
             let Ok(inode) = fs::metadata::<&Path>(&path).map(|found| found.ino()) else {
@@ -233,14 +237,14 @@ mod tests {
         in_private_mounts(|| {
             cover("/run", "tmpfs");
             let mut all = NetNamespaces::default();
-            all.refresh(pids().chain([process::id()]));
+            all.refresh(pids().chain([process::id()]), true);
             let mut expected = [own, other.inode()];
             expected.sort_unstable();
             assert_eq!(inodes(&all), expected);
-            all.refresh([process::id()]);
+            all.refresh([process::id()], true);
             assert_eq!(inodes(&all), [own]);
             // No such process.
-            all.refresh([u32::MAX]);
+            all.refresh([u32::MAX], true);
             assert!(inodes(&all).is_empty());
         });
     }
@@ -260,7 +264,7 @@ mod tests {
             let (none, bind) = (None::<&str>, nix::mount::MsFlags::MS_BIND);
             nix::mount::mount(Some(&*source), "/run/netns/named", none, bind, none).unwrap();
             let mut all = NetNamespaces::default();
-            all.refresh([]);
+            all.refresh([], true);
             assert_eq!(inodes(&all), [other.inode()]);
         });
     }
@@ -271,7 +275,7 @@ mod tests {
         let inode = other.inode();
         let mut all = NetNamespaces::default();
         let process = other.run(Process::start).unwrap();
-        all.refresh([process.0.id()]);
+        all.refresh([process.0.id()], true);
         assert!(inodes(&all).contains(&inode));
         let held = || {
             let links = fs::read_dir("/proc/self/fd")
@@ -285,7 +289,7 @@ mod tests {
         assert_eq!(held(), 2);
         drop(other);
         drop(process);
-        all.refresh([]);
+        all.refresh([], true);
         assert!(eventually(|| held() == 0));
     }
 }

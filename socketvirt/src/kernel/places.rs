@@ -175,6 +175,8 @@ fn tcp(types: &KernelTypes, l: &mut Places) -> Result<(), LayoutError> {
         notsent_lowat = "notsent_lowat" 4,
         mss_cache = "mss_cache" 4,
         recvmsg_inq = "recvmsg_inq" 0,
+        bytes_acked = "bytes_acked" 8,
+        bytes_received = "bytes_received" 8,
         bytes_sent = "bytes_sent" 8,
         bytes_retrans = "bytes_retrans" 8,
         data_segs_out = "data_segs_out" 4,

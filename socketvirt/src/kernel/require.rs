@@ -20,6 +20,9 @@ use crate::kernel::{
 /// to `RLIMIT_MEMLOCK`, which therefore needs no raising.
 const LEAST: (u32, u32) = (5, 15);
 
+/// See [`iterator_locks_sockets`].
+const LOCKING_ITERATOR: (u32, u32) = (6, 5);
+
 const STATUS: &str = "/proc/thread-self/status";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
@@ -105,11 +108,8 @@ pub enum Requirement {
 /// The first thing that is missing.
 pub fn check() -> Result<(), Requirement> {
     capabilities()?;
-    let release = uname().map_or_else(
-        |_| String::new(),
-        |name| name.release().to_string_lossy().into_owned(),
-    );
-    if !is_new_enough(&release) {
+    let release = release();
+    if !is_at_least(&release, LEAST) {
         return Err(Requirement::Kernel { release });
     }
     if !Path::new(btf::VMLINUX).exists() {
@@ -161,14 +161,29 @@ fn missing(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// Whether the TCP iterator holds the lock of the socket that it shows
+/// (`bpf_iter_tcp_seq_show`, `net/ipv4/tcp_ipv4.c`). Before 6.5 it does not, and
+/// enrolling a socket from it would deadlock.
+#[must_use]
+pub fn iterator_locks_sockets() -> bool {
+    is_at_least(&release(), LOCKING_ITERATOR)
+}
+
+fn release() -> String {
+    uname().map_or_else(
+        |_| String::new(),
+        |name| name.release().to_string_lossy().into_owned(),
+    )
+}
+
 /// `6.18.44-fc`. What does not begin with two numbers is let through: a later
 /// step says what it lacks.
-fn is_new_enough(release: &str) -> bool {
+fn is_at_least(release: &str, least: (u32, u32)) -> bool {
     let mut numbers = release
         .split(|character: char| !character.is_ascii_digit())
         .map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= LEAST,
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= least,
         _ => true,
     }
 }
@@ -260,7 +275,7 @@ mod tests {
             ("10.0", true),
             ("unknown", true),
         ] {
-            assert_eq!(is_new_enough(release), enough, "{release}");
+            assert_eq!(is_at_least(release, LEAST), enough, "{release}");
         }
     }
 

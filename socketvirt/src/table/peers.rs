@@ -1,7 +1,7 @@
 //! Which row is the other end of which.
 //!
-//! In this order, from certain to inferred: what an agent saw at the
-//! handshake, what the kernel itself links (Unix sockets), the mirrored
+//! In this order, from certain to inferred: the initial sequence numbers, which
+//! TCP tells of an established connection at any time, what the kernel itself links (Unix sockets), the mirrored
 //! addresses of a TCP connection whose sequence numbers agree, and, where
 //! addresses were translated, sequence numbers that agree exactly.
 
@@ -36,6 +36,11 @@ fn by_handshake(rows: &[Row], peers: &mut [u64]) {
         if (id.client_seq, id.server_seq) == (0, 0) {
             continue;
         }
+        // From a look alone nobody can tell which end was the client.
+        let id = (
+            id.client_seq.min(id.server_seq),
+            id.client_seq.max(id.server_seq),
+        );
         match seen.remove(&id) {
             Some(other) => link(rows, peers, index, other),
             None => {

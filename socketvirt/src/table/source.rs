@@ -99,7 +99,8 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         .override_global("PLACES", &places, true)
         .override_global("KEEP", &keep, true)
         .map_max_entries("sv_fast", 1)
-        .map_max_entries("sv_asked", 64);
+        .map_max_entries("sv_asked", 64)
+        .map_max_entries("sv_seen", 64);
     match rows {
         Some(rows) => {
             loader.map_max_entries("sv_sockets", rows);
@@ -107,6 +108,7 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         None => {
             loader
                 .map_max_entries("sv_ended", 1)
+                .map_max_entries("sv_shakes", 64)
                 .map_max_entries("sv_events", 4096);
         }
     }
@@ -305,7 +307,7 @@ fn every(own: NetNamespace) -> Vec<NetNamespace> {
         .filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut all = NetNamespaces::default();
-    all.refresh(pids);
+    all.refresh(pids, true);
     let inode = own.inode();
     let mut found: Vec<_> = all.into_all().filter(|one| one.inode() != inode).collect();
     found.insert(0, own);

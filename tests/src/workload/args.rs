@@ -111,6 +111,9 @@ pub(crate) struct Streams {
     pub(crate) phases: Phases,
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// A blocking receive that answers EAGAIN is repeated (and counted).
+    #[arg(long)]
+    pub(crate) retry_eagain: bool,
     /// The accepting side speaks first.
     #[arg(long)]
     pub(crate) server_first: bool,

@@ -208,6 +208,7 @@ fn reader(fd: &OwnedFd, shared: &Shared) -> Result<()> {
         match result {
             Ok(0) => return flow.end_of_file(true),
             Ok(n) => flow.receive(&buffer[..n])?,
+            Err(Errno::EAGAIN) if flow.again() => {}
             Err(errno) => bail!("{}: receive: {errno}", flow.name()),
         }
         shared.moved.notify_one();

@@ -146,8 +146,6 @@ pub(crate) struct Endpoint {
     resting: Option<Instant>,
     shut: bool,
     ended: bool,
-    /// Reads that found nothing although the socket was called readable.
-    pub(crate) spurious: u64,
 }
 
 impl Endpoint {
@@ -163,7 +161,6 @@ impl Endpoint {
             resting: None,
             shut: false,
             ended: false,
-            spurious: 0,
         }
     }
 
@@ -236,7 +233,7 @@ impl Endpoint {
             }
             Err(Errno::EAGAIN) => {
                 self.readable = false;
-                self.spurious += u64::from(fresh);
+                self.flow.spurious += u64::from(fresh);
             }
             Err(errno) => bail!("{}: receive: {errno}", self.flow.name()),
         }

@@ -261,7 +261,6 @@ impl Engine<'_> {
         if let Some(entry) = self.slots[slot].take() {
             self.epoll.delete(&entry.end.fd).context("epoll_ctl")?;
             self.report.count(&entry.end.flow);
-            self.report.spurious += entry.end.spurious;
             self.free.push(slot);
         }
         Ok(())

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) phases: Phases,
     pub(crate) seed: u64,
     pub(crate) server_first: bool,
+    /// Whether EAGAIN is no failure for a blocking receive.
+    pub(crate) retry_eagain: bool,
 }
 
 /// What is known once the connection's index is.
@@ -44,6 +46,8 @@ pub(crate) struct Flow {
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) rng: Rng,
+    /// Reads that found nothing although there should have been something.
+    pub(crate) spurious: u64,
     progress: Arc<Progress>,
 }
 
@@ -62,6 +66,7 @@ impl Flow {
             sent: 0,
             received: 0,
             rng: Rng::new(plan.seed ^ mix(u64::from(ordinal) << 1 | u64::from(client))),
+            spurious: 0,
             progress: watchdog::watch(format!("{side} {ordinal}")),
         };
         if client != plan.server_first {
@@ -232,6 +237,12 @@ impl Flow {
         }
         self.advance();
         Ok(())
+    }
+
+    /// A receive has answered EAGAIN on a blocking socket: whether to go on.
+    pub(crate) fn again(&mut self) -> bool {
+        self.spurious += 1;
+        self.plan.retry_eagain
     }
 
     /// Whether nothing more will come but the end.

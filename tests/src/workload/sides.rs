@@ -5,6 +5,8 @@ use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
     os::fd::{AsFd as _, OwnedFd},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -62,7 +64,8 @@ pub(crate) fn two_processes(
                 .and_then(|addr| net::enter(place.client_netns.as_ref()).map(|()| addr))
                 .and_then(call);
             if result.is_err() {
-                // It may have reported its own part of the failure already.
+                // The server may be the cause and about to say so.
+                thread::sleep(Duration::from_millis(500));
                 let _ = kill(child, Signal::SIGTERM);
             }
             let status = waitpid(child, None).context("wait for the server")?;

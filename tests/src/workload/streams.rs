@@ -51,6 +51,7 @@ impl Report {
         self.connections += 1;
         self.sent += flow.sent;
         self.received += flow.received;
+        self.spurious += flow.spurious;
     }
 
     fn print(&self, side: &str) {
@@ -81,6 +82,7 @@ pub(crate) fn run(args: &Streams, deadline: u64) -> Result<()> {
         phases: args.phases.clone(),
         seed: args.seed,
         server_first: args.server_first,
+        retry_eagain: args.retry_eagain,
     });
     let side = |side: Side, name: &str| -> Result<()> {
         let report = match args.io {

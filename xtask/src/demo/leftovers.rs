@@ -17,46 +17,86 @@ use crate::command;
 /// Where the agent pins; below each mounted bpffs.
 const FOLDER: &str = "socketvirt";
 
-/// First letters of the names of its programs and maps.
+/// First letters of the names of its programs.
 const PREFIX: &str = "sv_";
 
-/// The kernel frees programs, maps and their cgroup links in the background.
+/// The kernel frees programs and cgroups in the background.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What of socketvirt is to be found on this machine at one moment.
-pub struct Traces(BTreeSet<String>);
+/// What of socketvirt is to be found on this machine at one moment, without what living runs use.
+pub struct Traces {
+    found: BTreeSet<String>,
+    /// Another run is under way. Its programs cannot be told from forgotten ones, so none is listed.
+    others: bool,
+}
+
+/// What the demo's runs left.
+#[derive(Default)]
+pub struct Leftovers {
+    pub found: Vec<String>,
+    /// What was looked for.
+    pub searched: &'static str,
+}
 
 impl Traces {
     pub fn take() -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mounts").context("reading /proc/self/mounts")?;
-        let mut found = BTreeSet::new();
-        for bpffs in mounted(&mounts, "bpf").chain([PathBuf::from("/sys/fs/bpf")]) {
-            for pin in list(&bpffs.join(FOLDER)) {
-                found.insert(format!("pinned: {}", pin.display()));
+        let bpffs = mounted(&mounts, "bpf").chain([PathBuf::from("/sys/fs/bpf")]);
+        let pins: BTreeSet<_> = bpffs.flat_map(|bpffs| list(&bpffs.join(FOLDER))).collect();
+        let mut cgroups = Vec::new();
+        for hierarchy in mounted(&mounts, "cgroup2") {
+            collect_cgroups(&hierarchy, &mut cgroups);
+        }
+
+        let mut traces = Self {
+            found: BTreeSet::new(),
+            others: false,
+        };
+        traces.sort_out("pinned", pins);
+        traces.sort_out("cgroup", cgroups);
+        if !traces.others {
+            traces.found.extend(programs()?);
+        }
+        Ok(traces)
+    }
+
+    fn sort_out(&mut self, kind: &str, paths: impl IntoIterator<Item = PathBuf>) {
+        for path in paths {
+            if has_living_owner(&path) {
+                self.others = true;
+            } else {
+                self.found.insert(format!("{kind}: {}", path.display()));
             }
         }
-        for cgroups in mounted(&mounts, "cgroup2") {
-            collect_cgroups(&cgroups, &mut found);
-        }
-        for kind in ["prog", "map"] {
-            found.extend(loaded(kind)?);
-        }
-        Ok(Self(found))
     }
 
     /// What is there now and was not then, after the kernel had time to tidy up.
-    pub fn new_since(&self) -> Result<Vec<String>> {
+    pub fn new_since(&self) -> Result<Leftovers> {
         let start = Instant::now();
         loop {
             let now = Self::take()?;
-            let new: Vec<_> = now.0.difference(&self.0).cloned().collect();
-            if new.is_empty() || start.elapsed() > PATIENCE {
-                return Ok(new);
+            let found: Vec<_> = now.found.difference(&self.found).cloned().collect();
+            if found.is_empty() || start.elapsed() > PATIENCE {
+                let searched = if now.others || self.others {
+                    "pins, cgroups; not programs, another run is under way"
+                } else {
+                    "pins, cgroups, programs"
+                };
+                return Ok(Leftovers { found, searched });
             }
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Whether the process lives that made this; the agent's names end in `<pid>-<start time>`.
+fn has_living_owner(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit('-')
+        .nth(1)
+        .and_then(|pid| pid.parse::<u32>().ok())
+        .is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
 }
 
 /// Mount points of a file system type, from a `/proc/self/mounts`.
@@ -78,29 +118,34 @@ fn list(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Cgroups of the agent at any depth; one that goes away meanwhile is no leftover.
-fn collect_cgroups(directory: &Path, found: &mut BTreeSet<String>) {
+fn collect_cgroups(directory: &Path, found: &mut Vec<PathBuf>) {
     for child in list(directory) {
         if !child.is_dir() {
             continue;
         }
         let name = child.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(FOLDER) {
-            found.insert(format!("cgroup: {}", child.display()));
-        }
+        let ours = name.starts_with(FOLDER);
         collect_cgroups(&child, found);
+        if ours {
+            found.push(child);
+        }
     }
 }
 
-/// Programs or maps of the agent, by bpftool.
-fn loaded(kind: &str) -> Result<Vec<String>> {
-    let json = command::output(Command::new("bpftool").args(["--json", kind, "list"]))?;
-    parse_loaded(kind, &json)
-        .with_context(|| format!("understanding the answer of `bpftool {kind} list`"))
+/// Programs of the agent, by bpftool.
+///
+/// Not its maps: whoever opens and closes a program array while the kernel empties it, as a listing
+/// of maps does, makes the kernel take a reference that it never gives back
+/// (`prog_array_map_clear` takes one before `schedule_work`, which may find the work queued already),
+/// and so makes the leftover that was looked for.
+fn programs() -> Result<Vec<String>> {
+    let json = command::output(Command::new("bpftool").args(["--json", "prog", "list"]))?;
+    parse_programs(&json).context("understanding the answer of `bpftool prog list`")
 }
 
-fn parse_loaded(kind: &str, json: &str) -> Result<Vec<String>> {
+fn parse_programs(json: &str) -> Result<Vec<String>> {
     #[derive(Deserialize)]
-    struct Object {
+    struct Program {
         id: u32,
         #[serde(default)]
         name: String,
@@ -108,12 +153,12 @@ fn parse_loaded(kind: &str, json: &str) -> Result<Vec<String>> {
         pids: Vec<IgnoredAny>,
     }
 
-    let objects: Vec<Object> = serde_json::from_str(json)?;
-    Ok(objects
+    let programs: Vec<Program> = serde_json::from_str(json)?;
+    Ok(programs
         .into_iter()
         // What a living process holds is that process's, not left behind.
-        .filter(|object| object.name.starts_with(PREFIX) && object.pids.is_empty())
-        .map(|Object { id, name, .. }| format!("loaded: {kind} {id} {name}"))
+        .filter(|program| program.name.starts_with(PREFIX) && program.pids.is_empty())
+        .map(|Program { id, name, .. }| format!("loaded: program {id} {name}"))
         .collect())
 }
 
@@ -134,18 +179,35 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let nested = directory.path().join("user.slice/socketvirt-7");
         fs::create_dir_all(&nested)?;
-        let mut found = BTreeSet::new();
+        let mut found = Vec::new();
         collect_cgroups(directory.path(), &mut found);
-        let expected = format!("cgroup: {}", nested.display());
-        assert_eq!(found, BTreeSet::from([expected]));
+        assert_eq!(found, [nested]);
         Ok(())
     }
 
     #[test]
-    fn only_objects_of_the_agent_count() -> Result<()> {
-        let json = r#"[{"id":3,"type":"cgroup_device"},{"id":4,"name":"sv_sockets"},{"id":5,"name":"other"},
-            {"id":6,"name":"sv_pairs","pids":[{"pid":7,"comm":"socketvirt"}]}]"#;
-        assert_eq!(parse_loaded("map", json)?, ["loaded: map 4 sv_sockets"]);
+    fn what_a_living_run_uses_is_not_left_behind() -> Result<()> {
+        let mut dead = Command::new("true").spawn()?;
+        dead.wait()?;
+        let mut traces = Traces {
+            found: BTreeSet::new(),
+            others: false,
+        };
+        let path = |pid| PathBuf::from(format!("/cgroup/socketvirt-exec-{pid}-1234"));
+        traces.sort_out("cgroup", [path(dead.id())]);
+        assert_eq!(traces.found.len(), 1);
+        assert!(!traces.others);
+        traces.sort_out("cgroup", [path(std::process::id())]);
+        assert_eq!(traces.found.len(), 1);
+        assert!(traces.others);
+        Ok(())
+    }
+
+    #[test]
+    fn only_programs_of_the_agent_count() -> Result<()> {
+        let json = r#"[{"id":3,"type":"cgroup_device"},{"id":4,"name":"sv_msg"},{"id":5,"name":"other"},
+            {"id":6,"name":"sv_scan","pids":[{"pid":7,"comm":"socketvirt"}]}]"#;
+        assert_eq!(parse_programs(json)?, ["loaded: program 4 sv_msg"]);
         Ok(())
     }
 }

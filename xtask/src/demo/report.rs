@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     benchmark::Measurement,
+    leftovers::Leftovers,
     summary::Summary,
     workload::{Data, Outcome},
 };
@@ -17,7 +18,7 @@ pub struct Report {
     plain: Vec<Outcome>,
     accelerated: Vec<Outcome>,
     summary: Summary,
-    left_behind: Vec<String>,
+    leftovers: Leftovers,
 }
 
 /// One redis command: medians over the rounds.
@@ -52,11 +53,8 @@ impl Report {
         }
     }
 
-    pub fn left_behind(self, left_behind: Vec<String>) -> Self {
-        Self {
-            left_behind,
-            ..self
-        }
+    pub fn with_leftovers(self, leftovers: Leftovers) -> Self {
+        Self { leftovers, ..self }
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
@@ -112,7 +110,7 @@ impl Report {
             fast_byte_share: self.summary.bytes.fast_share(),
             data: self.data(),
             summary: &self.summary,
-            left_behind: &self.left_behind,
+            left_behind: &self.leftovers.found,
         })?)
     }
 
@@ -136,11 +134,8 @@ impl Report {
                 text::counts(&self.summary.errors)
             );
         }
-        if !self.left_behind.is_empty() {
-            bail!(
-                "left behind (unless another socketvirt runs here): {}",
-                self.left_behind.join("; ")
-            );
+        if !self.leftovers.found.is_empty() {
+            bail!("left behind: {}", self.leftovers.found.join("; "));
         }
         Ok(())
     }
@@ -245,7 +240,10 @@ mod tests {
 
     #[test]
     fn a_leftover_is_a_failure() {
-        let report = good().left_behind(vec![String::from("loaded: prog 7 sv_msg")]);
+        let report = good().with_leftovers(Leftovers {
+            found: vec![String::from("loaded: program 7 sv_msg")],
+            ..Leftovers::default()
+        });
         assert!(report.verdict().is_err());
     }
 

@@ -24,6 +24,14 @@ const fn build(name: &'static str, reason: &'static str) -> Package {
     }
 }
 
+const fn bench(name: &'static str, reason: &'static str) -> Package {
+    Package {
+        name,
+        purpose: Purpose::Bench,
+        reason,
+    }
+}
+
 const fn test(name: &'static str, reason: &'static str) -> Package {
     Package {
         name,
@@ -39,10 +47,10 @@ const PACKAGES: [Package; 16] = [
         "llvm-22-dev",
         "bpf-linker must read the bitcode of the pinned rustc, which is LLVM 22's",
     ),
+    bench("iproute2", "namespaces, veth pairs, bridges"),
     test("bpftool", "shows what is loaded in the kernel"),
     test("curl", "HTTP client of the nginx tests"),
     test("iperf3", "bulk streams"),
-    test("iproute2", "namespaces, veth pairs, bridges"),
     test("libmemcached-tools", "memcached client"),
     test("memcached", "server under test"),
     test("nftables", "address translation between namespaces"),

@@ -71,9 +71,6 @@ fn measure(peer: &mut Peer, lanes: &mut HashMap<Lane, Kept>, spec: Spec) -> Resu
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => entry.insert(open(peer, spec.lane)?),
     };
-    if let Kept::Target(target) = kept {
-        target.shift();
-    }
     pin(spec.client_cpu)?;
     let stack = stack_bytes(kept);
     peer.tell(&Order::Run(spec), |answer| {

@@ -1,7 +1,7 @@
 //! Listening, connecting and accepting, for TCP and Unix sockets alike.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
         linux::net::SocketAddrExt as _,
@@ -29,19 +29,9 @@ impl Listener {
     pub fn bind(lane: Lane, ip: IpAddr) -> Result<(Self, Address), Error> {
         match lane.family {
             Family::Tcp => {
-                // Every loopback address must reach it: see `Target::shift`.
-                let any = ip.is_loopback() && lane.work.connects();
-                let bound = if any {
-                    Ipv4Addr::UNSPECIFIED.into()
-                } else {
-                    ip
-                };
-                let listener = TcpListener::bind((bound, 0)).map_err(Error::io("listen"))?;
-                let port = listener
-                    .local_addr()
-                    .map_err(Error::io("getsockname"))?
-                    .port();
-                Ok((Self::Tcp(listener), Address::Tcp(SocketAddr::new(ip, port))))
+                let listener = TcpListener::bind((ip, 0)).map_err(Error::io("listen"))?;
+                let address = listener.local_addr().map_err(Error::io("getsockname"))?;
+                Ok((Self::Tcp(listener), Address::Tcp(address)))
             }
             Family::Unix => {
                 let name = format!(
@@ -102,19 +92,6 @@ impl Target {
         match address {
             Address::Tcp(address) => Ok(Self::Tcp(address)),
             Address::Unix(name) => unix_address(&name).map(Self::Unix),
-        }
-    }
-
-    /// The same listener under another loopback address. Each closed connection
-    /// keeps its four-tuple for a minute (TIME-WAIT), so measurements of
-    /// connection rate would run out of ports on one address.
-    pub fn shift(&mut self) {
-        if let Self::Tcp(SocketAddr::V4(address)) = self
-            && address.ip().is_loopback()
-        {
-            let [first, a, b, last] = address.ip().octets();
-            let [a, b] = u16::from_be_bytes([a, b]).wrapping_add(1).to_be_bytes();
-            address.set_ip([first, a, b, last].into());
         }
     }
 }

@@ -10,10 +10,12 @@ mod start;
 mod terminal;
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Seek, Write},
+    os::fd::AsFd,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::OpenOptionsExt,
@@ -31,8 +33,9 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{SigSet, SigmaskHow, Signal, killpg, raise},
-    unistd::{Pid, mkfifo},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, raise},
+    unistd::{Pid, getpgrp, getppid, mkfifo},
 };
 
 use super::{Child, Event, Signals};
@@ -44,17 +47,7 @@ const ARGS: &str = "CHILD_TEST_ARGS";
 const PROCS: &str = "CHILD_TEST_PROCS";
 const RAISE: &str = "CHILD_TEST_RAISE";
 const TICKS: &str = "CHILD_TEST_TICKS";
-
-/// Prints what it gets. USR1 ends it. Perl is in every Debian; a shell would
-/// run its traps only after the command it waits for. Its handlers must run at once
-/// (`PERL_SIGNALS=unsafe`), or two of the same signal would count as one.
-const REPORTER: &str = r#"
-    $| = 1;
-    for my $name (@ARGV) { $SIG{$name} = sub { $n{$name}++; print "$name$n{$name}.\n" } }
-    $SIG{USR1} = sub { print join(",", "total", map { "$_=" . ($n{$_} || 0) } @ARGV), ".\n"; exit 3 };
-    print "ready $$ ", getppid, ".\n";
-    sleep 1000 while 1;
-"#;
+const REPORT: &str = "CHILD_TEST_REPORT";
 
 /// What the wrapper process was started with.
 static MASK: OnceLock<SigSet> = OnceLock::new();
@@ -66,10 +59,64 @@ static MASK: OnceLock<SigSet> = OnceLock::new();
 static HOLD_SIGNALS: extern "C" fn() = hold_signals;
 
 extern "C" fn hold_signals() {
-    if env::var_os(ARGS).is_some()
-        && let Ok(mask) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)
-    {
+    let held = if env::var_os(ARGS).is_some() {
+        SigSet::all()
+    } else {
+        reported()
+    };
+    if let Ok(mask) = held.thread_swap_mask(SigmaskHow::SIG_BLOCK) {
         MASK.get_or_init(|| mask);
+    }
+}
+
+/// The signals that a reporter is to report, USR1, which ends it, and PWR.
+///
+/// PWR is the fence: it has a higher number than the others, so neither the wrapper's
+/// signalfd nor the reporter takes it before one of them that is there too. What is
+/// reported once, and then the fence, did not arrive twice.
+fn reported() -> SigSet {
+    let names = env::var(REPORT).unwrap_or_default();
+    let mut set: SigSet = names
+        .split(',')
+        .filter_map(|name| format!("SIG{name}").parse::<Signal>().ok())
+        .collect();
+    if env::var_os(REPORT).is_some() {
+        set.add(Signal::SIGUSR1);
+        set.add(Signal::SIGPWR);
+    }
+    set
+}
+
+/// The command line of a reporter of these signals, as in "INT,QUIT".
+fn reporter_of(names: &str) -> Vec<String> {
+    let mut words = vec!["env".into(), format!("{REPORT}={names}")];
+    words.extend(this_program("reporter"));
+    words
+}
+
+#[test]
+#[ignore = "a command for the other tests, not a test"]
+fn reporter() {
+    let names = env::var(REPORT).unwrap_or_default();
+    if env::var_os(REPORT).is_none() {
+        return;
+    }
+    let mut counts = BTreeMap::<_, u32>::new();
+    println!("ready {} {}.", process::id(), getppid());
+    loop {
+        // Taken from the queue at once: two of the same signal count as two, unlike
+        // in a shell or in Perl.
+        let signal = reported().wait().unwrap();
+        if signal == Signal::SIGUSR1 {
+            process::exit(3);
+        }
+        if signal == Signal::SIGWINCH && names.contains("USR2") {
+            killpg(getpgrp(), Signal::SIGUSR2).unwrap();
+            continue;
+        }
+        let count = counts.entry(signal).or_default();
+        *count += 1;
+        println!("{}{count}.", signal.as_str().trim_start_matches("SIG"));
     }
 }
 
@@ -147,15 +194,16 @@ impl Scratch {
     }
 
     /// A wrapper around the command, in a process group of its own.
-    fn wrap<const N: usize>(&self, command: [&str; N]) -> Command {
+    fn wrap<S: AsRef<str>>(&self, command: &[S]) -> Command {
+        let words: Vec<_> = command
+            .iter()
+            .map(|word| word.as_ref().as_bytes())
+            .collect();
+        let joined = OsString::from_vec(words.join(&SEPARATOR));
         let mut wrapper = wrapper_command();
         wrapper
-            .env(
-                ARGS,
-                OsString::from_vec(command.map(str::as_bytes).join(&SEPARATOR)),
-            )
+            .env(ARGS, joined)
             .env(PROCS, self.path("procs"))
-            .env("PERL_SIGNALS", "unsafe")
             .process_group(0)
             .stdin(Stdio::null());
         wrapper
@@ -163,17 +211,10 @@ impl Scratch {
 
     /// A program for shells: runs its arguments under a wrapper, as one process.
     fn script(&self) -> PathBuf {
-        let command = wrapper_command();
-        let mut words = vec![command.get_program()];
-        words.extend(command.get_args());
-        let words: Vec<_> = words
-            .into_iter()
-            .map(|word| word.to_str().unwrap())
-            .collect();
         let text = format!(
-            "#!/bin/sh\nIFS=$(printf '\\037')\nexport PERL_SIGNALS=unsafe {ARGS}=\"$*\" {PROCS}='{}'\nunset IFS\nexec {}\n",
+            "#!/bin/sh\nIFS=$(printf '\\037')\nexport {ARGS}=\"$*\" {PROCS}='{}'\nunset IFS\nexec {}\n",
             self.path("procs").display(),
-            words.join(" "),
+            this_program("wrapper").join(" "),
         );
         let path = self.path("wrap");
         let mut file = fs::OpenOptions::new()
@@ -193,11 +234,19 @@ impl Drop for Scratch {
     }
 }
 
-fn wrapper_command() -> Command {
+/// The command line of this program's test `name`, to be executed for itself.
+fn this_program(name: &str) -> Vec<String> {
     let (_, module) = module_path!().split_once("::").unwrap();
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--quiet", "--ignored", "--exact", "--nocapture"]);
-    command.arg(format!("{module}::wrapper"));
+    let program = env::current_exe().unwrap().to_str().unwrap().into();
+    let test = format!("{module}::{name}");
+    let options = ["--quiet", "--ignored", "--exact", "--nocapture"].map(String::from);
+    [program].into_iter().chain(options).chain([test]).collect()
+}
+
+fn wrapper_command() -> Command {
+    let words = this_program("wrapper");
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     command
 }
 
@@ -217,6 +266,7 @@ fn watch(group: u32) -> Sender<()> {
 struct Running {
     process: process::Child,
     output: BufReader<ChildStdout>,
+    ended: bool,
     _watch: Sender<()>,
 }
 
@@ -228,6 +278,7 @@ impl Running {
         Self {
             process,
             output,
+            ended: false,
             _watch: watch,
         }
     }
@@ -256,17 +307,26 @@ impl Running {
         Pid::from_raw(words[1].parse().unwrap())
     }
 
+    /// One report, and no second one.
+    fn once(&mut self, report: &str, round: u32) {
+        assert_eq!(self.line(), format!("{report}{round}."));
+        kill(self.pid(), Signal::SIGPWR).unwrap();
+        assert_eq!(self.line(), format!("PWR{round}."));
+    }
+
     fn end(mut self) -> (String, ExitStatus) {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
         let status = self.process.wait().unwrap();
+        self.ended = true;
         (rest.replace("\nrunning 1 test\n", ""), status)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.process.try_wait().is_ok_and(|status| status.is_none()) {
+        // After its end nobody holds the output, so nobody is left in the group.
+        if !self.ended {
             let _ = killpg(self.pid(), Signal::SIGKILL);
             let _ = self.process.wait();
         }
@@ -297,6 +357,17 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
+        // Killed is not yet gone: the kernel flags a change of this file as urgent.
+        let events = fs::File::open(self.0.join("cgroup.events")).unwrap();
+        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+        while std::io::read_to_string(&events)
+            .unwrap()
+            .contains("populated 1")
+        {
+            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+            poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap()).unwrap();
+            (&events).rewind().unwrap();
+        }
         fs::remove_dir(&self.0).unwrap();
     }
 }

@@ -15,7 +15,7 @@ fn same<const N: usize>(
     let scratch = Scratch::new();
     let mut plain = Command::new(command[0]);
     plain.args(&command[1..]).process_group(0);
-    let mut wrapped = scratch.wrap(command);
+    let mut wrapped = scratch.wrap(&command);
     for command in [&mut plain, &mut wrapped] {
         command.stdin(Stdio::null());
         // SAFETY: the callers make system calls only.
@@ -81,7 +81,8 @@ fn descriptors_are_those_we_were_given() {
 #[test]
 fn group_and_session_are_ours() {
     let scratch = Scratch::new();
-    let mut running = Running::start(&mut scratch.wrap(["cut", "-d ", "-f5,6", "/proc/self/stat"]));
+    let mut running =
+        Running::start(&mut scratch.wrap(&["cut", "-d ", "-f5,6", "/proc/self/stat"]));
     let session = nix::unistd::getsid(None).unwrap();
     assert_eq!(running.line(), format!("{} {session}", running.pid()));
 }
@@ -89,7 +90,7 @@ fn group_and_session_are_ours() {
 #[test]
 fn the_command_starts_in_its_cgroup() {
     let (scratch, cgroup) = (Scratch::new(), Cgroup::new("start"));
-    let mut command = scratch.wrap(["cat", "/proc/self/cgroup"]);
+    let mut command = scratch.wrap(&["cat", "/proc/self/cgroup"]);
     let (seen, _) = run(command.env(PROCS, cgroup.0.join("cgroup.procs")));
     let name = cgroup.0.file_name().unwrap().to_str().unwrap();
     assert!(
@@ -107,7 +108,7 @@ fn what_cannot_be_started_is_said_once_and_coded_as_env_does() {
         (plain_file.to_str().unwrap(), 126),
         ("/proc", 126),
     ] {
-        let output = scratch.wrap([command]).output().unwrap();
+        let output = scratch.wrap(&[command]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -118,7 +119,7 @@ fn what_cannot_be_started_is_said_once_and_coded_as_env_does() {
 #[test]
 fn a_cgroup_that_refuses_is_not_taken_for_a_missing_command() {
     let scratch = Scratch::new();
-    let mut command = scratch.wrap(["echo", "ran"]);
+    let mut command = scratch.wrap(&["echo", "ran"]);
     let output = command.env(PROCS, "/dev/full").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(125), "{said}");
@@ -132,8 +133,8 @@ fn a_cgroup_that_refuses_is_not_taken_for_a_missing_command() {
 #[test]
 fn a_signal_before_the_start_ends_us_without_a_start() {
     let scratch = Scratch::new();
-    let (seen, status) = run(scratch.wrap(["echo", "ran"]).env(RAISE, "SIGTERM"));
+    let (seen, status) = run(scratch.wrap(&["echo", "ran"]).env(RAISE, "SIGTERM"));
     assert_eq!((seen.as_str(), status.signal()), ("", Some(libc::SIGTERM)));
-    let (seen, status) = run(scratch.wrap(["echo", "ran"]).env(RAISE, "SIGWINCH"));
+    let (seen, status) = run(scratch.wrap(&["echo", "ran"]).env(RAISE, "SIGWINCH"));
     assert_eq!((seen.as_str(), status.code()), ("ran\n", Some(0)));
 }

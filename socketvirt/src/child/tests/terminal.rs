@@ -79,10 +79,7 @@ impl Session {
         shell
             .args(["--norc", "--noediting", "-i"])
             .env("W", scratch.script());
-        shell
-            .env("PS1", "prompt> ")
-            .env("REPORTER", REPORTER)
-            .env_remove("PROMPT_COMMAND");
+        shell.env("PS1", "prompt> ").env_remove("PROMPT_COMMAND");
         let mut session = Self::start(scratch, &mut shell);
         session.expect("prompt> ");
         session
@@ -116,6 +113,14 @@ impl Session {
             self.seen
                 .push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
+    }
+
+    /// One report, and no second one.
+    fn once(&mut self, report: &str, round: u32, wrapper: Pid, fence: u32) {
+        self.expect(&format!("{report}{round}."));
+        kill(wrapper, Signal::SIGPWR).unwrap();
+        let before = self.expect(&format!("PWR{fence}."));
+        assert!(!before.contains(report), "{before}");
     }
 
     /// Waits until the shell has given the terminal to `group`: before, its keys would
@@ -152,16 +157,15 @@ impl Drop for Session {
 #[test]
 fn an_interrupt_key_reaches_the_command_once() {
     let mut session = Session::shell();
-    session.send("$W perl -e \"$REPORTER\" INT QUIT\n");
+    session.send(&format!("$W {}\n", reporter_of("INT,QUIT").join(" ")));
     let [_, wrapper] = session.ready();
     for round in 1..=20 {
         session.send("\x03");
-        session.expect(&format!("INT{round}."));
+        session.once("INT", round, wrapper, 2 * round - 1);
         session.send("\x1c");
-        session.expect(&format!("QUIT{round}."));
+        session.once("QUIT", round, wrapper, 2 * round);
     }
     kill(wrapper, Signal::SIGUSR1).unwrap();
-    session.expect("total,INT=20,QUIT=20.");
     session.send("echo code=$?.\n");
     session.expect("code=3.");
 }
@@ -171,9 +175,10 @@ fn a_script_ends_with_the_command_that_was_interrupted() {
     let scratch = Scratch::new();
     let mut script = Command::new("bash");
     // Not sh: a ^C just before it forks ends neither it nor what it runs.
-    script
-        .args(["-c", "$W perl -e \"$REPORTER\"; echo after"])
-        .env("REPORTER", REPORTER);
+    script.args([
+        "-c",
+        &format!("$W {}; echo after", reporter_of("").join(" ")),
+    ]);
     script.env("W", scratch.script());
     let mut session = Session::start(scratch, &mut script);
     session.ready();
@@ -185,12 +190,12 @@ fn a_script_ends_with_the_command_that_was_interrupted() {
 #[test]
 fn stop_foreground_and_background_work_as_for_any_job() {
     let mut session = Session::shell();
-    session.send("$W perl -e \"$REPORTER\" CONT INT\n");
+    session.send(&format!("$W {}\n", reporter_of("CONT,INT").join(" ")));
     let [_, wrapper] = session.ready();
     session.send("\x1a");
     session.expect("Stopped");
     session.send("bg\n");
-    session.expect("CONT1.");
+    session.once("CONT", 1, wrapper, 1);
     session.send("echo in$((1 + 1))\n");
     session.expect("in2");
     session.send("fg\n");
@@ -198,12 +203,11 @@ fn stop_foreground_and_background_work_as_for_any_job() {
     session.send("\x1a");
     session.expect("Stopped");
     session.send("fg\n");
-    session.expect("CONT2.");
+    session.once("CONT", 2, wrapper, 2);
     session.await_foreground(wrapper);
     session.send("\x03");
-    session.expect("INT1.");
+    session.once("INT", 1, wrapper, 3);
     kill(wrapper, Signal::SIGUSR1).unwrap();
-    session.expect("total,CONT=2,INT=1.");
     session.send("echo code=$?.\n");
     session.expect("code=3.");
 }
@@ -242,7 +246,7 @@ fn the_end_of_the_terminal_reaches_the_command_of_a_session_leader() {
     let scratch = Scratch::new();
     let told = scratch.fifo("told");
     let script = "$SIG{HUP} = sub { open F, '>', $ARGV[0]; print F 'told'; exit }; $| = 1; \
-                  print qq(ready\\n); sleep 1000 while 1";
+                  print qq(ready\\n); select(undef, undef, undef, 0.02) while 1";
     let mut wrapper = Command::new(scratch.script());
     wrapper.args(["perl", "-e", script, told.to_str().unwrap()]);
     // Both ends are open here, so that reading waits no longer than we do.

@@ -216,7 +216,11 @@ fn out_of_band(w: &mut Wire) -> Result<()> {
     w.wait(B, libc::POLLPRI | libc::POLLIN);
     w.recv(B, 100);
     let mut byte = [0];
-    let result = nix::sys::socket::recv(w.raw(B), &mut byte, MsgFlags::MSG_OOB);
+    let result = nix::sys::socket::recv(
+        w.raw(B),
+        &mut byte,
+        MsgFlags::MSG_OOB | MsgFlags::MSG_DONTWAIT,
+    );
     w.note(format!(
         "B receives out of band {} {:?}",
         errno_name(result),

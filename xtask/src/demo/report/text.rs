@@ -71,17 +71,18 @@ impl Report {
         } else {
             style.red("WRONG")
         };
-        let left = if self.left_behind.is_empty() {
+        let leftovers = &self.leftovers;
+        let left = if leftovers.found.is_empty() {
             style.green("nothing")
         } else {
-            style.red(&self.left_behind.join("; "))
+            style.red(&leftovers.found.join("; "))
         };
         [
             format!(
                 "data          {right}: {} values read back, {} wrong; {} increments, counted {}",
                 data.values, data.wrong_values, data.increments, data.counter
             ),
-            format!("left behind   {left} (pins, cgroups, programs, maps)"),
+            format!("left behind   {left} ({})", leftovers.searched),
         ]
     }
 }

@@ -1,0 +1,348 @@
+//! From start to end: status, signals and terminal of the command, and what
+//! is left when things end in another way than they should.
+
+use std::{
+    fs, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus, time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use socketvirt_tests::{
+    process::until,
+    programs::{free_port, required},
+    run::{Mode, Run, Running, shell, workload, workload_path},
+    session::Session,
+};
+use tempfile::TempDir;
+
+#[test]
+fn passes_the_exit_status_on() {
+    let _session = Session::start();
+    for code in [0, 1, 7, 126, 127, 255] {
+        let outcome = Run::new(Mode::Adopt, shell(&format!("exit {code}"))).finish();
+        assert_eq!(
+            outcome.finished.status.code(),
+            Some(code),
+            "{}",
+            outcome.finished.report()
+        );
+        assert!(outcome.has_summary(), "no summary after status {code}");
+    }
+}
+
+/// A shell shows the signal as 128 and its number; so may we.
+#[track_caller]
+fn ended_by(status: ExitStatus, signal: Signal) {
+    let number = signal as i32;
+    assert!(
+        status.signal() == Some(number) || status.code() == Some(128 + number),
+        "{signal} was passed on as {status}"
+    );
+}
+
+#[test]
+fn passes_the_death_by_a_signal_on() {
+    let _session = Session::start();
+    for signal in [
+        Signal::SIGKILL,
+        Signal::SIGTERM,
+        Signal::SIGSEGV,
+        Signal::SIGINT,
+    ] {
+        let outcome = Run::new(Mode::Adopt, shell(&format!("kill -{} $$", signal as i32))).finish();
+        ended_by(outcome.finished.status, signal);
+        assert!(outcome.has_summary(), "no summary after {signal}");
+    }
+}
+
+/// A script that says when it listens to signals.
+fn listening(folder: &TempDir, trap: &str) -> Running {
+    let ready = folder.path().join("ready");
+    let script = format!(
+        "{trap}; echo > {}; while :; do sleep 0.05; done",
+        ready.display()
+    );
+    let running = Run::new(Mode::Adopt, shell(&script)).start();
+    until("the command is ready", Duration::from_secs(20), || {
+        ready.exists()
+    });
+    running
+}
+
+#[test]
+fn passes_signals_to_the_command() {
+    let _session = Session::start();
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+    ] {
+        let folder = tempfile::tempdir().expect("a directory");
+        let name = signal.as_str().trim_start_matches("SIG");
+        let mut running = listening(&folder, &format!("trap 'exit 5' {name}"));
+        running.signal(signal);
+        let outcome = running.finish();
+        assert_eq!(
+            outcome.finished.status.code(),
+            Some(5),
+            "{signal}: {}",
+            outcome.finished.report()
+        );
+    }
+}
+
+#[test]
+fn ends_with_a_command_that_a_forwarded_signal_kills() {
+    let _session = Session::start();
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut running = listening(&folder, "true");
+    running.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    ended_by(outcome.finished.status, Signal::SIGTERM);
+    assert!(
+        outcome.has_summary(),
+        "no summary: {}",
+        outcome.finished.report()
+    );
+}
+
+/// Standard input, output and error are the command's own.
+#[test]
+fn passes_input_and_output_on() {
+    let _session = Session::start();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "0123456789abcdef\n".repeat(60_000);
+    fs::write(file.path(), &text).expect("write the file");
+    let run = Run::new(Mode::Adopt, shell("cat; echo to-stderr >&2")).stdin(file.path());
+    let outcome = run.success();
+    assert!(
+        outcome.finished.stdout == text,
+        "{} of {} bytes",
+        outcome.finished.stdout.len(),
+        text.len()
+    );
+    assert!(
+        outcome.finished.stderr.contains("to-stderr\n"),
+        "{}",
+        outcome.finished.stderr
+    );
+}
+
+/// A workload in the background of a shell that writes how it ended.
+fn background(folder: &Path, args: &str) -> String {
+    let (ready, status, log) = (
+        folder.join("ready"),
+        folder.join("status"),
+        folder.join("log"),
+    );
+    format!(
+        "( {} --deadline 50 streams --ready-file {} {args} > {log} 2>&1; echo $? > {status} ) &",
+        workload_path(),
+        ready.display(),
+        log = log.display(),
+        status = status.display()
+    )
+}
+
+/// Waits for the workload in the background, which must find nothing wrong.
+#[track_caller]
+fn exact(folder: &Path) {
+    let status = folder.join("status");
+    let read = || fs::read_to_string(&status).unwrap_or_default();
+    until("the workload ends", Duration::from_mins(1), || {
+        read().ends_with('\n')
+    });
+    let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+    assert_eq!(read().trim(), "0", "{log}");
+}
+
+/// About six seconds of changing traffic.
+const LASTING: &str =
+    "pp:500@200,stream:500K,pp:300@200,up:1M,slowdown:200K,pp:300@200,pipe:50x16,pp:100@200";
+
+/// The data path outlives its agent; whoever starts next clears it away.
+#[test]
+fn agent_killed_under_load() {
+    let session = Session::start();
+    for (mode, args) in [
+        (Mode::Eager, "--io edge --connections 16"),
+        (
+            Mode::Eager,
+            "--io single --connections 8 --phases pp:2000@300",
+        ),
+        // New connections after the death as well.
+        (
+            Mode::Eager,
+            "--io level --connections 8 --total 64 --phases pp:150@200,stream:50K",
+        ),
+        (Mode::Adopt, "--io level --connections 16"),
+    ] {
+        let folder = tempfile::tempdir().expect("a directory");
+        let phases = if args.contains("--phases") {
+            String::new()
+        } else {
+            format!("--phases {LASTING}")
+        };
+        let script = format!(
+            "{} wait",
+            background(folder.path(), &format!("{args} {phases}"))
+        );
+        let running = Run::new(mode, shell(&script)).start();
+        until("the workload is ready", Duration::from_secs(20), || {
+            folder.path().join("ready").exists()
+        });
+        // In the midst of it: not awaited by any condition of the data path,
+        // so that the moment varies.
+        std::thread::sleep(Duration::from_millis(2500));
+        running.signal(Signal::SIGKILL);
+        exact(folder.path());
+        drop(running);
+        Run::new(mode, shell("true")).success();
+        session.clean();
+    }
+}
+
+/// The next start finds a killed agent's connections still open.
+#[test]
+fn cleared_while_the_orphans_still_talk() {
+    let session = Session::start();
+    for (mode, io) in [
+        (Mode::Adopt, "edge"),
+        (Mode::Eager, "level"),
+        (Mode::Eager, "single"),
+    ] {
+        let folder = tempfile::tempdir().expect("a directory");
+        let phases = if io == "single" {
+            "pp:1500@200"
+        } else {
+            LASTING
+        };
+        let args = format!("--io {io} --connections 8 --phases {phases}");
+        let script = format!("{} wait", background(folder.path(), &args));
+        let running = Run::new(mode, shell(&script)).start();
+        until("the workload is ready", Duration::from_secs(20), || {
+            folder.path().join("ready").exists()
+        });
+        std::thread::sleep(Duration::from_millis(1500));
+        running.signal(Signal::SIGKILL);
+        Run::new(mode, shell("true")).success();
+        exact(folder.path());
+        drop(running);
+        // What was in use then can go now.
+        Run::new(mode, shell("true")).success();
+        session.clean();
+    }
+}
+
+/// A process that the command leaves behind goes on as plain TCP.
+#[test]
+fn background_processes_go_on() {
+    let session = Session::start();
+    for (mode, io) in [
+        (Mode::Adopt, "edge"),
+        (Mode::Adopt, "blocking"),
+        (Mode::Eager, "level"),
+    ] {
+        let folder = tempfile::tempdir().expect("a directory");
+        let args = format!("--io {io} --connections 8 --phases {LASTING}");
+        // The command ends in the midst of it.
+        let script = format!("{} sleep 3", background(folder.path(), &args));
+        let mut running = Run::new(mode, shell(&script)).start();
+        running.finish().success();
+        assert!(
+            !folder.path().join("status").exists(),
+            "the workload ended before the command did"
+        );
+        session.clean();
+        exact(folder.path());
+    }
+}
+
+/// Blocking readers asleep cannot be released; they keep what they need until
+/// they close.
+#[test]
+fn blocking_background_processes_go_on() {
+    let session = Session::start();
+    let folder = tempfile::tempdir().expect("a directory");
+    let script = format!(
+        "{} sleep 2",
+        background(
+            folder.path(),
+            "--io single --connections 4 --phases pp:1200@200"
+        )
+    );
+    let mut running = Run::new(Mode::Eager, shell(&script)).start();
+    running.finish().success();
+    exact(folder.path());
+    Run::new(Mode::Eager, shell("true")).success();
+    session.clean();
+}
+
+/// A server that stays answers its next clients.
+#[test]
+fn server_left_running_answers() {
+    let _session = Session::start();
+    let (port, redis) = (free_port(), required("redis-server"));
+    let folder = tempfile::tempdir().expect("a directory");
+    let pid_file = folder.path().join("redis.pid");
+    let kv = format!(
+        "{} kv --protocol redis --port {port} --operations 500 --rate 200",
+        workload_path()
+    );
+    let script = format!(
+        "{} --port {port} --save '' --daemonize yes --pidfile {} >/dev/null; \
+         until redis-cli -p {port} ping >/dev/null 2>&1; do sleep 0.05; done; {kv}",
+        redis.display(),
+        pid_file.display()
+    );
+    for mode in Mode::ACCELERATED {
+        let outcome = Run::new(mode, shell(&script)).finish();
+        let again = Run::new(Mode::Plain, shell(&kv)).finish();
+        let pid = fs::read_to_string(&pid_file).expect("redis's pid");
+        let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("a pid"));
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("end redis");
+        until("redis has ended", Duration::from_secs(10), || {
+            nix::sys::signal::kill(pid, None).is_err()
+        });
+        outcome.success();
+        again.success();
+    }
+}
+
+/// Two at a time do not disturb each other.
+#[test]
+fn two_at_a_time() {
+    let _session = Session::start();
+    let args = format!("streams --io edge --connections 8 --phases {LASTING}");
+    let first = Run::new(Mode::Adopt, workload(&args)).start();
+    let second = Run::new(Mode::Eager, workload(&args)).start();
+    for mut running in [second, first] {
+        let outcome = running.finish();
+        outcome.success();
+        outcome.summary().accelerated();
+        assert_eq!(
+            outcome.summary().count("/pairs"),
+            8,
+            "{}",
+            outcome.summary()
+        );
+    }
+}
+
+/// A killed agent's leftovers do not hide those of the living.
+#[test]
+fn starting_beside_a_living_agent_leaves_it_alone() {
+    let _session = Session::start();
+    let args = format!("streams --io level --connections 8 --phases {LASTING}");
+    let mut lasting = Run::new(Mode::Adopt, workload(&args)).start();
+    for _ in 0..4 {
+        Run::new(
+            Mode::Eager,
+            workload("streams --connections 4 --phases pp:200"),
+        )
+        .success();
+    }
+    let outcome = lasting.finish();
+    outcome.success();
+    outcome.summary().accelerated();
+}

@@ -1,0 +1,232 @@
+//! Servers and clients from the distribution, unchanged: what they answer,
+//! store and transfer must be right.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use socketvirt_tests::{
+    process::must,
+    programs::{free_port, required},
+    run::{Mode, Outcome, Run, shell, workload_path},
+    session::Session,
+};
+use tempfile::TempDir;
+
+/// Runs a script in every mode; accelerated, something must have been
+/// redirected.
+fn in_every_mode(script: &str, mut check: impl FnMut(Mode, &Outcome)) {
+    let _session = Session::start();
+    for mode in Mode::ALL {
+        let outcome = Run::new(mode, shell(script)).timeout(90).success();
+        if mode != Mode::Plain {
+            outcome.summary().accelerated();
+        }
+        check(mode, &outcome);
+    }
+}
+
+/// A script that starts a server, waits until it answers, runs the clients
+/// and ends the server.
+fn with_server(server: &str, answers: &str, clients: &str) -> String {
+    format!(
+        "set -e\n{server} & server=$!\ntrap 'kill $server; wait $server || true' EXIT\n\
+         n=0; until {answers}; do n=$((n+1)); test $n -lt 200; sleep 0.05; done\n{clients}\n"
+    )
+}
+
+#[test]
+fn redis() {
+    let (port, server) = (free_port(), required("redis-server"));
+    required("redis-benchmark");
+    let script = with_server(
+        &format!(
+            "{} --port {port} --save '' --appendonly no >/dev/null",
+            server.display()
+        ),
+        &format!("redis-cli -p {port} ping >/dev/null 2>&1"),
+        &format!(
+            "{workload} kv --protocol redis --port {port} --operations 1500 --rate 500 --value 50000\n\
+             {workload} kv --protocol redis --port {port} --operations 4000 --seed 2 --blocking\n\
+             redis-benchmark -p {port} -n 40000 -c 8 -t set,get,lrange_100 --csv\n\
+             redis-benchmark -p {port} -n 20000 -c 32 -P 8 -d 1000 -t set,get --csv",
+            workload = workload_path()
+        ),
+    );
+    in_every_mode(&script, |mode, outcome| {
+        let rates = outcome
+            .finished
+            .stdout
+            .lines()
+            .filter(|l| l.starts_with("\"GET"))
+            .count();
+        assert_eq!(rates, 2, "{mode}: {}", outcome.finished.report());
+        assert!(
+            !outcome.finished.stderr.contains("rror"),
+            "{mode}: {}",
+            outcome.finished.report()
+        );
+    });
+}
+
+#[test]
+fn memcached() {
+    let (port, server) = (free_port(), required("memcached"));
+    let workload = workload_path();
+    let kv = format!("{workload} kv --protocol memcached --port {port}");
+    let script = with_server(
+        &format!("{} -u nobody -l 127.0.0.1 -p {port}", server.display()),
+        &format!("{kv} --operations 1 >/dev/null 2>&1"),
+        &format!(
+            "{kv} --operations 1500 --rate 500 --value 50000\n{kv} --operations 5000 --seed 2 --connections 16"
+        ),
+    );
+    in_every_mode(&script, |mode, outcome| {
+        assert_eq!(
+            outcome.finished.stdout.lines().count(),
+            2,
+            "{mode}: {}",
+            outcome.finished.report()
+        );
+    });
+}
+
+/// A configuration for an nginx that serves and takes files.
+fn nginx(folder: &Path, port: u16) -> String {
+    let root = folder.display();
+    let config = format!(
+        "worker_processes 2; pid {root}/nginx.pid; error_log {root}/error.log; daemon off; user root;
+         events {{ worker_connections 512; }}
+         http {{
+           access_log off; keepalive_requests 1000000; client_max_body_size 100m; sendfile on;
+           client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;
+           uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
+           server {{
+             listen 127.0.0.1:{port}; root {root}/files;
+             location /up/ {{ dav_methods PUT; create_full_put_path on; }}
+           }}
+         }}"
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, config).expect("the configuration");
+    format!("{} -c {}", required("nginx").display(), file.display())
+}
+
+#[test]
+fn nginx_small_responses() {
+    let (folder, port) = (tempfile::tempdir().expect("a directory"), free_port());
+    let server = nginx(folder.path(), port);
+    fs::create_dir(folder.path().join("files")).expect("the root");
+    fs::write(folder.path().join("files/small"), "x".repeat(612)).expect("a small file");
+    let url = format!("http://127.0.0.1:{port}/small");
+    let script = with_server(
+        &server,
+        &format!("curl -sf {url} >/dev/null"),
+        &format!("{} -t 2 -c 32 -d 3s {url}", required("wrk").display()),
+    );
+    in_every_mode(&script, |mode, outcome| {
+        let report = &outcome.finished.stdout;
+        assert!(
+            report.contains("Requests/sec"),
+            "{mode}: {}",
+            outcome.finished.report()
+        );
+        let wrong = report.contains("Non-2xx") || report.contains("Socket errors");
+        assert!(!wrong, "{mode}: {report}");
+    });
+}
+
+/// A file of bytes that are all different from place to place.
+fn numbered_file(path: &Path, size: usize) {
+    let mut text = String::with_capacity(size + 16);
+    let mut number = 0_u64;
+    while text.len() < size {
+        let _ = writeln!(text, "{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        number += 1;
+    }
+    text.truncate(size);
+    fs::write(path, text).expect("a large file");
+}
+
+fn sha256(path: &Path) -> String {
+    let line = must("sha256sum", [path]);
+    line.split(' ').next().expect("a sum").to_owned()
+}
+
+#[test]
+fn nginx_downloads_and_uploads() {
+    let (folder, port) = (tempfile::tempdir().expect("a directory"), free_port());
+    let server = nginx(folder.path(), port);
+    let root = folder.path().join("files");
+    fs::create_dir(&root).expect("the root");
+    numbered_file(&root.join("large"), 10 << 20);
+    fs::write(root.join("small"), "small").expect("a small file");
+    let expected = sha256(&root.join("large"));
+    let url = format!("http://127.0.0.1:{port}");
+    let here = folder.path().display();
+    required("curl");
+    // curl keeps its connection: small requests until it is adopted, large
+    // ones over it, and small ones again.
+    let small = |first: u32, last: u32| format!("-o /dev/null '{url}/small?[{first}-{last}]'");
+    let script = with_server(
+        &server,
+        &format!("curl -sf {url}/small >/dev/null"),
+        &format!(
+            "curl -sSf --rate 150/s {} -o {here}/down1 {url}/large {} -o {here}/down2 {url}/large\n\
+             curl -sSf --rate 150/s {} --next -sSf -T {here}/down1 {url}/up/1 --next -sSf {}\n\
+             for i in 3 4 5; do curl -sSf -o {here}/down$i {url}/large & pids=\"$pids $!\"; done\n\
+             for pid in $pids; do wait $pid; done\n\
+             for i in 3 4; do curl -sSf -T {here}/down$i {url}/up/$i; done\n\
+             curl -sSf -o {here}/down6 --limit-rate 8M {url}/large",
+            small(1, 400),
+            small(1, 50),
+            small(1, 400),
+            small(1, 50),
+        ),
+    );
+    in_every_mode(&script, |mode, _| {
+        for name in [
+            "down1",
+            "down2",
+            "down3",
+            "down4",
+            "down5",
+            "down6",
+            "files/up/1",
+            "files/up/3",
+            "files/up/4",
+        ] {
+            let path = folder.path().join(name);
+            assert_eq!(sha256(&path), expected, "{mode}: {name}");
+            fs::remove_file(path).expect("remove the copy");
+        }
+    });
+}
+
+#[test]
+fn iperf3() {
+    let (port, program) = (free_port(), required("iperf3"));
+    let program = program.display();
+    let folder: TempDir = tempfile::tempdir().expect("a directory");
+    let log = folder.path().join("server");
+    let client = format!("{program} -c 127.0.0.1 -p {port} -t 1");
+    let script = format!(
+        "set -e\n{program} -s -p {port} --forceflush > {log} 2>&1 & server=$!\ntrap 'kill $server; wait $server || true' EXIT\n\
+         until grep -q listening {log}; do sleep 0.05; done\n\
+         {client}\n{client} -R\n{client} -P 4\n{client} -l 1000 -b 50M",
+        log = log.display()
+    );
+    let _session = Session::start();
+    for mode in Mode::ALL {
+        let _ = fs::remove_file(&log);
+        fs::write(&log, "").expect("the log");
+        let outcome = Run::new(mode, shell(&script)).timeout(60).success();
+        let done = outcome.finished.stdout.matches("iperf Done.").count();
+        assert_eq!(done, 4, "{mode}: {}", outcome.finished.report());
+        if mode != Mode::Plain {
+            let summary = outcome.summary();
+            // One control connection a run; one-way streams are not followed
+            // in adopt mode.
+            assert!(summary.count("/pairs") >= 4, "{summary}");
+            assert!(summary.counts("/errors").is_empty(), "{summary}");
+        }
+    }
+}
