@@ -63,9 +63,10 @@ fn mark_text(object: &mut [u8]) -> Option<()> {
     const CHAR: u32 = 2;
     let start = btf_section(object)?;
     let word = |object: &[u8], at: usize| -> Option<u32> {
-        Some(u32::from_ne_bytes(object.get(at..at + 4)?.try_into().ok()?))
+        let bytes = object.get(at..at + 4)?.try_into().ok()?;
+        Some(u32::from_ne_bytes(bytes))
     };
-    let place = |object: &[u8], at: usize| Some(usize::try_from(word(object, at)?).ok()?);
+    let place = |object: &[u8], at: usize| usize::try_from(word(object, at)?).ok();
     let header = place(object, start + 4)?;
     let types = start + header + place(object, start + 8)?;
     let end = types + place(object, start + 12)?;

@@ -3,7 +3,6 @@
 use crate::{reason::Reason, row::Text, status::Status};
 
 /// What happened.
-#[expect(clippy::upper_case_acronyms, reason = "the words that operators know")]
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum What {

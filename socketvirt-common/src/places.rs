@@ -43,7 +43,8 @@ impl Place {
         Self {
             offset,
             mask: mask as u16,
-            shift: mask.trailing_zeros() as u16,
+            // Of eight bits, so at most 8.
+            shift: (mask.trailing_zeros() & 0xf) as u16,
         }
     }
 }

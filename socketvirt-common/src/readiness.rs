@@ -116,7 +116,7 @@ const fn datagram(facts: &Facts) -> u32 {
     mask
 }
 
-/// `unix_poll` and `unix_dgram_poll`, net/unix/af_unix.c.
+/// `unix_poll` and `unix_dgram_poll`, `net/unix/af_unix.c`.
 #[inline(always)]
 const fn unix(facts: &Facts) -> u32 {
     let mut mask = common(facts);

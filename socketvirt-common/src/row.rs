@@ -27,7 +27,6 @@ pub const ADDRESS_TEXT: usize = 112;
 pub const COMMAND_TEXT: usize = 16;
 
 /// The kind of address.
-#[expect(clippy::upper_case_acronyms, reason = "the words that operators know")]
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
@@ -43,7 +42,6 @@ pub enum Family {
 }
 
 /// How data is exchanged.
-#[expect(clippy::upper_case_acronyms, reason = "the words that operators know")]
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -61,7 +59,6 @@ pub enum Kind {
 }
 
 /// The protocol that carries the data.
-#[expect(clippy::upper_case_acronyms, reason = "the words that operators know")]
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
@@ -80,13 +77,9 @@ pub enum Protocol {
     OTHER = 65_535,
 }
 
-/// `sk_state`, whose values are those of include/net/tcp_states.h for all
+/// `sk_state`, whose values are those of `include/net/tcp_states.h` for all
 /// families.
-#[expect(
-    non_camel_case_types,
-    clippy::upper_case_acronyms,
-    reason = "the words that operators know"
-)]
+#[expect(non_camel_case_types, reason = "the words that operators know")]
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {

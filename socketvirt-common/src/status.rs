@@ -11,7 +11,6 @@ pub const SEND_SHUTDOWN: u32 = 2;
 pub const SHUTDOWN_MASK: u32 = 3;
 
 /// What a socket does.
-#[expect(clippy::upper_case_acronyms, reason = "the words that operators know")]
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
@@ -59,6 +58,10 @@ impl Status {
 }
 
 /// What the status rests on.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of the kernel that are independent of each other"
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// `sk_family`.

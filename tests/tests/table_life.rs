@@ -39,11 +39,11 @@ fn keep(args: &str) -> Process {
     keeper
 }
 
-fn end(keeper: Process) -> String {
+fn end(mut keeper: Process) -> String {
     keeper.signal(Signal::SIGINT);
     let ended = keeper.finish(PATIENCE);
     ended.success();
-    ended.stderr
+    ended.stderr.clone()
 }
 
 fn tcp() -> OwnedFd {
@@ -174,7 +174,7 @@ fn statuses_that_wait() {
     let mut client = TcpStream::connect(listener.local_addr().expect("own")).expect("connect");
     let (server, _) = listener.accept().expect("accept");
     client.set_nonblocking(true).expect("O_NONBLOCK");
-    while client.write(&[0; 65536]).is_ok() {}
+    while client.write(&[0; 4096]).is_ok() {}
     status(cookie(&client), "SENDING");
     let full = row(cookie(&client));
     assert!(
@@ -315,7 +315,7 @@ fn a_slow_reader_loses_events() {
     let _session = Session::start();
     let mut command = Command::new(binary());
     command.args(["events", "--follow", "--json"]);
-    let reader = Process::start(&mut command);
+    let mut reader = Process::start(&mut command);
     until("events are followed", PATIENCE, || {
         reader.stderr().contains("following")
     });

@@ -2,9 +2,8 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_snprintf};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::{
-    options::{SocketOptions, UNKNOWN},
     places::flag,
     readiness,
     row::{ADDRESS_TEXT, Family, Kind, Protocol, Row, State, Text},
@@ -12,24 +11,15 @@ use socketvirt_common::{
     suitable::O_NONBLOCK,
 };
 
-use super::snapshot::{Identity, Snapshot, place, read};
+use super::{
+    options::{Fill as _, socket_flag},
+    snapshot::{Identity, Snapshot, place, read},
+    text,
+};
 use crate::{kernel::Sock, maps::PLACES};
-
-/// The format of `bpf_snprintf`, which takes it from read-only data alone.
-#[unsafe(no_mangle)]
-static FORMAT_V6: [u8; 5] = *b"%pI6\0";
 
 /// `SK_USER_DATA_PSOCK`, include/net/sock.h: the user data is a psock.
 const USER_DATA_PSOCK: u64 = 4;
-
-/// A bit of `sk_flags`.
-macro_rules! socket_flag {
-    ($flags:expr, $flag:ident) => {{
-        // SAFETY: a field of a static.
-        let mask = unsafe { core::ptr::read_volatile(&raw const PLACES.flags[flag::$flag]) };
-        $flags & mask != 0
-    }};
-}
 
 /// What is read of the socket's file.
 struct File {
@@ -120,104 +110,13 @@ fn addresses(row: &mut Row, copy: &Snapshot, identity: &Identity) {
     if matches!(identity.family, Family::INET) {
         let own: u32 = copy.get(place!(rcv_saddr));
         let other: u32 = copy.get(place!(daddr));
-        v4(&mut row.local.address, own);
-        v4(&mut row.remote.address, other);
+        text::v4(&mut row.local.address, own);
+        text::v4(&mut row.remote.address, other);
     } else {
         let own: [u64; 2] = copy.get(place!(v6_rcv_saddr));
         let other: [u64; 2] = copy.get(place!(v6_daddr));
-        v6(&mut row.local.address, own);
-        v6(&mut row.remote.address, other);
-    }
-}
-
-/// Writes an IPv4 address, in network byte order.
-#[inline(always)]
-pub fn v4(to: &mut Text<ADDRESS_TEXT>, address: u32) {
-    dotted(to, 0, address);
-}
-
-/// The digits of each octet and how many there are.
-#[unsafe(no_mangle)]
-static OCTETS: [[u8; 4]; 256] = octets();
-
-const fn octets() -> [[u8; 4]; 256] {
-    let mut all = [[0; 4]; 256];
-    let mut value = 0;
-    while value < 256 {
-        let digits = [
-            b'0' + (value / 100) as u8,
-            b'0' + (value / 10 % 10) as u8,
-            b'0' + (value % 10) as u8,
-        ];
-        all[value] = match value {
-            0..10 => [digits[2], 0, 0, 1],
-            10..100 => [digits[1], digits[2], 0, 2],
-            _ => [digits[0], digits[1], digits[2], 3],
-        };
-        value += 1;
-    }
-    all
-}
-
-/// By hand, since connections wait for this in their handshake, and
-/// `bpf_snprintf` takes ten times as long; without a branch, of which the
-/// verifier would follow every combination.
-#[inline(always)]
-fn dotted(to: &mut Text<ADDRESS_TEXT>, from: usize, address: u32) {
-    /// More than the text needs; for the verifier.
-    const MASK: usize = 31;
-    let bytes = address.to_ne_bytes();
-    let mut at = from;
-    for octet in 0..4 {
-        // SAFETY: a static.
-        let digits = unsafe { core::ptr::read_volatile(&raw const OCTETS[bytes[octet] as usize]) };
-        to[at & MASK] = digits[0] as i8;
-        to[(at + 1) & MASK] = digits[1] as i8;
-        to[(at + 2) & MASK] = digits[2] as i8;
-        at += digits[3] as usize;
-        to[at & MASK] = if octet < 3 { b'.' as i8 } else { 0 };
-        at += 1;
-    }
-}
-
-/// Writes an IPv6 address, in network byte order. The kernel's formatting for
-/// programs does not shorten, so the addresses that are met most are written
-/// by hand, and IPv4 mapped to IPv6 as what it is.
-#[inline(always)]
-pub fn v6(to: &mut Text<ADDRESS_TEXT>, address: [u64; 2]) {
-    const MAPPED: u32 = 0xffff_u32.to_be();
-    let words = [address[1] as u32, (address[1] >> 32) as u32];
-    if address[0] == 0 && address[1] == 0 {
-        to[0] = b':' as i8;
-        to[1] = b':' as i8;
-        to[2] = 0;
-    } else if address[0] == 0 && address[1] == 1_u64.to_be() {
-        to[0] = b':' as i8;
-        to[1] = b':' as i8;
-        to[2] = b'1' as i8;
-        to[3] = 0;
-    } else if address[0] == 0 && words[0] == MAPPED {
-        for (to, from) in to.iter_mut().zip(b"::ffff:") {
-            *to = *from as i8;
-        }
-        dotted(to, 7, words[1]);
-    } else {
-        format(to, &FORMAT_V6, &raw const address as u64);
-    }
-}
-
-#[inline(always)]
-fn format<const N: usize>(to: &mut Text<ADDRESS_TEXT>, format: &'static [u8; N], argument: u64) {
-    let mut arguments = [argument];
-    // SAFETY: the verifier checks all arguments; the format has one.
-    unsafe {
-        bpf_snprintf(
-            to.as_mut_ptr().cast(),
-            ADDRESS_TEXT as u32,
-            format.as_ptr().cast(),
-            arguments.as_mut_ptr(),
-            8,
-        );
+        text::v6(&mut row.local.address, own);
+        text::v6(&mut row.remote.address, other);
     }
 }
 
@@ -395,186 +294,4 @@ fn events(row: &Row, copy: &Snapshot, identity: &Identity) -> u32 {
             notsent_lowat
         },
     })
-}
-
-/// Filling from a copy.
-trait Fill {
-    fn fill(&mut self, copy: &Snapshot, identity: &Identity, flags: u64);
-}
-
-impl Fill for SocketOptions {
-    #[inline(always)]
-    fn fill(&mut self, copy: &Snapshot, identity: &Identity, flags: u64) {
-        self.so_reuseaddr = copy.byte(place!(reuse));
-        self.so_reuseport = copy.byte(place!(reuseport));
-        self.so_keepalive = i32::from(socket_flag!(flags, KEEPOPEN));
-        self.so_broadcast = i32::from(socket_flag!(flags, BROADCAST));
-        self.so_oobinline = i32::from(socket_flag!(flags, URGINLINE));
-        self.so_dontroute = i32::from(socket_flag!(flags, LOCALROUTE));
-        self.so_timestamp = i32::from(socket_flag!(flags, RCVTSTAMP));
-        self.so_zerocopy = i32::from(socket_flag!(flags, ZEROCOPY));
-        self.so_linger = if socket_flag!(flags, LINGER) {
-            (copy.get::<u64>(place!(lingertime)) / hertz()) as i32
-        } else {
-            -1
-        };
-        self.so_priority = copy.word(place!(priority));
-        self.so_mark = copy.word(place!(mark));
-        self.so_bindtoifindex = copy.word(place!(bound_dev_if));
-        self.so_sndbuf = copy.word(place!(sndbuf));
-        self.so_rcvbuf = copy.word(place!(rcvbuf));
-        self.so_rcvlowat = copy.word(place!(rcvlowat));
-        self.so_rcvtimeo = milliseconds(copy.get(place!(rcvtimeo)));
-        self.so_sndtimeo = milliseconds(copy.get(place!(sndtimeo)));
-        self.so_peek_off = copy.word(place!(peek_off));
-        self.so_busy_poll = copy.word(place!(ll_usec));
-        let unix = matches!(identity.family, Family::UNIX);
-        self.so_passcred = if unix {
-            copy.byte(place!(scm_credentials))
-        } else {
-            UNKNOWN
-        };
-        if unix {
-            self.no_ip();
-        } else {
-            self.ip(copy, identity);
-        }
-        if matches!(identity.protocol, Protocol::TCP) {
-            self.tcp(copy);
-        } else {
-            self.no_tcp();
-        }
-    }
-}
-
-/// The parts of the options.
-trait Parts {
-    fn no_ip(&mut self);
-    fn ip(&mut self, copy: &Snapshot, identity: &Identity);
-    fn no_tcp(&mut self);
-    fn tcp(&mut self, copy: &Snapshot);
-}
-
-impl Parts for SocketOptions {
-    #[inline(always)]
-    fn no_ip(&mut self) {
-        self.ip_tos = UNKNOWN;
-        self.ip_ttl = UNKNOWN;
-        self.ip_mtu_discover = UNKNOWN;
-        self.ip_freebind = UNKNOWN;
-        self.ip_transparent = UNKNOWN;
-        self.ip_recverr = UNKNOWN;
-        self.ip_bind_address_no_port = UNKNOWN;
-        self.ipv6_v6only = UNKNOWN;
-    }
-
-    #[inline(always)]
-    fn ip(&mut self, copy: &Snapshot, identity: &Identity) {
-        self.ip_tos = copy.byte(place!(tos));
-        self.ip_ttl = i32::from(copy.get::<i16>(place!(uc_ttl)));
-        self.ip_mtu_discover = copy.byte(place!(pmtudisc));
-        self.ip_freebind = copy.byte(place!(inet_freebind));
-        self.ip_transparent = copy.byte(place!(inet_transparent));
-        self.ip_recverr = copy.byte(place!(inet_recverr));
-        self.ip_bind_address_no_port = copy.byte(place!(inet_no_port));
-        self.ipv6_v6only = if matches!(identity.family, Family::INET6) {
-            copy.byte(place!(ipv6only))
-        } else {
-            UNKNOWN
-        };
-    }
-
-    #[inline(always)]
-    fn no_tcp(&mut self) {
-        self.tcp_nodelay = UNKNOWN;
-        self.tcp_cork = UNKNOWN;
-        self.tcp_keepidle = UNKNOWN;
-        self.tcp_keepintvl = UNKNOWN;
-        self.tcp_keepcnt = UNKNOWN;
-        self.tcp_user_timeout = UNKNOWN;
-        self.tcp_defer_accept = UNKNOWN;
-        self.tcp_syncnt = UNKNOWN;
-        self.tcp_linger2 = UNKNOWN;
-        self.tcp_notsent_lowat = UNKNOWN;
-        self.tcp_maxseg = UNKNOWN;
-        self.tcp_fastopen = UNKNOWN;
-        self.tcp_inq = UNKNOWN;
-        self.tcp_congestion[0] = 0;
-        self.tcp_ulp[0] = 0;
-    }
-
-    #[inline(always)]
-    fn tcp(&mut self, copy: &Snapshot) {
-        /// `TCP_NAGLE_OFF` and `TCP_NAGLE_CORK`, include/net/tcp.h.
-        const OFF: i32 = 1;
-        const CORK: i32 = 2;
-        let nagle = copy.byte(place!(nonagle));
-        self.tcp_nodelay = i32::from(nagle & OFF != 0);
-        self.tcp_cork = i32::from(nagle & CORK != 0);
-        self.tcp_keepidle = seconds(copy.get::<u32>(place!(keepalive_time)));
-        self.tcp_keepintvl = seconds(copy.get::<u32>(place!(keepalive_intvl)));
-        self.tcp_keepcnt = copy.byte(place!(keepalive_probes));
-        self.tcp_user_timeout = copy.word(place!(user_timeout));
-        self.tcp_defer_accept = copy.byte(place!(defer_accept));
-        self.tcp_syncnt = copy.byte(place!(syn_retries));
-        let linger2: i32 = copy.get(place!(linger2));
-        self.tcp_linger2 = if linger2 < 0 {
-            -1
-        } else {
-            seconds(linger2 as u32)
-        };
-        self.tcp_notsent_lowat = copy.word(place!(notsent_lowat));
-        self.tcp_maxseg = copy.word(place!(mss_cache));
-        self.tcp_fastopen = copy.word(place!(fastopen));
-        self.tcp_inq = copy.byte(place!(recvmsg_inq));
-        name(
-            &mut self.tcp_congestion,
-            copy.get(place!(ca_ops)),
-            place!(ca_name).offset,
-        );
-        name(
-            &mut self.tcp_ulp,
-            copy.get(place!(ulp_ops)),
-            place!(ulp_name).offset,
-        );
-    }
-}
-
-/// The name in a structure of operations; empty without one.
-#[inline(always)]
-fn name(to: &mut Text<16>, of: u64, offset: u32) {
-    to[0] = 0;
-    if of != 0 {
-        // SAFETY: `to` has 16 bytes, as has the kernel's; the helper checks
-        // the source.
-        unsafe {
-            bpf_probe_read_kernel(
-                to.as_mut_ptr().cast(),
-                16,
-                (of + u64::from(offset)) as *const c_void,
-            );
-        }
-        to[15] = 0;
-    }
-}
-
-#[inline(always)]
-fn hertz() -> u64 {
-    // SAFETY: a field of a static.
-    let hertz = unsafe { core::ptr::read_volatile(&raw const PLACES.hertz) };
-    if hertz == 0 { 1 } else { u64::from(hertz) }
-}
-
-#[inline(always)]
-fn seconds(jiffies: u32) -> i32 {
-    (u64::from(jiffies) / hertz()) as i32
-}
-
-/// `MAX_SCHEDULE_TIMEOUT` is for ever, which getsockopt(2) shows as 0.
-#[inline(always)]
-fn milliseconds(jiffies: u64) -> i32 {
-    if jiffies >= i64::MAX as u64 {
-        return 0;
-    }
-    (jiffies * 1000 / hertz()) as i32
 }

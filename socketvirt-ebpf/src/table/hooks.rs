@@ -24,9 +24,10 @@ use socketvirt_common::{
 };
 
 use super::{
-    events, fill,
+    events,
     rows::{self, known, made},
     snapshot::{place, read},
+    text,
 };
 use crate::maps::sv_shakes;
 
@@ -91,10 +92,10 @@ pub fn bound(ctx: *mut bpf_sock, v6: bool) {
             field!(ctx, src_ip6[2]),
             field!(ctx, src_ip6[3]),
         ];
-        fill::v6(&mut row.local.address, longs(words));
+        text::v6(&mut row.local.address, longs(words));
     } else {
         let address = field!(ctx, src_ip4);
-        fill::v4(&mut row.local.address, address);
+        text::v4(&mut row.local.address, address);
     }
     // listen(2) and connect(2) of a bound socket do not come by here.
     if port != 0 && matches!(row.status, Status::UNCONNECTED | Status::BOUND) {
@@ -233,11 +234,11 @@ fn ends(row: &mut Row, ops: *mut bpf_sock_ops) {
     row.local.port = field!(ops, local_port);
     row.remote.port = u32::from_be(field!(ops, remote_port));
     if family == AF_INET {
-        fill::v4(&mut row.local.address, local4);
-        fill::v4(&mut row.remote.address, remote4);
+        text::v4(&mut row.local.address, local4);
+        text::v4(&mut row.remote.address, remote4);
     } else {
-        fill::v6(&mut row.local.address, longs(local6));
-        fill::v6(&mut row.remote.address, longs(remote6));
+        text::v6(&mut row.local.address, longs(local6));
+        text::v6(&mut row.remote.address, longs(remote6));
     }
 }
 

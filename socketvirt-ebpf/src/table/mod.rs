@@ -5,5 +5,7 @@ pub mod fill;
 pub mod hooks;
 pub mod iterate;
 pub mod join;
+pub mod options;
 pub mod rows;
 pub mod snapshot;
+pub mod text;

@@ -45,12 +45,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         None => Some(Keeper::start(&Options::default())?),
     };
     let mut follower = Follower::of_agents()?;
-    let followed = follow(args, &mut follower, &signals);
+    let outcome = follow(args, &mut follower, &signals);
     follower.end()?;
     if let Some(keeper) = keeper {
         keeper.finish()?;
     }
-    followed?;
+    outcome?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -61,7 +61,7 @@ pub struct Keeper {
     scanning: Option<Scanning>,
     _shared: Option<Shared>,
     maps: Maps,
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 /// The maps in the BPF file system.
@@ -128,7 +128,7 @@ impl Keeper {
             scanning: None,
             _shared: shared,
             maps,
-            _ebpf: ebpf,
+            ebpf,
         };
         let mut scan = Scan {
             iterators,
@@ -147,7 +147,7 @@ impl Keeper {
 
     /// Takes a map that nobody else here needs.
     pub fn take_map(&mut self, name: &str) -> Option<Map> {
-        self._ebpf.take_map(name)
+        self.ebpf.take_map(name)
     }
 
     /// Whether the scans still go on.
@@ -297,10 +297,8 @@ impl Maps {
         })
     }
 
-    /// All rows.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
+    /// All rows that can be read.
+    #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         rows(&self.sockets)
     }

@@ -143,27 +143,33 @@ fn fields(s: &Socket, now: u64) -> Vec<Field> {
                 .join(", "),
         ),
     ];
-    let path = s.path.as_ref();
-    let of =
-        |show: &dyn Fn(&super::view::Path) -> String| path.map_or_else(|| "-".to_owned(), show);
-    fields.push((
-        "path",
-        of(&|path| format!("{} ({})", path.path, path.reason)),
-    ));
-    fields.push(("enrolment", of(&|path| path.enrolment.to_owned())));
-    fields.push((
-        "sent fast",
-        of(&|path| format!("{} B in {} messages", path.fast_bytes, path.fast_messages)),
-    ));
-    fields.push((
-        "sent by stack",
-        of(&|path| format!("{} B in {} messages", path.stack_bytes, path.stack_messages)),
-    ));
-    fields.push((
-        "switches",
-        of(&|path| format!("{} to fast, {} to stack", path.to_fast, path.to_stack)),
-    ));
+    fields.extend(path(s));
     fields
+}
+
+fn path(s: &Socket) -> [Field; 5] {
+    let of = |show: &dyn Fn(&super::view::Path) -> String| {
+        s.path.as_ref().map_or_else(|| "-".to_owned(), show)
+    };
+    [
+        (
+            "path",
+            of(&|path| format!("{} ({})", path.path, path.reason)),
+        ),
+        ("enrolment", of(&|path| path.enrolment.to_owned())),
+        (
+            "sent fast",
+            of(&|path| format!("{} B in {} messages", path.fast_bytes, path.fast_messages)),
+        ),
+        (
+            "sent by stack",
+            of(&|path| format!("{} B in {} messages", path.stack_bytes, path.stack_messages)),
+        ),
+        (
+            "switches",
+            of(&|path| format!("{} to fast, {} to stack", path.to_fast, path.to_stack)),
+        ),
+    ]
 }
 
 fn options(text: &mut String, socket: &Socket, peer: Option<&Socket>, width: usize) {
