@@ -48,9 +48,75 @@ fn run() -> Result<()> {
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let object = build(&out_dir)?;
     let embedded = out_dir.join(PACKAGE);
-    fs::copy(&object, &embedded)
-        .with_context(|| format!("copying {} to {}", object.display(), embedded.display()))?;
+    let mut bytes = fs::read(&object).with_context(|| format!("reading {}", object.display()))?;
+    mark_text(&mut bytes).context("the BTF of the BPF object is not as expected")?;
+    fs::write(&embedded, bytes).with_context(|| format!("writing {}", embedded.display()))?;
     Ok(())
+}
+
+/// Marks the type `i8` as a character in the object's BTF, by which `bpftool`
+/// prints arrays of it as text. Rust has no type of one byte that LLVM would
+/// mark so, and the object uses `i8` for text alone.
+fn mark_text(object: &mut [u8]) -> Option<()> {
+    /// `BTF_KIND_INT`, and the encoding `BTF_INT_CHAR` (include/uapi/linux/btf.h).
+    const INT: u32 = 1;
+    const CHAR: u32 = 2;
+    let start = btf_section(object)?;
+    let word = |object: &[u8], at: usize| -> Option<u32> {
+        let bytes = object.get(at..at + 4)?.try_into().ok()?;
+        Some(u32::from_ne_bytes(bytes))
+    };
+    let place = |object: &[u8], at: usize| usize::try_from(word(object, at)?).ok();
+    let header = place(object, start + 4)?;
+    let types = start + header + place(object, start + 8)?;
+    let end = types + place(object, start + 12)?;
+    let strings = start + header + place(object, start + 16)?;
+    let mut at = types;
+    while at < end {
+        let info = word(object, at + 4)?;
+        let (kind, members) = (info >> 24 & 0x1f, usize::try_from(info & 0xffff).ok()?);
+        let name = strings + place(object, at)?;
+        if kind == INT && object.get(name..name + 3)? == b"i8\0" {
+            let data = word(object, at + 12)? & 0x00ff_ffff | CHAR << 24;
+            object
+                .get_mut(at + 12..at + 16)?
+                .copy_from_slice(&data.to_ne_bytes());
+        }
+        at += 12
+            + match kind {
+                // Integers, variables, tags on declarations.
+                1 | 14 | 17 => 4,
+                // Arrays.
+                3 => 12,
+                // Structures, unions, sections, wide enumerations.
+                4 | 5 | 15 | 19 => members * 12,
+                // Enumerations, prototypes.
+                6 | 13 => members * 8,
+                _ => 0,
+            };
+    }
+    Some(())
+}
+
+/// Where the section `.BTF` of a 64-bit ELF object of this machine's byte
+/// order begins.
+fn btf_section(object: &[u8]) -> Option<usize> {
+    let half = |at: usize| -> Option<usize> {
+        Some(u16::from_ne_bytes(object.get(at..at + 2)?.try_into().ok()?).into())
+    };
+    let word = |at: usize| -> Option<usize> {
+        usize::try_from(u32::from_ne_bytes(object.get(at..at + 4)?.try_into().ok()?)).ok()
+    };
+    let long = |at: usize| -> Option<usize> {
+        usize::try_from(u64::from_ne_bytes(object.get(at..at + 8)?.try_into().ok()?)).ok()
+    };
+    let (table, size, count, names) = (long(0x28)?, half(0x3a)?, half(0x3c)?, half(0x3e)?);
+    let names = long(table + names * size + 0x18)?;
+    (0..count).find_map(|index| {
+        let section = table + index * size;
+        let name = names + word(section)?;
+        (object.get(name..name + 5)? == b".BTF\0").then(|| long(section + 0x18))?
+    })
 }
 
 /// Builds the BPF crate for the byte order of the agent's target; returns the object's path.

@@ -2,10 +2,12 @@
 //!
 //! Two kinds of modules live here. *Records* are what the maps hold, laid out
 //! for C so that both sides and `bpftool` read the same bytes: [`pair`],
-//! [`flow`], [`stats`], [`config`], [`layout`]. *Rules* are the decisions that
+//! [`flow`], [`stats`], [`config`], [`layout`], [`row`] with its [`options`],
+//! [`record`], [`places`],
+//! [`event`]. *Rules* are the decisions that
 //! keep bytes exact, as pure functions over plain numbers, so that they are
 //! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
-//! [`worth`], [`release`], [`pace`].
+//! [`worth`], [`release`], [`pace`], [`status`], [`readiness`].
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -16,16 +18,23 @@
 extern crate std;
 
 pub mod config;
+pub mod event;
 pub mod flow;
 pub mod layout;
+pub mod options;
 pub mod order;
 pub mod pace;
 pub mod pair;
 pub mod path;
+pub mod places;
 pub mod pressure;
+pub mod readiness;
 pub mod reason;
+pub mod record;
 pub mod release;
+pub mod row;
 pub mod stats;
+pub mod status;
 pub mod suitable;
 #[cfg(feature = "user")]
 mod user;

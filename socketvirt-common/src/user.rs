@@ -4,9 +4,12 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, Mode, ReceiveMode},
+    event::{Event, TableStats},
     flow::{Flow, Traffic},
     layout::KernelLayout,
     pair::{End, EndKey},
+    places::Places,
+    row::Row,
     stats::Stats,
 };
 
@@ -23,6 +26,14 @@ unsafe impl aya::Pod for EndKey {}
 unsafe impl aya::Pod for End {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Flow {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Places {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Row {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Event {}
+// SAFETY: as above.
+unsafe impl aya::Pod for TableStats {}
 
 impl Mode {
     /// The word for this mode in the summary.
@@ -93,5 +104,15 @@ impl Traffic {
         self.stack_messages += other.stack_messages;
         self.to_fast += other.to_fast;
         self.to_stack += other.to_stack;
+    }
+}
+
+impl TableStats {
+    /// Adds the counters of another CPU.
+    pub fn add(&mut self, other: &Self) {
+        self.missing += other.missing;
+        self.evicted += other.evicted;
+        self.events += other.events;
+        self.events_lost += other.events_lost;
     }
 }

@@ -16,11 +16,12 @@ mod maps;
 mod message;
 mod pairs;
 mod scan;
+mod table;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
-    macros::{sk_msg, sock_ops, stream_verdict},
-    programs::{SkBuffContext, SkMsgContext, SockOpsContext},
+    macros::{cgroup_sock, sk_msg, sock_ops, stream_verdict},
+    programs::{SkBuffContext, SkMsgContext, SockContext, SockOpsContext},
 };
 
 /// Watches connections come and go, attached to a cgroup.
@@ -59,6 +60,82 @@ pub fn sv_unify(_ctx: SkBuffContext) -> u32 {
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_scan(ctx: *mut scan::IterTcp) -> i32 {
     scan::on_socket(ctx);
+    0
+}
+
+/// One TCP socket of a namespace, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sv_table_tcp(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_socket(ctx);
+    0
+}
+
+/// One UDP socket of a namespace, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/udp")]
+pub extern "C" fn sv_table_udp(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_socket(ctx);
+    0
+}
+
+/// One Unix socket of a namespace, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/unix")]
+pub extern "C" fn sv_table_unix(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_socket(ctx);
+    0
+}
+
+/// One open file of the host, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn sv_table_file(ctx: *mut table::iterate::IterFile) -> i32 {
+    table::iterate::on_file(ctx);
+    0
+}
+
+/// An IP socket is made, for the table.
+#[cgroup_sock(sock_create)]
+pub fn sv_table_create(ctx: SockContext) -> i32 {
+    table::hooks::created(ctx.sock);
+    1
+}
+
+/// An IPv4 socket is bound, for the table.
+#[cgroup_sock(post_bind4)]
+pub fn sv_table_bind4(ctx: SockContext) -> i32 {
+    table::hooks::bound(ctx.sock, false);
+    1
+}
+
+/// An IPv6 socket is bound, for the table.
+#[cgroup_sock(post_bind6)]
+pub fn sv_table_bind6(ctx: SockContext) -> i32 {
+    table::hooks::bound(ctx.sock, true);
+    1
+}
+
+/// An IP socket is closed, for the table.
+#[cgroup_sock(sock_release)]
+pub fn sv_table_close(ctx: SockContext) -> i32 {
+    table::hooks::released(ctx.sock);
+    1
+}
+
+/// The callbacks of TCP, for the table.
+#[sock_ops]
+pub fn sv_table_ops(ctx: SockOpsContext) -> u32 {
+    let ops: *mut bpf_sock_ops = ctx.ops;
+    table::hooks::on_tcp(ops);
+    1
+}
+
+/// What the agent knows of one TCP socket, for the table.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sv_table_join(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::join::on_socket(ctx);
     0
 }
 

@@ -10,21 +10,30 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf, SkStorage},
     macros::btf_map,
 };
 use socketvirt_common::{
     config::Config,
+    event::{Event, TableStats},
     flow::Flow,
     layout::KernelLayout,
-    pair::{End, EndKey, Sequences},
+    pair::{End, EndKey, HandshakeId, Sequences},
+    places::Places,
+    row::Row,
     stats::Stats,
 };
+
+use crate::table::snapshot::Scratch;
 
 /// Where the running kernel keeps its fields; written by the loader before
 /// the programs are verified, which then see constants.
 #[unsafe(no_mangle)]
 pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
+
+/// Where it keeps what the rows of the table show; written by the loader too.
+#[unsafe(no_mangle)]
+pub static PLACES: Places = Places::UNKNOWN;
 
 /// Handshake id and side to the end of a connection. Resized at load.
 #[btf_map]
@@ -59,6 +68,36 @@ pub static sv_seen: LruHashMap<Sequences, u32, 65536> = LruHashMap::new();
 /// that a client's peer may be here, so that it can be enrolled eagerly.
 #[btf_map]
 pub static sv_asked: LruHashMap<Endpoint, u32, 4096> = LruHashMap::new();
+
+/// Socket cookie to row. Resized at load. Its memory is taken at once: taking
+/// it row by row costs every connection several times as much.
+#[btf_map]
+pub static sv_sockets: HashMap<u64, Row, 1> = HashMap::new();
+
+/// The ids of closed sockets that still have a row, oldest first.
+#[btf_map]
+pub static sv_ended: Queue<u64, 8192> = Queue::new();
+
+/// Events, for as long as somebody follows.
+#[btf_map]
+pub static sv_events: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
+
+/// Until when somebody follows, in nanoseconds of `CLOCK_MONOTONIC`.
+#[btf_map]
+pub static sv_follow: Array<u64, 1> = Array::new();
+
+/// Clients whose server's end has not been seen yet, by handshake id. One
+/// whose server is on another host is forgotten when others need the room.
+#[btf_map]
+pub static sv_shakes: LruHashMap<HandshakeId, u64, 16384> = LruHashMap::new();
+
+/// Counters of the table.
+#[btf_map]
+pub static sv_table_stats: PerCpuArray<TableStats, 1> = PerCpuArray::new();
+
+/// Room for one socket, while its row is made.
+#[btf_map]
+pub static sv_scratch: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
 /// A client's address and port, host byte order; IPv4 is mapped to IPv6.
 #[repr(C)]

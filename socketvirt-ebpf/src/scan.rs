@@ -6,6 +6,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use socketvirt_common::{
     config::{Config, Mode},
+    event::What,
     flow::Flow,
     pair::{End, Enrolment},
     reason::Reason,
@@ -20,6 +21,10 @@ use crate::{
     kernel::Sock,
     maps::sv_config,
     pairs,
+    table::{
+        events,
+        snapshot::{place, read},
+    },
 };
 
 /// `struct bpf_iter__tcp`, net/ipv4/tcp_ipv4.c.
@@ -164,6 +169,7 @@ fn consider(
         if flow.enrolment.is_active() && peer_active {
             flow.paired = 1;
             count!(adopted);
+            tell(What::ADOPT, own, peer, Reason::None);
         } else {
             count!(waiting);
         }
@@ -225,8 +231,19 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
         count!(waiting);
     } else if flow.paired != 0 && peer.is_known() {
         count!(released);
+        tell(What::RELEASE, own, peer, flow.reason);
     }
     flow.paired = 0;
+}
+
+/// Tells who follows what happened to a pair.
+#[inline(always)]
+fn tell(what: What, own: &End, peer: &End, reason: Reason) {
+    let ports = (
+        read::<u16>(own.sock, place!(num)),
+        u16::from_be(read::<u16>(own.sock, place!(dport))),
+    );
+    events::of_pair(what, own.cookie, peer.cookie, reason, ports);
 }
 
 /// Why an enrolled socket shall leave, if it shall.

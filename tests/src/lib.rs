@@ -16,6 +16,7 @@ pub mod programs;
 pub mod run;
 pub mod session;
 pub mod summary;
+pub mod table;
 pub mod traces;
 pub mod workload;
 

@@ -126,6 +126,9 @@ impl DataPath {
             .override_global("LAYOUT", layout, true)
             .map_max_entries("sv_pairs", 2 * MAX_SOCKETS)
             .map_max_entries("sv_fast", MAX_SOCKETS)
+            // Of a kept table, which this is not.
+            .map_max_entries("sv_ended", 1)
+            .map_max_entries("sv_shakes", 64)
             .load(aya::include_bytes_aligned!(concat!(
                 env!("OUT_DIR"),
                 "/socketvirt-ebpf"

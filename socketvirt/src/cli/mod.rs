@@ -1,7 +1,11 @@
 //! The command line: one file a command.
 
 mod bench;
+mod events;
 mod exec;
+mod run;
+mod show;
+mod table;
 
 use std::process::ExitCode;
 
@@ -19,6 +23,14 @@ struct Cli {
 enum Command {
     /// Run a command whose connections within this host are accelerated
     Exec(exec::Args),
+    /// Keep the table of the host, with the life of each socket
+    Run(run::Args),
+    /// Show every socket of the host
+    Table(table::Args),
+    /// Show every field of a socket, and its peer
+    Show(show::Args),
+    /// Show what happens to sockets, as it happens
+    Events(events::Args),
     /// Measure loopback TCP, the fast path and Unix sockets side by side
     Bench(crate::bench::Args),
     /// One side of a measurement
@@ -31,6 +43,10 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Exec(args) => exec::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Table(args) => table::run(args),
+        Command::Events(args) => events::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::BenchWorker(args) => bench::worker(args),
     };

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use btf_rs::{Backend, Btf, BtfType, Member, Struct, Type};
+use socketvirt_common::places::Place;
 
 /// Where the kernel shows the types it was built from.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -241,7 +242,7 @@ impl Structure<'_> {
     /// # Errors
     /// When the field is missing.
     pub fn flag(&self, field: &'static str, purpose: &'static str) -> Result<Flag, LayoutError> {
-        self.required(field, purpose).map(Place::flag)
+        self.required(field, purpose).map(Found::flag)
     }
 
     /// The same for a flag that only some kernels have.
@@ -249,10 +250,42 @@ impl Structure<'_> {
     /// # Errors
     /// [`LayoutError::Ambiguous`].
     pub fn optional_flag(&self, field: &'static str) -> Result<Option<Flag>, LayoutError> {
-        Ok(self.place(field)?.map(Place::flag))
+        Ok(self.place(field)?.map(Found::flag))
     }
 
-    fn required(&self, field: &'static str, purpose: &'static str) -> Result<Place, LayoutError> {
+    /// The place of a field, for a column that is unknown without it. `size` 0
+    /// stands for bits of one byte, and for what has no size of its own.
+    ///
+    /// # Errors
+    /// When the field is there in another size than the programs read.
+    pub fn place_of(&self, field: &'static str, size: usize) -> Result<Place, LayoutError> {
+        let Some(place) = self.place(field)? else {
+            return Ok(Place::NONE);
+        };
+        if size != 0 && place.size != Some(size) {
+            return Err(LayoutError::Size {
+                structure: self.name,
+                field,
+                purpose: "a column of the table",
+                expected: size,
+                found: place.size.unwrap_or(0),
+            });
+        }
+        let offset = place.bit_offset / 8;
+        Ok(match u8::try_from(place.flag().mask) {
+            Ok(mask) if place.bits.is_some() => Place::bits(offset, mask),
+            _ => Place::at(offset),
+        })
+    }
+
+    /// Bytes of the whole structure.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        let size = self.candidates.first().map_or(0, Struct::size);
+        u32::try_from(size).unwrap_or(u32::MAX)
+    }
+
+    fn required(&self, field: &'static str, purpose: &'static str) -> Result<Found, LayoutError> {
         self.place(field)?.ok_or(LayoutError::NoField {
             structure: self.name,
             field,
@@ -260,7 +293,7 @@ impl Structure<'_> {
         })
     }
 
-    fn place(&self, field: &'static str) -> Result<Option<Place>, LayoutError> {
+    fn place(&self, field: &'static str) -> Result<Option<Found>, LayoutError> {
         let mut places = self
             .candidates
             .iter()
@@ -287,7 +320,7 @@ pub struct Flag {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Found {
     bit_offset: u32,
     /// In bytes; `None` for a bit field and for a type without a size.
     size: Option<usize>,
@@ -295,7 +328,7 @@ struct Place {
     bits: Option<u32>,
 }
 
-impl Place {
+impl Found {
     fn flag(self) -> Flag {
         let bit = self.bit_offset % 8;
         let mask = match self.bits {
@@ -312,7 +345,7 @@ impl Place {
 }
 
 /// Follows a path of names from a structure down.
-fn follow(btf: &Btf, structure: &Struct, path: &str) -> Option<Place> {
+fn follow(btf: &Btf, structure: &Struct, path: &str) -> Option<Found> {
     let (name, rest) = match path.split_once('.') {
         Some((name, rest)) => (name, Some(rest)),
         None => (path, None),
@@ -326,7 +359,7 @@ fn follow(btf: &Btf, structure: &Struct, path: &str) -> Option<Place> {
             } else {
                 size(btf, &member)
             };
-            return Some(Place {
+            return Some(Found {
                 bit_offset,
                 size,
                 bits,
@@ -337,7 +370,7 @@ fn follow(btf: &Btf, structure: &Struct, path: &str) -> Option<Place> {
             _ => return None,
         },
     };
-    Some(Place {
+    Some(Found {
         bit_offset: bit_offset + place.bit_offset,
         ..place
     })

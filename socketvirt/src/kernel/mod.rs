@@ -15,6 +15,7 @@ pub mod layout;
 pub mod mounts;
 pub mod namespaces;
 pub mod owner;
+pub mod places;
 pub mod require;
 pub mod symbols;
 

@@ -137,6 +137,11 @@ impl NetNamespaces {
         }
     }
 
+    /// All of them, for the caller to keep.
+    pub fn into_all(self) -> impl Iterator<Item = NetNamespace> {
+        self.known.into_values()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &NetNamespace> {
         self.known.values()

@@ -1,0 +1,67 @@
+//! What the iterators write to their reader.
+
+use crate::{
+    flow::Traffic,
+    pair::{Enrolment, HandshakeId, Side},
+    path::Path,
+    reason::Reason,
+    row::{COMMAND_TEXT, Text},
+};
+
+/// What a record is: the number that begins it.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// A [`crate::row::Row`] follows.
+    Row = 1,
+    /// A [`Holder`] follows.
+    Holder = 2,
+    /// A [`Joined`] follows.
+    Joined = 3,
+}
+
+/// Begins a record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// A [`Tag`].
+    pub tag: u32,
+    /// Bytes that follow.
+    pub size: u32,
+}
+
+/// A process that has a socket open.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// The socket.
+    pub id: u64,
+    /// The process.
+    pub pid: u32,
+    /// The descriptor.
+    pub fd: u32,
+    /// Its name.
+    pub command: Text<COMMAND_TEXT>,
+}
+
+/// What an agent knows of a socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// The socket.
+    pub id: u64,
+    /// The other end, 0 when it is not known.
+    pub peer: u64,
+    /// The connection.
+    pub handshake: HandshakeId,
+    /// The end of it.
+    pub side: Side,
+    /// The path of the last message.
+    pub path: Path,
+    /// Why it is not fast.
+    pub reason: Reason,
+    /// Whether the socket is enrolled.
+    pub enrolment: Enrolment,
+    /// Bytes and messages by path.
+    pub traffic: Traffic,
+}

@@ -1,0 +1,206 @@
+//! The iterators of the table: the kernel runs them for each TCP, UDP and Unix
+//! socket of a namespace, and for each open file.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_sock_from_file,
+};
+use socketvirt_common::{
+    record::{Header, Holder, Tag},
+    row::{Family, Protocol, Row, State},
+};
+
+use super::{
+    fill, rows,
+    snapshot::{Identity, Snapshot, place, read},
+};
+use crate::maps::sv_scratch;
+
+/// `struct bpf_iter_meta`, include/linux/bpf.h.
+#[repr(C)]
+pub struct Meta {
+    pub seq: *mut aya_ebpf::bindings::seq_file,
+    session_id: u64,
+    seq_num: u64,
+}
+
+/// The context of an iterator over sockets: `struct bpf_iter__tcp` and those
+/// of UDP and Unix sockets begin alike.
+#[repr(C)]
+pub struct IterSocket {
+    pub meta: *mut Meta,
+    pub sk: *mut c_void,
+}
+
+/// `struct bpf_iter__task_file`, kernel/bpf/task_iter.c.
+#[repr(C)]
+pub struct IterFile {
+    meta: *mut Meta,
+    task: *mut c_void,
+    fd: u32,
+    file: *mut aya_ebpf::bindings::file,
+}
+
+/// Writes a record to the reader.
+macro_rules! write {
+    ($meta:expr, $tag:expr, $value:expr) => {{
+        let header = Header {
+            tag: $tag as u32,
+            size: size_of_val($value) as u32,
+        };
+        // SAFETY: a field of the context, which the verifier follows.
+        let seq = unsafe { core::ptr::read_volatile(&raw const (*$meta).seq) };
+        // SAFETY: both are whole. When the reader's buffer is full, the kernel
+        // drops both and runs the program again for the next read.
+        unsafe {
+            aya_ebpf::helpers::generated::bpf_seq_write(
+                seq,
+                (&raw const header).cast(),
+                size_of::<Header>() as u32,
+            );
+            aya_ebpf::helpers::generated::bpf_seq_write(
+                seq,
+                core::ptr::from_ref($value).cast(),
+                size_of_val($value) as u32,
+            );
+        }
+    }};
+}
+pub(crate) use write;
+
+/// One socket of a namespace.
+#[inline(always)]
+pub fn on_socket(ctx: *mut IterSocket) {
+    // SAFETY: fields of the context.
+    let (meta, sk) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx).meta),
+            core::ptr::read_volatile(&raw const (*ctx).sk),
+        )
+    };
+    if sk.is_null() {
+        return;
+    }
+    // SAFETY: the verifier checks `sk`. Gives the socket a cookie when it has
+    // none yet.
+    let id = unsafe { bpf_get_socket_cookie(sk) };
+    if let Some(row) = row_of(sk as u64, id) {
+        if rows::are_kept() {
+            rows::keep(row);
+        } else {
+            write!(meta, Tag::Row, row);
+        }
+    }
+}
+
+/// One open file of a task: says who has a socket, and shows those that no
+/// other iterator does because no table of the kernel has them.
+#[inline(always)]
+pub fn on_file(ctx: *mut IterFile) {
+    // SAFETY: fields of the context.
+    let (meta, task, fd, file) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx).meta),
+            core::ptr::read_volatile(&raw const (*ctx).task),
+            core::ptr::read_volatile(&raw const (*ctx).fd),
+            core::ptr::read_volatile(&raw const (*ctx).file),
+        )
+    };
+    if task.is_null() || file.is_null() {
+        return;
+    }
+    // SAFETY: the verifier checks `file`.
+    let socket = unsafe { bpf_sock_from_file(file) };
+    if socket.is_null() {
+        return;
+    }
+    let at = place!(socket_sk).offset as usize;
+    // SAFETY: a field of the structure, which the verifier follows: the
+    // offset is a constant to it.
+    let sk = unsafe { core::ptr::read_volatile(socket.cast::<u8>().add(at).cast::<*mut c_void>()) };
+    if sk.is_null() {
+        return;
+    }
+    let identity = Identity::of(sk as u64);
+    if !identity.has_rows() {
+        return;
+    }
+    // SAFETY: the verifier checks `sk`.
+    let id = unsafe { bpf_get_socket_cookie(sk) };
+    let mut holder = Holder {
+        id,
+        pid: read(task as u64, place!(task_tgid)),
+        fd,
+        command: [0; 16],
+    };
+    let leader: u64 = read(task as u64, place!(task_leader));
+    let name = leader + u64::from(place!(task_comm).offset);
+    // SAFETY: 16 bytes on both sides; the helper checks the source.
+    unsafe {
+        bpf_probe_read_kernel(
+            holder.command.as_mut_ptr().cast(),
+            16,
+            name as *const c_void,
+        );
+    }
+    if rows::are_kept() {
+        if in_no_table(sk as u64, &identity)
+            && let Some(row) = row_of(sk as u64, id)
+        {
+            rows::keep(row);
+        }
+        if let Some(row) = rows::known(id) {
+            row.owner.pid = holder.pid;
+            row.owner.command = holder.command;
+        }
+        return;
+    }
+    write!(meta, Tag::Holder, &holder);
+    if in_no_table(sk as u64, &identity)
+        && let Some(row) = row_of(sk as u64, id)
+    {
+        write!(meta, Tag::Row, row);
+    }
+}
+
+/// A TCP socket is in a table of the kernel that can be walked while it
+/// listens or has a connection, a UDP socket while it has a port, a Unix
+/// socket always.
+#[inline(always)]
+fn in_no_table(sk: u64, identity: &Identity) -> bool {
+    match (identity.family, identity.protocol) {
+        (Family::UNIX, _) => false,
+        (_, Protocol::TCP) => matches!(identity.state, State::CLOSE),
+        _ => read::<u16>(sk, place!(num)) == 0,
+    }
+}
+
+/// Makes the row of a socket.
+#[inline(always)]
+fn row_of(sk: u64, id: u64) -> Option<&'static Row> {
+    let scratch = sv_scratch.get_ptr_mut(0)?;
+    // SAFETY: room for one socket on this CPU, used by one reader.
+    let scratch = unsafe { &mut *scratch };
+    // Through memory, whose content the verifier does not follow: it would go
+    // through all that follows for each family, type, protocol and state.
+    // SAFETY: written just before it is read.
+    let identity = unsafe {
+        core::ptr::write_volatile(&raw mut scratch.identity, Identity::of(sk));
+        core::ptr::read_volatile(&raw const scratch.identity)
+    };
+    let copy = Snapshot::take(scratch.bytes.as_mut_ptr(), sk, &identity)?;
+    // What the last socket left must not show at one that has less. A read
+    // that fails zeroes its target (bpf_probe_read_kernel_common), which is
+    // the cheapest way to zero as much.
+    // SAFETY: the row is `size_of::<Row>()` bytes, and zero is a row.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut scratch.row).cast(),
+            size_of::<Row>() as u32,
+            core::ptr::null(),
+        );
+    }
+    scratch.row.status = fill::fill(&mut scratch.row, &copy, &identity, id);
+    Some(&scratch.row)
+}

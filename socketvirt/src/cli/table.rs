@@ -1,0 +1,149 @@
+//! `socketvirt table`: every socket of the host.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args as ClapArgs, ValueEnum};
+
+use crate::table::{
+    filter::{Filter, Order},
+    print::{self, Style},
+    source::{Namespaces, Source},
+    view::Table,
+    words::ALL_STATUSES,
+};
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SortName {
+    Kind,
+    Id,
+    Bytes,
+    Queue,
+    Pid,
+    Port,
+    Status,
+}
+
+/// Arguments of `socketvirt table`.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Print JSON, as docs/socket-table.md describes it.
+    #[arg(long)]
+    json: bool,
+    /// Only sockets that wait for connections.
+    #[arg(long, short)]
+    listening: bool,
+    /// Only sockets whose own or other port is this one.
+    #[arg(long, short, value_name = "PORT")]
+    port: Vec<u32>,
+    /// Only sockets of this status.
+    #[arg(long, value_name = "STATUS", ignore_case = true, value_parser = clap::builder::PossibleValuesParser::new(ALL_STATUSES))]
+    status: Vec<String>,
+    /// Only sockets of this cgroup and those below it.
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
+    /// Which network namespaces: all, own, a name, a path or an inode.
+    #[arg(long, value_name = "NETNS", default_value = "all")]
+    netns: Namespaces,
+    /// Only connections on this path.
+    #[arg(long, value_name = "PATH", value_parser = ["stack", "fast", "pinned"])]
+    path: Option<String>,
+    /// Only sockets of this family: inet, inet6, unix (or tcp, udp, `u_str`).
+    #[arg(long, value_name = "FAMILY")]
+    family: Vec<String>,
+    /// Only sockets of this type.
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["stream", "dgram", "seqpacket"])]
+    kind: Vec<String>,
+    /// Only sockets that this process has open.
+    #[arg(long, value_name = "PID")]
+    pid: Vec<u32>,
+    /// The order of rows.
+    #[arg(long, value_enum, default_value = "kind")]
+    sort: SortName,
+    /// Refresh in place; scans take at most 1% of one CPU.
+    #[arg(long, short)]
+    watch: bool,
+}
+
+/// Prints the table.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let filter = Filter {
+        listening: args.listening,
+        ports: args.port,
+        statuses: args.status,
+        cgroup: args.cgroup,
+        path: args.path,
+        families: args.family,
+        types: args.kind,
+        pids: args.pid,
+    };
+    let order = match args.sort {
+        SortName::Kind => Order::Kind,
+        SortName::Id => Order::Id,
+        SortName::Bytes => Order::Bytes,
+        SortName::Queue => Order::Queue,
+        SortName::Pid => Order::Pid,
+        SortName::Port => Order::Port,
+        SortName::Status => Order::Status,
+    };
+    let source = Source::open()?;
+    if args.watch {
+        watch(&source, &args.netns, &filter, order, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::read(&source, &args.netns)?;
+    filter.apply(&mut table, order);
+    if args.json {
+        json(&table)?;
+    } else {
+        print::page(&print::render(&table, Style::of_output()))
+            .context("writing the table failed")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line of JSON, which `jq` reads as it comes.
+fn json(table: &Table) -> Result<()> {
+    let text = serde_json::to_string(table).context("putting the table into JSON failed")?;
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing the table failed"),
+    }
+}
+
+fn watch(
+    source: &Source,
+    netns: &Namespaces,
+    filter: &Filter,
+    order: Order,
+    as_json: bool,
+) -> Result<()> {
+    const LEAST: Duration = Duration::from_secs(1);
+    loop {
+        let began = Instant::now();
+        let mut table = Table::read(source, netns)?;
+        // What a look costs is bounded by what it takes.
+        let pause = socketvirt_common::pace::pause(began.elapsed(), LEAST);
+        filter.apply(&mut table, order);
+        if as_json {
+            json(&table)?;
+        } else {
+            let text = print::render(&table, Style::of_output());
+            let mut out = io::stdout().lock();
+            // Home, the text, and clear what is left of the last one.
+            let clear = "\x1b[H\x1b[J";
+            if write!(out, "{clear}{text}")
+                .and_then(|()| out.flush())
+                .is_err()
+            {
+                return Ok(());
+            }
+        }
+        thread::sleep(pause);
+    }
+}

@@ -1,0 +1,85 @@
+//! What running agents know of sockets, joined into the rows.
+
+use std::collections::HashMap;
+
+use socketvirt_common::{record::Joined, row::Row, status::Status};
+
+use super::{
+    keeper,
+    source::{self, Namespaces, Scan},
+};
+use crate::kernel::bpffs::PinDir;
+
+/// What was joined.
+#[derive(Default)]
+pub struct Known {
+    /// The agents.
+    pub names: Vec<String>,
+    /// Sockets that found no room in their maps.
+    pub missing: u64,
+}
+
+/// Joins what the agents of this host know. An agent that ends meanwhile adds
+/// nothing, which is as if it had ended before.
+pub fn join(scan: &mut Scan, which: &Namespaces) -> Known {
+    let mut known = Known::default();
+    for pins in PinDir::existing().unwrap_or_default() {
+        let folder = pins.path();
+        // An unfinished one has no flows yet.
+        if !folder.join("sv_flow").exists() {
+            continue;
+        }
+        let Ok(joined) = source::joined(folder, which) else {
+            continue;
+        };
+        apply(scan, joined);
+        known.names.push(pins.name().to_owned());
+    }
+    if let Some(maps) = keeper::kept().and_then(|folder| keeper::Maps::open(&folder).ok()) {
+        known.missing = maps.stats().map_or(0, |stats| stats.missing);
+        known.names.push("run".to_owned());
+        lives(scan, maps.rows());
+    }
+    known
+}
+
+/// Adds the lives of sockets that a table is kept of, and those that are over.
+fn lives(scan: &mut Scan, kept: Vec<Row>) {
+    let mut kept: HashMap<u64, Row> = kept.into_iter().map(|row| (row.id, row)).collect();
+    for row in &mut scan.rows {
+        let Some(life) = kept.remove(&row.id) else {
+            continue;
+        };
+        row.history = life.history;
+        if (
+            row.witness.handshake.client_seq,
+            row.witness.handshake.server_seq,
+        ) == (0, 0)
+        {
+            row.witness.handshake = life.witness.handshake;
+        }
+        if row.owner.pid == 0 {
+            row.owner.pid = life.owner.pid;
+            row.owner.command = life.owner.command;
+        }
+    }
+    let over = kept
+        .into_values()
+        .filter(|row| row.status == Status::TERMINATED);
+    let over = over.filter(|row| scan.wanted.contains(&row.local.netns) || row.local.netns == 0);
+    scan.rows.extend(over);
+}
+
+fn apply(scan: &mut Scan, joined: Vec<Joined>) {
+    let joined: HashMap<u64, Joined> = joined.into_iter().map(|one| (one.id, one)).collect();
+    for row in &mut scan.rows {
+        if let Some(one) = joined.get(&row.id) {
+            row.remote.id = one.peer;
+            row.witness.handshake = one.handshake;
+            row.send.path = one.path;
+            row.send.reason = one.reason;
+            row.send.enrolment = one.enrolment;
+            row.send.traffic = one.traffic;
+        }
+    }
+}
