@@ -29,11 +29,11 @@ use crate::{
     pairs,
 };
 
-/// `TCP_CLOSE`, include/net/tcp_states.h.
+/// `TCP_CLOSE`, `include/net/tcp_states.h`.
 const TCP_CLOSE: u32 = 7;
-/// `TCP_FIN_WAIT1`, include/net/tcp_states.h.
+/// `TCP_FIN_WAIT1`, `include/net/tcp_states.h`.
 const TCP_FIN_WAIT1: u32 = 4;
-/// `TCP_FIN_WAIT2`, include/net/tcp_states.h.
+/// `TCP_FIN_WAIT2`, `include/net/tcp_states.h`.
 const TCP_FIN_WAIT2: u32 = 5;
 const AF_INET: u32 = 2;
 

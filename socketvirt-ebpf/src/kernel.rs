@@ -283,4 +283,4 @@ impl Psock {
     }
 }
 
-const _: () = assert!(size_of::<KernelLayout>() % 8 == 0);
+const _: () = assert!(size_of::<KernelLayout>().is_multiple_of(8));

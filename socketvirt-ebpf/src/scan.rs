@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// `struct bpf_iter__tcp`, net/ipv4/tcp_ipv4.c.
+/// `struct bpf_iter__tcp`, `net/ipv4/tcp_ipv4.c`.
 #[repr(C)]
 pub struct IterTcp {
     meta: *mut c_void,

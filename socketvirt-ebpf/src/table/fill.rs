@@ -212,9 +212,9 @@ fn queues(row: &mut Row, copy: &Snapshot, identity: &Identity) {
             row.witness.handshake.client_seq = snd_una.wrapping_sub(acked as u32);
             row.witness.handshake.server_seq = rcv_nxt.wrapping_sub(received as u32);
         }
-        let sent: u64 = copy.get(place!(bytes_sent));
+        let out: u64 = copy.get(place!(bytes_sent));
         let again: u64 = copy.get(place!(bytes_retrans));
-        row.send.traffic.stack_bytes = sent.wrapping_sub(again);
+        row.send.traffic.stack_bytes = out.wrapping_sub(again);
         row.send.traffic.stack_messages = u64::from(copy.get::<u32>(place!(data_segs_out)));
         return;
     }

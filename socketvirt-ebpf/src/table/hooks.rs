@@ -164,7 +164,7 @@ fn follow(ops: *mut bpf_sock_ops) {
     unsafe { bpf_sock_ops_cb_flags_set(ops, flags as i32) };
 }
 
-/// A handshake is complete. At the server the state still reads SYN_RECV.
+/// A handshake is complete. At the server the state still reads `SYN_RECV`.
 #[inline(always)]
 fn established(ops: *mut bpf_sock_ops, server: bool) {
     let (own_seq, peer_seq) = (field!(ops, snd_nxt), field!(ops, rcv_nxt));

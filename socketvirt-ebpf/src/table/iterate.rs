@@ -33,7 +33,7 @@ pub struct IterSocket {
     pub sk: *mut c_void,
 }
 
-/// `struct bpf_iter__task_file`, kernel/bpf/task_iter.c.
+/// `struct bpf_iter__task_file`, `kernel/bpf/task_iter.c`.
 #[repr(C)]
 pub struct IterFile {
     meta: *mut Meta,
@@ -118,7 +118,7 @@ pub fn on_file(ctx: *mut IterFile) {
     let at = place!(socket_sk).offset as usize;
     // SAFETY: a field of the structure, which the verifier follows: the
     // offset is a constant to it.
-    let sk = unsafe { core::ptr::read_volatile(socket.cast::<u8>().add(at).cast::<*mut c_void>()) };
+    let sk = unsafe { core::ptr::read_volatile(socket.byte_add(at).cast::<*mut c_void>()) };
     if sk.is_null() {
         return;
     }

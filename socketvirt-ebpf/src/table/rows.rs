@@ -67,15 +67,12 @@ pub fn made(id: u64) -> Option<&'static mut Row> {
         attempt += 1;
     }
     let row = known(id);
-    match row {
-        Some(row) => {
-            row.id = id;
-            Some(row)
-        }
-        None => {
-            count!(missing);
-            None
-        }
+    if let Some(row) = row {
+        row.id = id;
+        Some(row)
+    } else {
+        count!(missing);
+        None
     }
 }
 
