@@ -79,6 +79,16 @@ pub struct KernelLayout {
     pub recvmsg_inq_mask: u32,
     /// `socket.file` (8 bytes).
     pub socket_file: u32,
+    /// `task_struct.files` (8 bytes).
+    pub task_files: u32,
+    /// `files_struct.fdt` (8 bytes).
+    pub files_table: u32,
+    /// `fdtable.fd` (8 bytes): the array of files.
+    pub table_files: u32,
+    /// `file.private_data` (8 bytes): a socket's `struct socket`.
+    pub file_private: u32,
+    /// `socket.sk` (8 bytes).
+    pub socket_sk: u32,
     /// `file.f_flags` (4 bytes).
     pub file_flags: u32,
     /// `socket_wq.wait.head` (list head, 16 bytes).

@@ -63,10 +63,13 @@ pub enum Reason {
     MapFull = 25,
     /// The kernel refused the enrolment.
     Refused = 26,
+    /// splice(2) was called on the socket; it gets nothing out of an enrolled
+    /// one.
+    Splice = 27,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 27;
+pub const REASONS: usize = 28;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -99,6 +102,7 @@ impl Reason {
         Self::TableOnly,
         Self::MapFull,
         Self::Refused,
+        Self::Splice,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -132,6 +136,7 @@ impl Reason {
             Self::TableOnly => "table_only",
             Self::MapFull => "map_full",
             Self::Refused => "refused",
+            Self::Splice => "splice",
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::{
+    bindings::tcp_sock,
+    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
+};
 use socketvirt_common::{
     layout::KernelLayout,
     pair::Sequences,
@@ -49,6 +52,20 @@ fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
     } else {
         T::default()
     }
+}
+
+/// The socket behind a descriptor of the calling program. Of a file that is no
+/// socket, it is an address that means nothing.
+#[inline(always)]
+pub fn socket_of(fd: u64) -> Sock {
+    // SAFETY: takes nothing.
+    let task = unsafe { bpf_get_current_task() };
+    let files: u64 = read(task, offset!(task_files));
+    let table: u64 = read(files, offset!(files_table));
+    let array: u64 = read(table, offset!(table_files));
+    let file: u64 = read(array + u64::from(fd as u32) * 8, 0);
+    let socket: u64 = read(file, offset!(file_private));
+    Sock(read(socket, offset!(socket_sk)))
 }
 
 /// The own socket of a program, as the verifier knows it: its fields are

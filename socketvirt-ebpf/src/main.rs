@@ -31,12 +31,13 @@ mod maps;
 mod message;
 mod pairs;
 mod scan;
+mod splice;
 mod table;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
-    macros::{cgroup_sock, sk_msg, sock_ops, stream_verdict},
-    programs::{SkBuffContext, SkMsgContext, SockContext, SockOpsContext},
+    macros::{cgroup_sock, sk_msg, sock_ops, stream_verdict, tracepoint},
+    programs::{SkBuffContext, SkMsgContext, SockContext, SockOpsContext, TracePointContext},
 };
 
 /// Watches connections come and go, attached to a cgroup.
@@ -68,6 +69,13 @@ pub fn sv_msg(ctx: SkMsgContext) -> u32 {
 #[stream_verdict]
 pub fn sv_unify(_ctx: SkBuffContext) -> u32 {
     SK_PASS
+}
+
+/// Watches splice(2).
+#[tracepoint]
+pub fn sv_splice(ctx: TracePointContext) -> u32 {
+    splice::on_call(&ctx);
+    0
 }
 
 /// One visit of a scan, run by the kernel for each TCP socket of a namespace.

@@ -64,6 +64,10 @@ pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
 #[btf_map]
 pub static sv_seen: LruHashMap<Sequences, u32, 65536> = LruHashMap::new();
 
+/// The connections that a program has spliced out of, as that end tells them.
+#[btf_map]
+pub static sv_spliced: LruHashMap<Sequences, u32, 8192> = LruHashMap::new();
+
 /// Connections that a listener of this host has been asked for: only a hint
 /// that a client's peer may be here, so that it can be enrolled eagerly.
 #[btf_map]

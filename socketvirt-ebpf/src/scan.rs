@@ -20,7 +20,7 @@ use crate::{
     discover, enrol,
     kernel::Sock,
     maps::sv_config,
-    pairs,
+    pairs, splice,
     table::{
         events,
         snapshot::{place, read},
@@ -138,6 +138,9 @@ fn consider(
         }
     }
     let mut reason = suitable::unsuitable(&sock.facts(false));
+    if splice::seen(sock) {
+        reason = Reason::Splice;
+    }
     if matches!(reason, Reason::None) {
         reason = suitable::unadoptable(&sock.reading());
     }
@@ -260,6 +263,9 @@ fn leave_for(
         return Reason::Draining;
     }
     let reason = suitable::unsuitable(&sock.facts(true));
+    if splice::seen(sock) {
+        return Reason::Splice;
+    }
     // A closing connection goes by itself, and has bytes to deliver.
     if !matches!(reason, Reason::None | Reason::Closing) {
         return reason;

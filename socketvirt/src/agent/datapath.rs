@@ -12,7 +12,7 @@ use aya::{
         Array, Map, MapData, MapError, MapFd, PerCpuArray, PerCpuValues, ProgramArray, SkStorage,
     },
     programs::{
-        CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps,
+        CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps, TracePoint,
         links::{FdLink, LinkError},
     },
 };
@@ -22,6 +22,7 @@ use super::{
     config::ConfigMap,
     pins,
     sys::{self, AttachType},
+    tracefs,
 };
 
 /// Sockets that can be enrolled, and ends that can be remembered, at once.
@@ -69,7 +70,7 @@ pub enum DataPathError {
         source: Box<LinkError>,
     },
     /// A program could not be attached to `sv_fast`, or detached from it.
-    #[error("attaching {name} to sv_fast failed: {source}")]
+    #[error("attaching {name} failed: {source}")]
     Attach {
         /// The program.
         name: &'static str,
@@ -211,6 +212,27 @@ impl DataPath {
             .and_then(|link| program.take_link(link))
             .map_err(DataPathError::program("sv_sock_ops"))?;
         keep(link, "sv_sock_ops", &folder.join(pins::SOCK_OPS_LINK))
+    }
+
+    /// Watches splice(2), which gets nothing out of an enrolled socket: what
+    /// has been spliced is kept off.
+    ///
+    /// # Errors
+    /// When there is no tracefs or the kernel refuses.
+    pub fn watch_splice(&mut self, folder: &Path) -> Result<(), DataPathError> {
+        tracefs::mounted().map_err(|source| DataPathError::Attach {
+            name: "sv_splice",
+            source,
+        })?;
+        let program: &mut TracePoint = self.program("sv_splice")?;
+        program
+            .load()
+            .map_err(DataPathError::program("sv_splice"))?;
+        let link = program
+            .attach("syscalls", "sys_enter_splice")
+            .and_then(|link| program.take_link(link))
+            .map_err(DataPathError::program("sv_splice"))?;
+        keep(link, "sv_splice", &folder.join(pins::SPLICE_LINK))
     }
 
     /// Makes sockets that are enrolled from now on receive in unified mode,

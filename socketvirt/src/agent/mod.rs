@@ -9,11 +9,14 @@ pub mod scan;
 pub mod selftest;
 pub mod summary;
 mod sys;
+mod tracefs;
 
 /// Names of the objects pinned in the data path's folder.
 pub mod pins {
     /// The link that attaches the handshake program to a cgroup.
     pub const SOCK_OPS_LINK: &str = "link_sock_ops";
+    /// The link that watches splice(2).
+    pub const SPLICE_LINK: &str = "link_splice";
     /// The iterator: each read of this file is one pass of a scan.
     pub const SCAN_LINK: &str = "scan";
     /// Switches.

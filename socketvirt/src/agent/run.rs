@@ -99,6 +99,7 @@ impl Run {
         let mut places = Places::make()?;
         let mut path = DataPath::load(&layout, places.pins.path())?;
         path.attach(&places.cgroup.open()?, places.pins.path())?;
+        let unwatched = path.watch_splice(places.pins.path()).err();
         let mut config = path.take_config()?;
         let stats = path.take_stats()?;
 
@@ -112,7 +113,12 @@ impl Run {
                 mode.word()
             ));
         }
-        let mode = if tested.receive_mode == ReceiveMode::TableOnly {
+        if let Some(error) = &unwatched {
+            warnings.push(format!(
+                "nothing is accelerated, because splice(2) cannot be watched: {error}; mount tracefs"
+            ));
+        }
+        let mode = if tested.receive_mode == ReceiveMode::TableOnly || unwatched.is_some() {
             Mode::Off
         } else {
             options.mode

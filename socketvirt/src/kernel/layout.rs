@@ -64,6 +64,14 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     let node = types.structure("kernfs_node", "a cgroup's id", REBUILD)?;
     layout.kn_id = node.offset("id", 8, "a cgroup's id")?;
     let file = types.structure("file", "O_NONBLOCK", REBUILD)?;
+    let task = types.structure("task_struct", "who splices", REBUILD)?;
+    layout.task_files = task.offset("files", POINTER, "who splices")?;
+    let files = types.structure("files_struct", "who splices", REBUILD)?;
+    layout.files_table = files.offset("fdt", POINTER, "who splices")?;
+    let table = types.structure("fdtable", "who splices", REBUILD)?;
+    layout.table_files = table.offset("fd", POINTER, "who splices")?;
+    layout.file_private = file.offset("private_data", POINTER, "who splices")?;
+    layout.socket_sk = socket.offset("sk", POINTER, "who splices")?;
     layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
     Ok(())
 }
