@@ -180,6 +180,24 @@ impl Run {
     }
 }
 
+/// Runs a command that must succeed, again if nothing of it was redirected.
+///
+/// How soon a connection is adopted depends on the scans, and their pace on
+/// what else the machine does. So one of three runs has to be accelerated, and
+/// all of them have to be right.
+#[track_caller]
+pub fn redirected(mode: Mode, command: &[OsString]) -> Outcome {
+    let attempt = || Run::new(mode, command.to_vec()).timeout(90).success();
+    let mut outcome = attempt();
+    for _ in 0..2 {
+        if mode != Mode::Adopt || outcome.summary().fast_bytes() > 0 {
+            break;
+        }
+        outcome = attempt();
+    }
+    outcome
+}
+
 /// A command at work.
 #[derive(Debug)]
 pub struct Running {

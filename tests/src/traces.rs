@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    run::{Mode, Run, workload},
+    run::{Mode, redirected, workload},
     session::Session,
 };
 
@@ -29,7 +29,7 @@ pub fn compare_blocking(group: &str, excuses: &[Excuse]) {
 #[track_caller]
 fn differing(mode: Mode, args: &str, excuses: &[Excuse]) {
     let _session = Session::start();
-    let trace = |mode| Run::new(mode, workload(&format!("trace {args}"))).success();
+    let trace = |mode| redirected(mode, &workload(&format!("trace {args}")));
     let plain = lines(&trace(Mode::Plain).finished.stdout);
     let outcome = trace(mode);
     assert!(

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use socketvirt_tests::{
-    run::{Mode, Run, workload},
+    run::{Mode, redirected, workload},
     session::Session,
 };
 
@@ -21,11 +21,10 @@ struct Standstill {
 
 fn standstill(mode: Mode, args: &str) -> Standstill {
     // The warm-up is for adoption, and the same for the comparison.
-    let outcome = Run::new(
+    let outcome = redirected(
         mode,
-        workload(&format!("--deadline 60 backpressure {args}")),
-    )
-    .success();
+        &workload(&format!("--deadline 60 backpressure {args}")),
+    );
     let line = outcome
         .finished
         .stdout

@@ -2,7 +2,7 @@
 
 use socketvirt_tests::{
     netns::Netns,
-    run::{Mode, Run, workload},
+    run::{Mode, Run, redirected, workload},
     scaled,
     session::Session,
     traces::{Excuse, compare, compare_blocking},
@@ -80,8 +80,7 @@ fn adopted_connections_close_with_data_under_way() {
         "pp:250@100,slowdown:30K",
     ] {
         let args = format!("streams --io level --connections 32 --phases {phases}");
-        Run::new(Mode::Adopt, workload(&args))
-            .success()
+        redirected(Mode::Adopt, &workload(&args))
             .summary()
             .accelerated();
     }

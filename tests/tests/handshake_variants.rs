@@ -3,15 +3,14 @@
 
 use socketvirt_tests::{
     netns::Netns,
-    run::{Mode, Run, workload},
+    run::{Mode, Run, redirected, workload},
     scaled,
     session::Session,
     summary::Summary,
 };
 
 fn exact(mode: Mode, args: &str) -> Summary {
-    Run::new(mode, workload(&format!("streams {args}")))
-        .success()
+    redirected(mode, &workload(&format!("streams {args}")))
         .summary()
         .clone()
 }
@@ -82,7 +81,7 @@ fn fast_open() {
         };
         let args = format!("--fastopen --io {io} --connections 4 {}", netns.both_ends());
         let args = format!("streams {args} --total {} --phases {phases}", scaled(total));
-        let outcome = Run::new(mode, workload(&args)).success();
+        let outcome = redirected(mode, &workload(&args));
         let summary = outcome.summary();
         assert!(summary.counts("/errors").is_empty(), "errors: {summary}");
         assert!(

@@ -3,7 +3,7 @@
 
 use socketvirt_tests::{
     netns::{Netns, bridged, routed, veth_pair},
-    run::{Mode, Run, shell, workload, workload_path},
+    run::{Mode, redirected, shell, workload, workload_path},
     session::Session,
     summary::Summary,
 };
@@ -16,7 +16,7 @@ fn between(mode: Mode, client: &Netns, server: &Netns, addresses: &str) -> Summa
         client.name(),
         server.name()
     );
-    let summary = Run::new(mode, workload(&args)).success().summary().clone();
+    let summary = redirected(mode, &workload(&args)).summary().clone();
     summary.accelerated();
     assert_eq!(summary.count("/pairs"), 4, "{summary}");
     summary
@@ -94,7 +94,7 @@ fn identical_tuples() {
             one(&a, 1),
             one(&b, 2)
         );
-        let outcome = Run::new(mode, shell(&script)).success();
+        let outcome = redirected(mode, &shell(&script));
         let summary = outcome.summary().accelerated();
         assert_eq!(summary.count("/pairs"), 16, "{summary}");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use socketvirt_tests::{
-    run::{Mode, Outcome, Run, workload},
+    run::{Mode, Outcome, redirected, workload},
     session::Session,
     traces::{compare, compare_blocking},
 };
@@ -19,7 +19,7 @@ fn events_of_eager_connections() {
 }
 
 fn run(mode: Mode, args: &str) -> Outcome {
-    let outcome = Run::new(mode, workload(&format!("streams {args}"))).success();
+    let outcome = redirected(mode, &workload(&format!("streams {args}")));
     outcome.summary().accelerated();
     outcome
 }

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use socketvirt_tests::{
     process::must,
     programs::{free_port, required},
-    run::{Mode, Outcome, Run, shell, workload_path},
+    run::{Mode, Outcome, Run, redirected, shell, workload_path},
     session::Session,
 };
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 fn in_every_mode(script: &str, mut check: impl FnMut(Mode, &Outcome)) {
     let _session = Session::start();
     for mode in Mode::ALL {
-        let outcome = Run::new(mode, shell(script)).timeout(90).success();
+        let outcome = redirected(mode, &shell(script));
         if mode != Mode::Plain {
             outcome.summary().accelerated();
         }

@@ -23,6 +23,9 @@ pub(crate) struct Plan {
     pub(crate) phases: Phases,
     pub(crate) seed: u64,
     pub(crate) server_first: bool,
+    /// Bytes travel with the SYN, so a socket is readable before its handshake
+    /// is complete. FIONREAD is 0 until then, on plain TCP as well.
+    pub(crate) early_data: bool,
     /// Whether EAGAIN is no failure for a blocking receive.
     pub(crate) retry_eagain: bool,
 }
@@ -243,6 +246,11 @@ impl Flow {
     pub(crate) fn again(&mut self) -> bool {
         self.spurious += 1;
         self.plan.retry_eagain
+    }
+
+    /// Whether a FIONREAD of 0 on a readable socket is wrong.
+    pub(crate) fn trusts_fionread(&self) -> bool {
+        self.received > 0 || !self.plan.early_data
     }
 
     /// Whether nothing more will come but the end.
