@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Offset of the first argument of a system call in its entry's record
-/// (events/syscalls/sys_enter_splice/format in tracefs).
+/// (`events/syscalls/sys_enter_splice/format` in tracefs).
 const FIRST_ARGUMENT: usize = 16;
 
 /// splice(2) is called: remembers the connection that it reads from.

@@ -2,7 +2,7 @@
 //! connections that never leave it.
 //!
 //! [`kernel`] knows the running kernel, [`agent`] loads and steers the data
-//! path, [`table`] shows the sockets, [`child`] runs the command under `exec`, [`bench`] measures, [`cli`]
+//! path, [`table`] shows the sockets, [`child`] runs the command under `exec`, [`mod@bench`] measures, [`cli`]
 //! is what a user types.
 
 pub mod agent;

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -187,7 +187,11 @@ impl Run {
 /// all of them have to be right.
 #[track_caller]
 pub fn redirected(mode: Mode, command: &[OsString]) -> Outcome {
-    let attempt = || Run::new(mode, command.to_vec()).timeout(90).success();
+    let command: Vec<_> = match mode {
+        Mode::Adopt => command.to_vec(),
+        Mode::Plain | Mode::Eager => command.iter().map(|word| unpaced(word)).collect(),
+    };
+    let attempt = || Run::new(mode, command.clone()).timeout(90).success();
     let mut outcome = attempt();
     for _ in 0..2 {
         if mode != Mode::Adopt || outcome.summary().fast_bytes() > 0 {
@@ -196,6 +200,18 @@ pub fn redirected(mode: Mode, command: &[OsString]) -> Outcome {
         outcome = attempt();
     }
     outcome
+}
+
+/// Takes the paces out of a workload's phases (`pp:500@200`) and of scripts
+/// (`--rate 500`): only adoption needs traffic that lasts.
+fn unpaced(word: &OsStr) -> OsString {
+    let without = |text: &str, mark: &str, pace: fn(char) -> bool| -> String {
+        let mut parts = text.split(mark);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + part.trim_start_matches(pace))
+    };
+    let text = without(&word.to_string_lossy(), "@", |c| c.is_ascii_digit());
+    without(&text, "--rate ", |c| !c.is_whitespace()).into()
 }
 
 /// A command at work.
@@ -267,5 +283,23 @@ impl Outcome {
     /// Whether a summary was written.
     pub fn has_summary(&self) -> bool {
         self.summary.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paces_are_taken_out() {
+        let text = |word: &str| unpaced(OsStr::new(word)).into_string().unwrap();
+        assert_eq!(
+            text("pp:500@200,stream:1M,rpp:10x5@7"),
+            "pp:500,stream:1M,rpp:10x5"
+        );
+        assert_eq!(
+            text("kv --rate 500 --value 5; curl --rate 150/s url"),
+            "kv  --value 5; curl  url"
+        );
     }
 }

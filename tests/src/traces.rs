@@ -29,7 +29,14 @@ pub fn compare_blocking(group: &str, excuses: &[Excuse]) {
 #[track_caller]
 fn differing(mode: Mode, args: &str, excuses: &[Excuse]) {
     let _session = Session::start();
-    let trace = |mode| redirected(mode, &workload(&format!("trace {args}")));
+    let trace = |mode| {
+        let pace = if mode == Mode::Adopt {
+            ""
+        } else {
+            "--warm-rate 100000"
+        };
+        redirected(mode, &workload(&format!("trace {args} {pace}")))
+    };
     let plain = lines(&trace(Mode::Plain).finished.stdout);
     let outcome = trace(mode);
     assert!(

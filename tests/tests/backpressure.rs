@@ -20,11 +20,10 @@ struct Standstill {
 }
 
 fn standstill(mode: Mode, args: &str) -> Standstill {
-    // The warm-up is for adoption, and the same for the comparison.
-    let outcome = redirected(
-        mode,
-        &workload(&format!("--deadline 60 backpressure {args}")),
-    );
+    // Only adoption needs a warm-up that lasts.
+    let rate = if mode == Mode::Adopt { 200 } else { 100_000 };
+    let args = format!("--deadline 60 backpressure {args} --warm-rate {rate}");
+    let outcome = redirected(mode, &workload(&args));
     let line = outcome
         .finished
         .stdout

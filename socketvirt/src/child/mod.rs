@@ -6,9 +6,9 @@
 //!
 //! - a signal that was sent to us goes on to the command; one that the
 //!   terminal sent to the whole foreground group does not, because the command
-//!   has already got it ([`signals`]);
+//!   has already got it (`signals`);
 //! - we stop when the command stops and never by ourselves, so that a shell's
-//!   job control sees the command's own decision ([`job_control`]);
+//!   job control sees the command's own decision (`job_control`);
 //! - we end as the command ended ([`Status::finish`]).
 //!
 //! We set no parent-death signal: the command outlives us if we are killed.
@@ -16,7 +16,7 @@
 //!
 //! What a program can still see: our process between it and its parent, so the
 //! service manager's `LISTEN_PID` and main process are ours; a signal that
-//! `kill(2)` sends to the whole group arrives twice (see [`signals`]); a
+//! `kill(2)` sends to the whole group arrives twice (see `signals`); a
 //! command that moves itself to a new process group without taking the terminal
 //! is a background job there, as under sudo(8).
 

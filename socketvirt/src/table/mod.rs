@@ -3,7 +3,7 @@
 //! [`source`] has the kernel write its sockets down, through [`iterator`];
 //! [`view`] joins what belongs together: processes ([`source`]), cgroups
 //! ([`cgroups`]), the two ends of a connection ([`peers`]), what agents know
-//! ([`agents`]). [`filter`] chooses and sorts, [`print`] and [`show`] are for
+//! ([`agents`]). [`filter`] chooses and sorts, `print` and [`show`] are for
 //! people, [`view`] is also the schema of the JSON.
 
 pub mod agents;
