@@ -51,9 +51,15 @@ impl Session {
             setsid()?;
             // SAFETY: descriptor 0 is the terminal, the argument a number.
             nix::errno::Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+            // Whoever runs the tests may ignore signals, as a shell does for
+            // its background jobs; a shell would not take that back.
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+                // SAFETY: the default action runs no handler.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
             Ok(())
         };
-        // SAFETY: two system calls.
+        // SAFETY: a few system calls.
         unsafe { command.pre_exec(lead) };
         let leader = command.spawn().unwrap();
         let watch = watch(leader.id());
