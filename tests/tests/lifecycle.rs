@@ -156,9 +156,9 @@ fn exact(folder: &Path) {
     assert_eq!(read().trim(), "0", "{log}");
 }
 
-/// About six seconds of changing traffic.
+/// About four seconds of changing traffic.
 const LASTING: &str =
-    "pp:500@200,stream:500K,pp:300@200,up:1M,slowdown:200K,pp:300@200,pipe:50x16,pp:100@200";
+    "pp:400@200,stream:500K,pp:150@200,up:1M,slowdown:200K,pp:150@200,pipe:50x16,pp:50@200";
 
 /// The data path outlives its agent; whoever starts next clears it away.
 #[test]
@@ -168,7 +168,7 @@ fn agent_killed_under_load() {
         (Mode::Eager, "--io edge --connections 16"),
         (
             Mode::Eager,
-            "--io single --connections 8 --phases pp:2000@300",
+            "--io single --connections 8 --phases pp:1000@250",
         ),
         // New connections after the death as well.
         (
@@ -193,7 +193,7 @@ fn agent_killed_under_load() {
         });
         // In the midst of it: not awaited by any condition of the data path,
         // so that the moment varies.
-        std::thread::sleep(Duration::from_millis(2500));
+        std::thread::sleep(Duration::from_millis(2200));
         running.signal(Signal::SIGKILL);
         exact(folder.path());
         drop(running);
@@ -213,7 +213,7 @@ fn cleared_while_the_orphans_still_talk() {
     ] {
         let folder = tempfile::tempdir().expect("a directory");
         let phases = if io == "single" {
-            "pp:1500@200"
+            "pp:900@200"
         } else {
             LASTING
         };
@@ -246,7 +246,7 @@ fn background_processes_go_on() {
         let folder = tempfile::tempdir().expect("a directory");
         let args = format!("--io {io} --connections 8 --phases {LASTING}");
         // The command ends in the midst of it.
-        let script = format!("{} sleep 3", background(folder.path(), &args));
+        let script = format!("{} sleep 2", background(folder.path(), &args));
         let mut running = Run::new(mode, shell(&script)).start();
         running.finish().success();
         assert!(
@@ -268,7 +268,7 @@ fn blocking_background_processes_go_on() {
         "{} sleep 2",
         background(
             folder.path(),
-            "--io single --connections 4 --phases pp:1200@200"
+            "--io single --connections 4 --phases pp:800@200"
         )
     );
     let mut running = Run::new(Mode::Eager, shell(&script)).start();
@@ -313,7 +313,7 @@ fn server_left_running_answers() {
 #[test]
 fn two_at_a_time() {
     let _session = Session::start();
-    let args = format!("streams --io edge --connections 8 --phases {LASTING}");
+    let args = format!("streams --io edge --connections 8 --phases {LASTING},pp:400@200");
     let first = Run::new(Mode::Adopt, workload(&args)).start();
     let second = Run::new(Mode::Eager, workload(&args)).start();
     for mut running in [second, first] {
@@ -333,7 +333,7 @@ fn two_at_a_time() {
 #[test]
 fn starting_beside_a_living_agent_leaves_it_alone() {
     let _session = Session::start();
-    let args = format!("streams --io level --connections 8 --phases {LASTING}");
+    let args = format!("streams --io level --connections 8 --phases {LASTING},pp:400@200");
     let mut lasting = Run::new(Mode::Adopt, workload(&args)).start();
     for _ in 0..4 {
         Run::new(

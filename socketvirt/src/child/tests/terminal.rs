@@ -194,7 +194,7 @@ fn a_script_ends_with_the_command_that_was_interrupted() {
         let pressed = Instant::now();
         let mut status = session.leader.try_wait().unwrap();
         while status.is_none() && pressed.elapsed() < Duration::from_secs(1) {
-            std::thread::yield_now();
+            thread::yield_now();
             status = session.leader.try_wait().unwrap();
         }
         if let Some(status) = status {
