@@ -12,6 +12,9 @@
 pub struct KernelLayout {
     /// `sock_common.skc_cookie` (`atomic64_t`, 8 bytes).
     pub sk_cookie: u32,
+    /// `sock_common.skc_rxhash` (4 bytes): the hash of the packet received
+    /// last.
+    pub sk_rxhash: u32,
     /// `sock_common.skc_state` (1 byte).
     pub sk_state: u32,
     /// `sock.sk_rmem_alloc`, that is `sk_backlog.rmem_alloc` (4 bytes): bytes
@@ -36,6 +39,9 @@ pub struct KernelLayout {
     pub sk_socket: u32,
     /// `sock.sk_wq` (8 bytes): the wait queue of the file.
     pub sk_wq: u32,
+    /// `sock.sk_txhash` (4 bytes): the hash that every packet of the socket
+    /// carries.
+    pub sk_txhash: u32,
     /// `sock.sk_cgrp_data.cgroup` (8 bytes): the cgroup that the socket was
     /// made in.
     pub sk_cgroup: u32,

@@ -79,6 +79,36 @@ impl Sequences {
     }
 }
 
+/// That two sockets exchange packets with each other, as the packets' hashes
+/// tell.
+///
+/// A socket draws a random number for its packets (`sk_set_txhash`,
+/// include/net/sock.h), each packet carries it (`__tcp_transmit_skb`), and the
+/// receiver keeps that of the last one (`sock_rps_save_rxhash`). Loopback, veth,
+/// bridges and address translation leave it alone.
+///
+/// The handshake id alone is not enough: initial sequence numbers are a hash of
+/// the addresses plus a clock (`secure_tcp_seq`), so two connections with the
+/// same addresses in two namespaces, begun at the same moment, have the same
+/// id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// `sk_txhash`: what the socket's packets carry; 0 before the first.
+    pub sent: u32,
+    /// `sk_rxhash`: what the packet that came last carried; 0 when it carried
+    /// nothing.
+    pub received: u32,
+}
+
+impl Witness {
+    /// Whether each of the two has received the other's packets.
+    #[inline(always)]
+    #[must_use]
+    pub const fn agrees(self, peer: Self) -> bool {
+        self.sent != 0 && peer.sent != 0 && self.sent == peer.received && peer.sent == self.received
+    }
+}
+
 /// Which end of the connection a socket is.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -170,5 +200,25 @@ impl Enrolment {
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, Self::Adopted | Self::Eager)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_names_both_sockets() {
+        let witness = |sent, received| Witness { sent, received };
+        assert!(witness(1, 2).agrees(witness(2, 1)));
+        // The client of one connection and the server of its twin.
+        assert!(!witness(1, 2).agrees(witness(4, 3)));
+        // Only one direction fits.
+        assert!(!witness(1, 2).agrees(witness(2, 3)));
+        assert!(!witness(1, 2).agrees(witness(3, 1)));
+        // Nothing was received yet, or it carried no hash.
+        assert!(!witness(1, 0).agrees(witness(0, 1)));
+        assert!(!witness(0, 1).agrees(witness(1, 0)));
+        assert!(!witness(0, 0).agrees(witness(0, 0)));
     }
 }

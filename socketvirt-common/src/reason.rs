@@ -66,10 +66,15 @@ pub enum Reason {
     /// splice(2) was called on the socket; it gets nothing out of an enrolled
     /// one.
     Splice = 27,
+    /// The socket that agrees on the handshake id has not shown that it gets
+    /// this socket's packets: see [`Witness`](crate::pair::Witness).
+    PeerNotProved = 28,
+    /// Another connection has the same handshake id and came first.
+    IdTaken = 29,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 28;
+pub const REASONS: usize = 30;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -103,6 +108,8 @@ impl Reason {
         Self::MapFull,
         Self::Refused,
         Self::Splice,
+        Self::PeerNotProved,
+        Self::IdTaken,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -137,6 +144,8 @@ impl Reason {
             Self::MapFull => "map_full",
             Self::Refused => "refused",
             Self::Splice => "splice",
+            Self::PeerNotProved => "peer_not_proved",
+            Self::IdTaken => "id_taken",
         }
     }
 }

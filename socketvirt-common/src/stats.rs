@@ -29,8 +29,6 @@ pub struct Stats {
     pub left_on_stack: [u64; REASONS],
     /// Connections that were not followed because `sv_pairs` was full.
     pub pairs_full: u64,
-    /// Handshakes whose id was already taken.
-    pub id_taken: u64,
     /// Sockets that got no storage.
     pub storage_full: u64,
     /// Enrolments that the kernel refused because another map has the socket
@@ -58,7 +56,6 @@ impl Default for Stats {
             traffic: Traffic::default(),
             left_on_stack: [0; REASONS],
             pairs_full: 0,
-            id_taken: 0,
             storage_full: 0,
             enrol_busy: 0,
             enrol_refused: 0,

@@ -86,7 +86,6 @@ impl Stats {
             *sum += one;
         }
         self.pairs_full += other.pairs_full;
-        self.id_taken += other.id_taken;
         self.storage_full += other.storage_full;
         self.enrol_busy += other.enrol_busy;
         self.enrol_refused += other.enrol_refused;

@@ -85,7 +85,6 @@ pub fn follow(sk: *mut c_void, sock: Sock, config: &Config) {
         ..End::default()
     };
     if !pairs::enter(flow, &end) {
-        flow.reason = Reason::MapFull;
         return;
     }
     count!(followed);

@@ -156,7 +156,6 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
         ..End::default()
     };
     if !pairs::enter(flow, &end) {
-        flow.reason = Reason::MapFull;
         return;
     }
     count!(followed);

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use socketvirt_common::{
     layout::KernelLayout,
-    pair::Sequences,
+    pair::{Sequences, Witness},
     suitable::{Facts, O_NONBLOCK, Reading},
 };
 
@@ -153,6 +153,15 @@ impl Sock {
             read(self.0, offset!(rcv_nxt)),
             read(self.0, offset!(bytes_received)),
         )
+    }
+
+    /// Whose packets the socket receives, and which are its own.
+    #[inline(always)]
+    pub fn witness(self) -> Witness {
+        Witness {
+            sent: read(self.0, offset!(sk_txhash)),
+            received: read(self.0, offset!(sk_rxhash)),
+        }
     }
 
     /// Payload bytes received by the stack.

@@ -47,7 +47,7 @@ pub fn on_message(ctx: &SkMsgContext) {
     // SAFETY: a field of the context.
     let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
     let own = kernel::Own::new(tcp_sock);
-    let verdict = verdict(flow, own, size);
+    let verdict = verdict(flow, own, Sock(tcp_sock as u64), size);
     let reason = match verdict {
         Verdict::Redirect => {
             if redirect(ctx, flow, own, size) {
@@ -73,7 +73,7 @@ pub fn on_message(ctx: &SkMsgContext) {
 }
 
 #[inline(always)]
-fn verdict(flow: &mut Flow, sock: kernel::Own, size: u32) -> Verdict {
+fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verdict {
     if !flow.enrolment.is_active() {
         return Verdict::Stack(Reason::Draining);
     }
@@ -84,7 +84,7 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, size: u32) -> Verdict {
         return Verdict::Stack(Reason::Draining);
     }
     if flow.peer_cookie == 0
-        && let Some(reason) = meet(flow)
+        && let Some(reason) = meet(flow, address)
     {
         return Verdict::Stack(reason);
     }
@@ -123,12 +123,15 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, size: u32) -> Verdict {
 }
 
 /// Looks the peer up in the pair, until it is enrolled and has proved that it
-/// reads the fast way. Returns why not.
+/// gets what this socket sends, and that it reads the fast way. Returns why not.
 #[inline(always)]
-fn meet(flow: &mut Flow) -> Option<Reason> {
+fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
     let peer = pairs::peer_of(flow);
     if !peer.is_known() {
         return Some(Reason::PeerNotHere);
+    }
+    if !own.witness().agrees(Sock(peer.sock).witness()) {
+        return Some(Reason::PeerNotProved);
     }
     match peer.enrolment {
         Enrolment::Eager => {}

@@ -4,6 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use socketvirt_common::{
     flow::Flow,
     pair::{End, EndKey},
+    reason::Reason,
 };
 
 use crate::{count::count, maps::sv_pairs};
@@ -11,6 +12,7 @@ use crate::{count::count, maps::sv_pairs};
 const EEXIST: i32 = 17;
 
 /// The entry of the own end, to be written: nobody else writes or deletes it.
+/// There is none when another connection came first with the same id.
 #[inline(always)]
 pub fn own_of(flow: &Flow) -> Option<&'static mut End> {
     let key = EndKey {
@@ -20,7 +22,8 @@ pub fn own_of(flow: &Flow) -> Option<&'static mut End> {
     let end = sv_pairs.get_ptr_mut(&key)?;
     // SAFETY: the entry lives until the own socket, whose lock is held,
     // deletes it.
-    Some(unsafe { &mut *end })
+    let end = unsafe { &mut *end };
+    (end.cookie == flow.cookie).then_some(end)
 }
 
 /// A copy of the peer's end, which is not known when the peer has none.
@@ -46,9 +49,10 @@ pub fn peer_of(flow: &Flow) -> End {
     copy
 }
 
-/// Enters an end; false when that was not possible, which is counted.
+/// Enters an end; false when that was not possible, for the reason that the
+/// flow then has.
 #[inline(always)]
-pub fn enter(flow: &Flow, end: &End) -> bool {
+pub fn enter(flow: &mut Flow, end: &End) -> bool {
     let key = EndKey {
         id: flow.id,
         side: flow.side,
@@ -57,8 +61,9 @@ pub fn enter(flow: &Flow, end: &End) -> bool {
         Ok(()) => true,
         Err(error) => {
             if error == -EEXIST {
-                count!(id_taken);
+                flow.reason = Reason::IdTaken;
             } else {
+                flow.reason = Reason::MapFull;
                 count!(pairs_full);
             }
             false
@@ -66,13 +71,16 @@ pub fn enter(flow: &Flow, end: &End) -> bool {
     }
 }
 
-/// Deletes the own end.
+/// Deletes the own end, if it was entered.
 #[inline(always)]
 pub fn forget(flow: &Flow) {
+    if own_of(flow).is_none() {
+        return;
+    }
     let key = EndKey {
         id: flow.id,
         side: flow.side,
     };
-    // An end that was never entered is not there, and that is fine.
+    // Nobody else deletes it, so it is still there.
     let _ = sv_pairs.remove(&key);
 }

@@ -114,6 +114,10 @@ fn consider(
         flow.reason = Reason::PeerNotHere;
         return;
     }
+    if !sock.witness().agrees(Sock(peer.sock).witness()) {
+        flow.reason = Reason::PeerNotProved;
+        return;
+    }
     // The pair has left: both are free to be adopted again.
     if matches!(peer.enrolment, Enrolment::None) {
         own.leave = Reason::None;

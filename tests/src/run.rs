@@ -180,21 +180,28 @@ impl Run {
     }
 }
 
-/// Runs a command that must succeed, again if nothing of it was redirected.
+/// Runs a command that must succeed, in adopt mode by [`adopted`].
+#[track_caller]
+pub fn redirected(mode: Mode, command: &[OsString]) -> Outcome {
+    if mode == Mode::Adopt {
+        return adopted(mode, command);
+    }
+    let command = command.iter().map(|word| unpaced(word)).collect();
+    Run::new(mode, command).timeout(90).success()
+}
+
+/// Runs a command that must succeed and whose connections only a scan can
+/// enrol, again if nothing of it was redirected.
 ///
 /// How soon a connection is adopted depends on the scans, and their pace on
 /// what else the machine does. So one of three runs has to be accelerated, and
 /// all of them have to be right.
 #[track_caller]
-pub fn redirected(mode: Mode, command: &[OsString]) -> Outcome {
-    let command: Vec<_> = match mode {
-        Mode::Adopt => command.to_vec(),
-        Mode::Plain | Mode::Eager => command.iter().map(|word| unpaced(word)).collect(),
-    };
-    let attempt = || Run::new(mode, command.clone()).timeout(90).success();
+pub fn adopted(mode: Mode, command: &[OsString]) -> Outcome {
+    let attempt = || Run::new(mode, command.to_vec()).timeout(90).success();
     let mut outcome = attempt();
     for _ in 0..2 {
-        if mode != Mode::Adopt || outcome.summary().fast_bytes() > 0 {
+        if outcome.summary().fast_bytes() > 0 {
             break;
         }
         outcome = attempt();

@@ -69,6 +69,13 @@ impl Summary {
         self.count("/bytes/stack")
     }
 
+    /// Sockets that were left on the stack for a reason.
+    #[track_caller]
+    pub fn left(&self, reason: &str) -> u64 {
+        let all = self.counts("/left_on_stack");
+        all.get(reason).copied().unwrap_or_default()
+    }
+
     /// Asserts that bytes were redirected and nothing went wrong.
     #[track_caller]
     pub fn accelerated(&self) -> &Self {

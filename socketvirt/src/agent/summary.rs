@@ -84,7 +84,6 @@ impl Summary {
             .collect();
         let errors = [
             ("pairs_full", stats.pairs_full),
-            ("id_taken", stats.id_taken),
             ("storage_full", stats.storage_full),
             ("enrol_busy", stats.enrol_busy),
             ("enrol_refused", stats.enrol_refused),

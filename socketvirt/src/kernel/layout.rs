@@ -38,6 +38,7 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     let within = sock.offset_of("__sk_common", "a socket's identity")?;
 
     layout.sk_cookie = within + common.offset("skc_cookie", 8, "the socket's unique id")?;
+    layout.sk_rxhash = within + common.offset("skc_rxhash", 4, "which packets are whose")?;
     layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
     layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
     layout.sk_rmem_alloc = sock.offset(
@@ -53,6 +54,7 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
     layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
     layout.sk_socket = sock.offset("sk_socket", POINTER, "whether the socket is in use")?;
+    layout.sk_txhash = sock.offset("sk_txhash", 4, "which packets are whose")?;
     layout.sk_cgroup = sock.offset("sk_cgrp_data.cgroup", POINTER, "a socket's cgroup")?;
     layout.sk_wq = sock.offset("sk_wq", POINTER, "who waits on the socket")?;
 
@@ -220,6 +222,8 @@ mod tests {
             (l.sk_socket, 8),
             (l.sk_wq, 8),
             (l.sk_cgroup, 8),
+            (l.sk_txhash, 4),
+            (l.sk_rxhash, 4),
         ];
         let tcp = [
             (l.icsk_ulp_ops, 8),

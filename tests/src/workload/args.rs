@@ -26,6 +26,8 @@ pub(crate) enum Scenario {
     Backpressure(Backpressure),
     /// What each call answers, one line a case, to be compared.
     Trace(Trace),
+    /// Two connections with the same addresses and sequence numbers.
+    Twins(Twins),
     /// Values stored in a server and read back.
     Kv(Kv),
 }
@@ -201,4 +203,23 @@ pub(crate) struct Kv {
     pub(crate) rate: u32,
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Twins {
+    /// Name under /run/netns of the first connection's namespace.
+    #[arg(long)]
+    pub(crate) first: String,
+    /// That of the second connection's namespace.
+    #[arg(long)]
+    pub(crate) second: String,
+    /// Make the server of the first and the client of the second in the root
+    /// cgroup: of each connection only a half is left.
+    #[arg(long)]
+    pub(crate) halves: bool,
+    #[arg(long, default_value_t = 600)]
+    pub(crate) rounds: u32,
+    /// Rounds a second.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) rate: u32,
 }

@@ -18,6 +18,7 @@ mod script;
 mod sides;
 mod streams;
 mod trace;
+mod twins;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ pub fn run() -> ExitCode {
         Scenario::Streams(args) => streams::run(args, cli.deadline),
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
         Scenario::Trace(args) => trace::run(args, cli.deadline),
+        Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
     };
     match result {

@@ -27,7 +27,8 @@ pub(crate) fn enter(name: Option<&String>) -> Result<()> {
     setns(file, CloneFlags::CLONE_NEWNET).with_context(|| format!("enter {path}"))
 }
 
-fn new_socket(addr: SocketAddr) -> Result<OwnedFd> {
+/// A TCP socket of the address's family.
+pub(crate) fn new_socket(addr: SocketAddr) -> Result<OwnedFd> {
     let family = if addr.is_ipv4() {
         AddressFamily::Inet
     } else {
