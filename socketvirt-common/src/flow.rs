@@ -21,6 +21,8 @@ pub struct Flow {
     pub peer_cookie: u64,
     /// Address of the peer's socket in the kernel.
     pub peer_sock: u64,
+    /// Address of the own psock in the kernel, from the last enrolment.
+    pub psock: u64,
     /// Which end the own socket is.
     pub side: Side,
     /// The path that the last message took.

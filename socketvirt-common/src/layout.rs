@@ -12,6 +12,10 @@
 pub struct KernelLayout {
     /// `sock_common.skc_cookie` (`atomic64_t`, 8 bytes).
     pub sk_cookie: u32,
+    /// `sock_common.skc_num` (2 bytes): the own port, host byte order.
+    pub sk_num: u32,
+    /// `sock_common.skc_dport` (2 bytes): the other port, network byte order.
+    pub sk_dport: u32,
     /// `sock_common.skc_rxhash` (4 bytes): the hash of the packet received
     /// last.
     pub sk_rxhash: u32,
@@ -97,6 +101,9 @@ pub struct KernelLayout {
     pub socket_sk: u32,
     /// `file.f_flags` (4 bytes).
     pub file_flags: u32,
+    /// `file.f_owner` (8 bytes), or `file.f_owner.pid` before 6.12: not null
+    /// when a process has asked for signals.
+    pub file_owner: u32,
     /// `socket_wq.wait.head` (list head, 16 bytes).
     pub wq_head: u32,
     /// `wait_queue_entry.func` (8 bytes).

@@ -7,7 +7,7 @@
 //! [`event`]. *Rules* are the decisions that
 //! keep bytes exact, as pure functions over plain numbers, so that they are
 //! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
-//! [`worth`], [`release`], [`pace`], [`status`], [`readiness`].
+//! [`worth`], [`habit`], [`release`], [`pace`], [`status`], [`readiness`].
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -20,6 +20,7 @@ extern crate std;
 pub mod config;
 pub mod event;
 pub mod flow;
+pub mod habit;
 pub mod layout;
 pub mod options;
 pub mod order;

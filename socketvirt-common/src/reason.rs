@@ -35,7 +35,7 @@ pub enum Reason {
     Ulp = 11,
     /// A subflow of Multipath TCP.
     Mptcp = 12,
-    /// Urgent data was received.
+    /// Urgent data was received, or asked for.
     Urgent = 13,
     /// `SO_PEEK_OFF` is set, which a redirect ignores.
     PeekOffset = 14,
@@ -71,10 +71,19 @@ pub enum Reason {
     PeerNotProved = 28,
     /// Another connection has the same handshake id and came first.
     IdTaken = 29,
+    /// The program wants signals of the socket (`F_SETOWN`, `O_ASYNC`): a
+    /// sign that it uses urgent data, which a redirect delivers in line.
+    SignalDriven = 30,
+    /// The program receives with `MSG_WAITALL`, which ends early on an
+    /// enrolled socket.
+    WaitAll = 31,
+    /// The program has closed a socket with redirected bytes unread, where
+    /// plain TCP would have reset the connection.
+    ClosedUnread = 32,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 30;
+pub const REASONS: usize = 33;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -110,6 +119,9 @@ impl Reason {
         Self::Splice,
         Self::PeerNotProved,
         Self::IdTaken,
+        Self::SignalDriven,
+        Self::WaitAll,
+        Self::ClosedUnread,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -146,6 +158,9 @@ impl Reason {
             Self::Splice => "splice",
             Self::PeerNotProved => "peer_not_proved",
             Self::IdTaken => "id_taken",
+            Self::SignalDriven => "signal_driven",
+            Self::WaitAll => "wait_all",
+            Self::ClosedUnread => "closed_unread",
         }
     }
 }

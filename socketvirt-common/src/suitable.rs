@@ -36,6 +36,8 @@ pub struct Facts {
     pub mptcp: bool,
     /// Urgent data is pending.
     pub urgent: bool,
+    /// The file has an owner for `SIGIO` and `SIGURG`.
+    pub signals: bool,
     /// `sk_user_data` is in use: another map or protocol owns the socket.
     pub foreign: bool,
 }
@@ -82,6 +84,8 @@ pub const fn unsuitable(facts: &Facts) -> Reason {
         Reason::Urgent
     } else if facts.peek_off >= 0 {
         Reason::PeekOffset
+    } else if facts.signals {
+        Reason::SignalDriven
     } else {
         Reason::None
     }

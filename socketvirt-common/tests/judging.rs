@@ -22,13 +22,14 @@ const SUITABLE: Facts = Facts {
     ulp: false,
     mptcp: false,
     urgent: false,
+    signals: false,
     foreign: false,
 };
 
 #[test]
 fn every_fact_alone_keeps_a_socket_out() {
     assert_eq!(unsuitable(&SUITABLE), Reason::None);
-    let cases: [(Facts, Reason); 12] = [
+    let cases: [(Facts, Reason); 13] = [
         (
             Facts {
                 state: TCP_CLOSE_WAIT,
@@ -49,6 +50,13 @@ fn every_fact_alone_keeps_a_socket_out() {
                 ..SUITABLE
             },
             Reason::Rcvlowat,
+        ),
+        (
+            Facts {
+                signals: true,
+                ..SUITABLE
+            },
+            Reason::SignalDriven,
         ),
         (
             Facts {

@@ -16,6 +16,7 @@ use socketvirt_common::{
     config::Mode,
     flow::Flow,
     pair::{End, EndKey, Enrolment, HandshakeId, Side},
+    path::Path,
     reason::Reason,
     release::{self, Leaving},
     suitable,
@@ -23,8 +24,8 @@ use socketvirt_common::{
 
 use crate::{
     count::{self, count},
-    enrol,
-    kernel::{MAX_WAITERS, Sock},
+    enrol, habits,
+    kernel::{MAX_WAITERS, Psock, Sock},
     maps::{Endpoint, handle, sv_asked, sv_config, sv_flow, sv_pairs},
     pairs,
 };
@@ -33,6 +34,8 @@ use crate::{
 const TCP_CLOSE: u32 = 7;
 /// `TCP_FIN_WAIT1`, `include/net/tcp_states.h`.
 const TCP_FIN_WAIT1: u32 = 4;
+/// `TCP_LAST_ACK`, `include/net/tcp_states.h`.
+const TCP_LAST_ACK: u32 = 9;
 /// `TCP_FIN_WAIT2`, `include/net/tcp_states.h`.
 const TCP_FIN_WAIT2: u32 = 5;
 const AF_INET: u32 = 2;
@@ -74,7 +77,7 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server),
         BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
             TCP_CLOSE => closed(ops),
-            TCP_FIN_WAIT1 | TCP_FIN_WAIT2 => half_closed(ops),
+            TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_LAST_ACK => half_closed(ops),
             _ => {}
         },
         BPF_SOCK_OPS_TCP_CONNECT_CB => reconnect(ops),
@@ -173,6 +176,12 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
 
 #[inline(always)]
 fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
+    let habit = habits::of(sock, flow.side);
+    if !matches!(habit, Reason::None) {
+        flow.reason = habit;
+        flow.path = Path::Pinned;
+        return;
+    }
     let reason = suitable::unsuitable(&sock.facts(false));
     // The child of a listener is not ESTABLISHED yet when its callback runs.
     let reason = match (flow.side, reason) {
@@ -233,10 +242,16 @@ fn half_closed(ops: *mut bpf_sock_ops) {
     let Some(own) = pairs::own_of(flow) else {
         return;
     };
+    let psock = sock.psock();
+    // Plain TCP would send a reset now, an enrolled socket sends FIN. It is
+    // close(2) and not shutdown(2) that takes the psock away, whose memory
+    // stays for a grace period (`sock_map_close`).
+    if !psock.exists() && !Psock(flow.psock).queue_empty() {
+        habits::remember(sock, flow.side, Reason::ClosedUnread);
+    }
     let peer = pairs::peer_of(flow);
     let peer_sock = Sock(peer.sock);
     let peer_gone = !peer.is_known() || peer_sock.cookie() != peer.cookie;
-    let psock = sock.psock();
     let leaving = Leaving {
         stopped: true,
         peer_quiet: peer_gone || idle(peer_sock),

@@ -54,10 +54,9 @@ fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
     }
 }
 
-/// The socket behind a descriptor of the calling program. Of a file that is no
-/// socket, it is an address that means nothing.
+/// The socket behind a descriptor of the calling program.
 #[inline(always)]
-pub fn socket_of(fd: u64) -> Sock {
+pub fn socket_of(fd: u64) -> Option<Sock> {
     // SAFETY: takes nothing.
     let task = unsafe { bpf_get_current_task() };
     let files: u64 = read(task, offset!(task_files));
@@ -65,7 +64,11 @@ pub fn socket_of(fd: u64) -> Sock {
     let array: u64 = read(table, offset!(table_files));
     let file: u64 = read(array + u64::from(fd as u32) * 8, 0);
     let socket: u64 = read(file, offset!(file_private));
-    Sock(read(socket, offset!(socket_sk)))
+    // What another kind of file keeps there does not point back to it.
+    if file == 0 || read::<u64>(socket, offset!(socket_file)) != file {
+        return None;
+    }
+    Some(Sock(read(socket, offset!(socket_sk))))
 }
 
 /// The own socket of a program, as the verifier knows it: its fields are
@@ -190,6 +193,31 @@ impl Sock {
         read::<u32>(self.0, offset!(sk_receive_queue_len)) == 0
     }
 
+    /// Own and other port, host byte order.
+    #[inline(always)]
+    pub fn ports(self) -> (u16, u16) {
+        let remote: u16 = read(self.0, offset!(sk_dport));
+        (read(self.0, offset!(sk_num)), u16::from_be(remote))
+    }
+
+    /// The cgroup in which the socket was made: its id, 0 when it has none.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        let cgroup: u64 = read(self.0, offset!(sk_cgroup));
+        let node: u64 = read(cgroup, offset!(cgroup_kn));
+        read(node, offset!(kn_id))
+    }
+
+    /// The open file, 0 before accept and after close.
+    #[inline(always)]
+    fn file(self) -> u64 {
+        let socket: u64 = read(self.0, offset!(sk_socket));
+        if socket == 0 {
+            return 0;
+        }
+        read(socket, offset!(socket_file))
+    }
+
     /// Whether the socket was made in the cgroup with this id or below it.
     #[inline(always)]
     pub fn is_within(self, id: u64) -> bool {
@@ -214,6 +242,7 @@ impl Sock {
         let flags: u64 = read(self.0, offset!(sk_flags));
         let mptcp: u8 = read(self.0, offset!(is_mptcp_byte));
         let inq: u8 = read(self.0, offset!(recvmsg_inq_byte));
+        let file = self.file();
         Facts {
             state: self.state(),
             shutdown: self.shutdown(),
@@ -225,6 +254,7 @@ impl Sock {
             ulp: read::<u64>(self.0, offset!(icsk_ulp_ops)) != 0,
             mptcp: u32::from(mptcp) & offset!(is_mptcp_mask) != 0,
             urgent: read::<u16>(self.0, offset!(urg_data)) != 0,
+            signals: file != 0 && read::<u64>(file, offset!(file_owner)) != 0,
             foreign: !enrolled && read::<u64>(self.0, offset!(sk_user_data)) != 0,
         }
     }
@@ -232,19 +262,11 @@ impl Sock {
     /// How the program reads the socket.
     #[inline(always)]
     pub fn reading(self) -> Reading {
-        let socket: u64 = read(self.0, offset!(sk_socket));
-        let mut has_file = false;
-        let mut nonblocking = false;
-        if socket != 0 {
-            let file: u64 = read(socket, offset!(socket_file));
-            if file != 0 {
-                has_file = true;
-                nonblocking = read::<u32>(file, offset!(file_flags)) & O_NONBLOCK != 0;
-            }
-        }
+        let file = self.file();
+        let has_file = file != 0;
         Reading {
             has_file,
-            nonblocking,
+            nonblocking: has_file && read::<u32>(file, offset!(file_flags)) & O_NONBLOCK != 0,
             reader_asleep: self.sleepers() > 0,
             all_read: self.copied_seq() == read::<u32>(self.0, offset!(rcv_nxt))
                 && self.receive_queue_empty(),
@@ -295,6 +317,12 @@ impl Sock {
 pub struct Psock(pub u64);
 
 impl Psock {
+    /// The socket has one.
+    #[inline(always)]
+    pub fn exists(self) -> bool {
+        self.0 != 0
+    }
+
     /// `refcnt`.
     #[inline(always)]
     pub fn refs(self) -> u32 {

@@ -25,19 +25,22 @@
 mod count;
 mod discover;
 mod enrol;
+mod habits;
 mod handshake;
 mod kernel;
 mod maps;
 mod message;
 mod pairs;
 mod scan;
-mod splice;
 mod table;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
-    macros::{cgroup_sock, sk_msg, sock_ops, stream_verdict, tracepoint},
-    programs::{SkBuffContext, SkMsgContext, SockContext, SockOpsContext, TracePointContext},
+    macros::{btf_tracepoint, cgroup_sock, sk_msg, sock_ops, stream_verdict, tracepoint},
+    programs::{
+        BtfTracePointContext, SkBuffContext, SkMsgContext, SockContext, SockOpsContext,
+        TracePointContext,
+    },
 };
 
 /// Watches connections come and go, attached to a cgroup.
@@ -74,7 +77,14 @@ pub fn sv_unify(_ctx: SkBuffContext) -> u32 {
 /// Watches splice(2).
 #[tracepoint]
 pub fn sv_splice(ctx: TracePointContext) -> u32 {
-    splice::on_call(&ctx);
+    habits::on_splice(&ctx);
+    0
+}
+
+/// Watches the flags of receive calls.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
+    habits::on_receive(&ctx);
     0
 }
 

@@ -17,9 +17,11 @@ use socketvirt_common::{
     config::Config,
     event::{Event, TableStats},
     flow::Flow,
+    habit::Program,
     layout::KernelLayout,
     pair::{End, EndKey, HandshakeId, Sequences},
     places::Places,
+    reason::Reason,
     row::Row,
     stats::Stats,
 };
@@ -64,9 +66,9 @@ pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
 #[btf_map]
 pub static sv_seen: LruHashMap<Sequences, u32, 65536> = LruHashMap::new();
 
-/// The connections that a program has spliced out of, as that end tells them.
+/// What programs have shown that keeps their sockets off.
 #[btf_map]
-pub static sv_spliced: LruHashMap<Sequences, u32, 8192> = LruHashMap::new();
+pub static sv_habits: LruHashMap<Program, Reason, 8192> = LruHashMap::new();
 
 /// Connections that a listener of this host has been asked for: only a hint
 /// that a client's peer may be here, so that it can be enrolled eagerly.

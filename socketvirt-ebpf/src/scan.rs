@@ -9,6 +9,7 @@ use socketvirt_common::{
     event::What,
     flow::Flow,
     pair::{End, Enrolment},
+    path::Path,
     reason::Reason,
     release::{self, Leaving},
     suitable,
@@ -17,10 +18,10 @@ use socketvirt_common::{
 
 use crate::{
     count::{self, count},
-    discover, enrol,
+    discover, enrol, habits,
     kernel::Sock,
     maps::sv_config,
-    pairs, splice,
+    pairs,
     table::{
         events,
         snapshot::{place, read},
@@ -118,6 +119,11 @@ fn consider(
         flow.reason = Reason::PeerNotProved;
         return;
     }
+    let habit = habits::of(sock, flow.side);
+    if !matches!(habit, Reason::None) {
+        pin(flow, own, peer, habit);
+        return;
+    }
     // The pair has left: both are free to be adopted again.
     if matches!(peer.enrolment, Enrolment::None) {
         own.leave = Reason::None;
@@ -142,9 +148,7 @@ fn consider(
         }
     }
     let mut reason = suitable::unsuitable(&sock.facts(false));
-    if splice::seen(sock) {
-        reason = Reason::Splice;
-    }
+    habits::remember(sock, flow.side, reason);
     if matches!(reason, Reason::None) {
         reason = suitable::unadoptable(&sock.reading());
     }
@@ -197,6 +201,7 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
     let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
         own.leave = leave_for(sock, flow, own, peer, config, blocking);
+        habits::remember(sock, flow.side, own.leave);
     }
     // A peer that is not known has no reason either.
     if matches!((own.leave, peer.leave), (Reason::None, Reason::None)) {
@@ -221,7 +226,10 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
         stopped: true,
         peer_quiet: peer_gone || peer.quiet != 0,
         psock_refs: refs,
-        blocking,
+        // Every wake-up without data would end its calls from now on, so one
+        // that was adopted and turned blocking leaves all the same. A reader
+        // that comes in this very moment gets that `EAGAIN` once.
+        blocking: blocking && !matches!(own.leave, Reason::Blocking),
         queue_empty: psock.queue_empty(),
         backlog_empty: sock.backlog_empty(psock),
     };
@@ -241,6 +249,16 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
         tell(What::RELEASE, own, peer, flow.reason);
     }
     flow.paired = 0;
+}
+
+/// Leaves a socket on the stack for good.
+#[inline(always)]
+fn pin(flow: &mut Flow, own: &End, peer: &End, reason: Reason) {
+    flow.reason = reason;
+    if !matches!(flow.path, Path::Pinned) {
+        flow.path = Path::Pinned;
+        tell(What::PIN, own, peer, reason);
+    }
 }
 
 /// Tells who follows what happened to a pair.
@@ -266,9 +284,13 @@ fn leave_for(
     if config.draining != 0 || matches!(config.mode, Mode::Off) {
         return Reason::Draining;
     }
+    let habit = habits::of(sock, flow.side);
+    if !matches!(habit, Reason::None) {
+        return habit;
+    }
     let reason = suitable::unsuitable(&sock.facts(true));
-    if splice::seen(sock) {
-        return Reason::Splice;
+    if blocking && matches!(flow.enrolment, Enrolment::Adopted) {
+        return Reason::Blocking;
     }
     // A closing connection goes by itself, and has bytes to deliver.
     if !matches!(reason, Reason::None | Reason::Closing) {

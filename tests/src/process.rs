@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, io,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::Path,
     process::{Command, ExitStatus, Stdio},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill, killpg},
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, sigaction},
     unistd::Pid,
 };
 use tempfile::TempDir;
@@ -39,6 +39,17 @@ pub struct Finished {
     pub stderr: String,
 }
 
+/// Takes back that whoever runs the tests may ignore ^C: a shell does for what
+/// it runs in the background.
+fn default_interrupts() -> io::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action runs no code of this program.
+        unsafe { sigaction(signal, &default) }?;
+    }
+    Ok(())
+}
+
 impl Process {
     /// Starts a command; its standard input is empty unless it was set.
     pub fn start(command: &mut Command) -> Self {
@@ -46,6 +57,8 @@ impl Process {
         let file =
             |name| fs::File::create(output.path().join(name)).expect("a file for the output");
         let name = format!("{command:?}");
+        // SAFETY: between fork and exec only sigaction(2) is called.
+        unsafe { command.pre_exec(default_interrupts) };
         let mut child = command
             .process_group(0)
             .stdout(file("stdout"))

@@ -12,7 +12,8 @@ use aya::{
         Array, Map, MapData, MapError, MapFd, PerCpuArray, PerCpuValues, ProgramArray, SkStorage,
     },
     programs::{
-        CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps, TracePoint,
+        BtfTracePoint, CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps,
+        TracePoint,
         links::{FdLink, LinkError},
     },
 };
@@ -235,6 +236,22 @@ impl DataPath {
         keep(link, "sv_splice", &folder.join(pins::SPLICE_LINK))
     }
 
+    /// Watches the flags of receive calls, for what an enrolled socket answers
+    /// differently.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn watch_receive(&mut self, folder: &Path) -> Result<(), DataPathError> {
+        let btf = Btf::from_sys_fs()?;
+        let program: &mut BtfTracePoint = self.program("sv_receive")?;
+        let link = program
+            .load("sock_recv_length", &btf)
+            .and_then(|()| program.attach())
+            .and_then(|link| program.take_link(link))
+            .map_err(DataPathError::program("sv_receive"))?;
+        pin(link.into(), "sv_receive", &folder.join(pins::RECEIVE_LINK))
+    }
+
     /// Makes sockets that are enrolled from now on receive in unified mode,
     /// or not.
     ///
@@ -328,6 +345,10 @@ where
         name,
         source: Box::new(source),
     })?;
+    pin(link, name, at)
+}
+
+fn pin(link: FdLink, name: &'static str, at: &Path) -> Result<(), DataPathError> {
     link.pin(at).map_err(|source| DataPathError::Pin {
         name: name.to_owned(),
         source: Box::new(source),

@@ -17,6 +17,8 @@ pub mod pins {
     pub const SOCK_OPS_LINK: &str = "link_sock_ops";
     /// The link that watches splice(2).
     pub const SPLICE_LINK: &str = "link_splice";
+    /// The link that watches the flags of receive calls.
+    pub const RECEIVE_LINK: &str = "link_receive";
     /// The iterator: each read of this file is one pass of a scan.
     pub const SCAN_LINK: &str = "scan";
     /// Switches.

@@ -42,6 +42,10 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
+/// What an operator of eager mode has to know.
+const EAGER: &str = "eager mode enrols blocking sockets too, whose calls the kernel can end early (EAGAIN, a short \
+                     MSG_WAITALL): only for programs that you have vetted, see docs/compatibility.md";
+
 /// Runs the command and ends as it ended.
 pub fn run(args: &Args) -> Result<ExitCode> {
     // Before any thread is started, so that no signal is lost to one.
@@ -59,6 +63,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         scan_interval: Duration::from_millis(args.scan_interval),
     };
     let run = Run::start(&options)?;
+    if options.mode == Mode::Eager && !args.quiet {
+        eprintln!("socketvirt: {EAGER}");
+    }
     let (command, rest) = args.command.split_first().context("no command was given")?;
     let mut child = match Child::spawn(signals, command, rest, &run.cgroup_procs()) {
         Ok(child) => child,

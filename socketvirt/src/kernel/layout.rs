@@ -38,6 +38,8 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     let within = sock.offset_of("__sk_common", "a socket's identity")?;
 
     layout.sk_cookie = within + common.offset("skc_cookie", 8, "the socket's unique id")?;
+    layout.sk_num = within + common.offset("skc_num", 2, "the port of a service")?;
+    layout.sk_dport = within + common.offset("skc_dport", 2, "the port of a service")?;
     layout.sk_rxhash = within + common.offset("skc_rxhash", 4, "which packets are whose")?;
     layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
     layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
@@ -74,6 +76,10 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.table_files = table.offset("fd", POINTER, "who splices")?;
     layout.file_private = file.offset("private_data", POINTER, "who splices")?;
     layout.socket_sk = socket.offset("sk", POINTER, "who splices")?;
+    // A structure of its own since 6.12 (1934b212615d), inside before.
+    layout.file_owner = file
+        .offset("f_owner", POINTER, "who wants signals")
+        .or_else(|_| file.offset("f_owner.pid", POINTER, "who wants signals"))?;
     layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
     Ok(())
 }

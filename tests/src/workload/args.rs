@@ -26,6 +26,8 @@ pub(crate) enum Scenario {
     Backpressure(Backpressure),
     /// What each call answers, one line a case, to be compared.
     Trace(Trace),
+    /// A program that shows something, and connects again.
+    Habit(Habit),
     /// Two connections with the same addresses and sequence numbers.
     Twins(Twins),
     /// Values stored in a server and read back.
@@ -222,4 +224,34 @@ pub(crate) struct Twins {
     /// Rounds a second.
     #[arg(long, default_value_t = 200)]
     pub(crate) rate: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Habit {
+    /// What the program does on its first connection.
+    #[arg(long, value_enum)]
+    pub(crate) shows: Shows,
+    /// Blocking sockets.
+    #[arg(long)]
+    pub(crate) blocking: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shows {
+    /// Requests and answers, nothing else.
+    Nothing,
+    /// splice(2) out of the socket.
+    Splice,
+    /// `SO_RCVLOWAT` above 1, once the connection is redirected.
+    Rcvlowat,
+    /// Blocking mode, once the connection is redirected.
+    Blocks,
+    /// `F_SETOWN`, on each of its connections.
+    Owner,
+    /// A receive with `MSG_WAITALL`.
+    WaitAll,
+    /// A receive with `MSG_OOB`.
+    Urgent,
+    /// close(2) with redirected bytes unread.
+    Unread,
 }

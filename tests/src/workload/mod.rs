@@ -11,6 +11,7 @@ mod content;
 mod endpoint;
 mod epoll;
 mod flow;
+mod habit;
 mod kv;
 mod memory;
 mod net;
@@ -35,6 +36,7 @@ pub fn run() -> ExitCode {
         Scenario::Streams(args) => streams::run(args, cli.deadline),
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
         Scenario::Trace(args) => trace::run(args, cli.deadline),
+        Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
     };

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
@@ -177,6 +178,12 @@ pub(crate) fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// Takes `O_NONBLOCK` away.
+pub(crate) fn set_blocking(fd: &OwnedFd) -> Result<()> {
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_RDWR)).context("O_NONBLOCK")?;
+    Ok(())
+}
+
 /// Sets an integer option that nix has no name for.
 pub(crate) fn set_int(fd: &OwnedFd, level: i32, name: i32, value: i32) -> Result<(), Errno> {
     // SAFETY: the pointer and the length describe the local integer.
@@ -190,6 +197,26 @@ pub(crate) fn set_int(fd: &OwnedFd, level: i32, name: i32, value: i32) -> Result
         )
     };
     Errno::result(result).map(drop)
+}
+
+/// What `TCP_INFO` tells (include/uapi/linux/tcp.h); fields that the kernel
+/// does not know are 0.
+pub(crate) fn tcp_info(fd: &OwnedFd) -> Result<libc::tcp_info, Errno> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
+    // SAFETY: the pointers describe the local structure and its length.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    // SAFETY: integers only, for which zero is a value.
+    Ok(unsafe { info.assume_init() })
 }
 
 /// What FIONREAD reports.

@@ -1,0 +1,71 @@
+//! What programs have shown, in `sv_habits`.
+
+use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use socketvirt_common::{
+    habit::{self, Program},
+    pair::Side,
+    reason::Reason,
+};
+
+use crate::{
+    kernel::{Sock, socket_of},
+    maps::sv_habits,
+};
+
+/// Offset of the first argument of a system call in its entry's record
+/// (`events/syscalls/sys_enter_splice/format` in tracefs).
+const FIRST_ARGUMENT: usize = 16;
+
+/// splice(2) is called: it answers `EAGAIN` for ever on an enrolled socket
+/// that it reads from.
+#[inline(always)]
+pub fn on_splice(ctx: &TracePointContext) {
+    // SAFETY: within the record.
+    let Ok(fd) = (unsafe { ctx.read_at::<u64>(FIRST_ARGUMENT) }) else {
+        return;
+    };
+    if let Some(sock) = socket_of(fd) {
+        remember_either(sock, Reason::Splice);
+    }
+}
+
+/// A receive call has ended, with these flags.
+#[inline(always)]
+pub fn on_receive(ctx: &BtfTracePointContext) {
+    let reason = habit::of_receive(ctx.arg::<i32>(2) as u32);
+    if !matches!(reason, Reason::None) {
+        remember_either(Sock(ctx.arg::<*const u8>(0) as u64), reason);
+    }
+}
+
+/// Remembers what the program of a socket has shown.
+#[inline(always)]
+pub fn remember(sock: Sock, side: Side, reason: Reason) {
+    if habit::is_habit(reason) {
+        // A full map drops the oldest.
+        let _ = sv_habits.insert(&program(sock, side), &reason, 0);
+    }
+}
+
+/// The same where nothing tells which side the socket is on. One of the two
+/// is then a client's own port, which stands for no service.
+#[inline(always)]
+fn remember_either(sock: Sock, reason: Reason) {
+    remember(sock, Side::Client, reason);
+    remember(sock, Side::Server, reason);
+}
+
+/// What the program of a socket has shown; [`Reason::None`] for most.
+#[inline(always)]
+pub fn of(sock: Sock, side: Side) -> Reason {
+    sv_habits
+        .get_ptr(&program(sock, side))
+        // SAFETY: an entry of a preallocated map, one word.
+        .map_or(Reason::None, |reason| unsafe { *reason })
+}
+
+#[inline(always)]
+fn program(sock: Sock, side: Side) -> Program {
+    let (local, remote) = sock.ports();
+    Program::new(sock.cgroup(), local, remote, side)
+}

@@ -1,0 +1,67 @@
+//! What a program has shown once keeps its next connections on plain TCP.
+
+use socketvirt_tests::{
+    run::{Mode, Outcome, Run, workload},
+    session::Session,
+};
+
+/// The paths of the first, the second, and another program's connection.
+#[track_caller]
+fn paths(mode: Mode, args: &str) -> (Outcome, [String; 3]) {
+    let _session = Session::start();
+    let outcome = Run::new(mode, workload(&format!("habit {args}"))).success();
+    let told: serde_json::Value =
+        serde_json::from_str(&outcome.finished.stdout).expect("a line of JSON");
+    let paths = ["first", "second", "other"].map(|name| told[name].to_string());
+    (outcome, paths.map(|path| path.trim_matches('"').to_owned()))
+}
+
+/// The second connection stays on the stack, for this reason.
+#[track_caller]
+fn remembered(mode: Mode, args: &str, first: &str, reason: &str) {
+    let (outcome, paths) = paths(mode, args);
+    let summary = outcome.summary();
+    assert_eq!(paths, [first, "stack", "fast"], "{summary}");
+    assert!(summary.left(reason) > 0, "{summary}");
+}
+
+#[test]
+fn nothing_is_remembered_of_others() {
+    let (outcome, paths) = paths(Mode::Adopt, "--shows nothing");
+    assert_eq!(paths, ["stack", "fast", "fast"], "{}", outcome.summary());
+}
+
+#[test]
+fn splice() {
+    remembered(Mode::Adopt, "--shows splice", "stack", "splice");
+}
+
+#[test]
+fn a_low_water_mark_in_mid_life() {
+    remembered(Mode::Adopt, "--shows rcvlowat", "fast", "rcvlowat");
+}
+
+#[test]
+fn blocking_in_mid_life() {
+    remembered(Mode::Adopt, "--shows blocks", "fast", "blocking");
+}
+
+#[test]
+fn an_owner_for_signals() {
+    remembered(Mode::Adopt, "--shows owner", "stack", "signal_driven");
+}
+
+#[test]
+fn unread_bytes_at_close() {
+    remembered(Mode::Adopt, "--shows unread", "fast", "closed_unread");
+}
+
+#[test]
+fn flags_of_receive_calls() {
+    for (args, reason) in [
+        ("--blocking --shows wait-all", "wait_all"),
+        ("--shows urgent", "urgent"),
+    ] {
+        remembered(Mode::Eager, args, "stack", reason);
+    }
+}
