@@ -56,6 +56,11 @@ pub struct Flow {
     pub sent_before: Sent,
     /// The scan before which the pair is not adopted again.
     pub not_before_scan: u32,
+    /// `SO_RCVLOWAT` of the program, while the socket goes without it; 0 when
+    /// nothing was taken.
+    pub rcvlowat: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
     /// How often the socket was released, for the waiting time.
     pub releases: u32,
 }

@@ -19,7 +19,7 @@ pub struct Program {
     /// The cgroup in which the socket was made: the inode number of its
     /// folder.
     pub cgroup: u64,
-    /// The server's port, host byte order.
+    /// The server's port, host byte order; 0 with [`Program::any_of`].
     pub port: u32,
     /// Whether the program is the client of that service, or offers it.
     pub side: Side,
@@ -37,6 +37,17 @@ impl Program {
                 Side::Server => local_port as u32,
             },
             side,
+        }
+    }
+
+    /// All programs of a cgroup, whatever their service.
+    #[inline(always)]
+    #[must_use]
+    pub const fn any_of(cgroup: u64) -> Self {
+        Self {
+            cgroup,
+            port: 0,
+            side: Side::Client,
         }
     }
 }

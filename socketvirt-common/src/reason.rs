@@ -80,10 +80,13 @@ pub enum Reason {
     /// The program has closed a socket with redirected bytes unread, where
     /// plain TCP would have reset the connection.
     ClosedUnread = 32,
+    /// A program of the socket's cgroup can call splice(2), by its executable
+    /// or a library.
+    MaySplice = 33,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 33;
+pub const REASONS: usize = 34;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -122,6 +125,7 @@ impl Reason {
         Self::SignalDriven,
         Self::WaitAll,
         Self::ClosedUnread,
+        Self::MaySplice,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -161,6 +165,7 @@ impl Reason {
             Self::SignalDriven => "signal_driven",
             Self::WaitAll => "wait_all",
             Self::ClosedUnread => "closed_unread",
+            Self::MaySplice => "may_splice",
         }
     }
 }

@@ -6,9 +6,11 @@ use crate::{
     config::{Config, Mode, ReceiveMode},
     event::{Event, TableStats},
     flow::{Flow, Traffic},
+    habit::Program,
     layout::KernelLayout,
     pair::{End, EndKey},
     places::Places,
+    reason::Reason,
     row::Row,
     stats::Stats,
 };
@@ -22,6 +24,10 @@ unsafe impl aya::Pod for Config {}
 unsafe impl aya::Pod for Stats {}
 // SAFETY: as above.
 unsafe impl aya::Pod for EndKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Program {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Reason {}
 // SAFETY: as above.
 unsafe impl aya::Pod for End {}
 // SAFETY: as above.

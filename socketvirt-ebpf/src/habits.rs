@@ -58,8 +58,17 @@ fn remember_either(sock: Sock, reason: Reason) {
 /// What the program of a socket has shown; [`Reason::None`] for most.
 #[inline(always)]
 pub fn of(sock: Sock, side: Side) -> Reason {
+    let own = program(sock, side);
+    match known(&own) {
+        Reason::None => known(&Program::any_of(own.cgroup)),
+        reason => reason,
+    }
+}
+
+#[inline(always)]
+fn known(program: &Program) -> Reason {
     sv_habits
-        .get_ptr(&program(sock, side))
+        .get_ptr(program)
         // SAFETY: an entry of a preallocated map, one word.
         .map_or(Reason::None, |reason| unsafe { *reason })
 }

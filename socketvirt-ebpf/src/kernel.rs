@@ -187,9 +187,15 @@ impl Sock {
         read(self.0, offset!(data_segs_out))
     }
 
+    /// `SO_RCVLOWAT` in bytes.
+    #[inline(always)]
+    pub fn rcvlowat(self) -> i32 {
+        read(self.0, offset!(sk_rcvlowat))
+    }
+
     /// `sk_receive_queue` is empty.
     #[inline(always)]
-    fn receive_queue_empty(self) -> bool {
+    pub fn receive_queue_empty(self) -> bool {
         read::<u32>(self.0, offset!(sk_receive_queue_len)) == 0
     }
 
@@ -246,7 +252,7 @@ impl Sock {
         Facts {
             state: self.state(),
             shutdown: self.shutdown(),
-            rcvlowat: read(self.0, offset!(sk_rcvlowat)),
+            rcvlowat: self.rcvlowat(),
             peek_off: read(self.0, offset!(sk_peek_off)),
             zero_copy: flags & offset!(sk_flags_zerocopy) != 0,
             timestamp: flags & offset!(sk_flags_timestamp) != 0,

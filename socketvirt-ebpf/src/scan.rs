@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use aya_ebpf::helpers::generated::{bpf_setsockopt, bpf_skc_to_tcp_sock};
 use socketvirt_common::{
     config::{Config, Mode},
     event::What,
@@ -50,6 +50,11 @@ const BULK_SCANS: u32 = 4;
 /// Scans that an enrolled socket waits for its peer to be enrolled too.
 const ALONE_SCANS: u32 = 20;
 
+/// include/uapi/asm-generic/socket.h.
+const SOL_SOCKET: i32 = 1;
+/// include/uapi/asm-generic/socket.h.
+const SO_RCVLOWAT: i32 = 18;
+
 /// One socket of the iteration.
 #[inline(always)]
 pub fn on_socket(ctx: *mut IterTcp) {
@@ -85,7 +90,7 @@ pub fn on_socket(ctx: *mut IterTcp) {
     if matches!(flow.enrolment, Enrolment::None) {
         consider(sk, sock, flow, own, &peer, config);
     } else {
-        keep(sock, flow, own, &peer, config);
+        keep(sk, sock, flow, own, &peer, config);
     }
 }
 
@@ -193,7 +198,7 @@ fn consider(
 /// An enrolled socket: finds what it must leave for, and lets it go once
 /// nothing is under way.
 #[inline(always)]
-fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config) {
+fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config) {
     if peer.enrolment.is_active() {
         flow.paired = 1;
     }
@@ -216,6 +221,7 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
         };
         count!(waiting);
     }
+    free_stuck(sk, sock, flow);
     let psock = sock.psock();
     let refs = psock.refs();
     if release::quiet(true, refs) {
@@ -239,6 +245,10 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
     enrol::remove(flow);
     flow.enrolment = Enrolment::None;
     own.enrolment = Enrolment::None;
+    if flow.rcvlowat != 0 {
+        set_rcvlowat(sk, flow.rcvlowat);
+        flow.rcvlowat = 0;
+    }
     flow.worthy_scans = 0;
     flow.releases += 1;
     flow.not_before_scan = config.scan + release::waiting_scans(flow.releases);
@@ -249,6 +259,36 @@ fn keep(sock: Sock, flow: &mut Flow, own: &mut End, peer: &End, config: &Config)
         tell(What::RELEASE, own, peer, flow.reason);
     }
     flow.paired = 0;
+}
+
+/// Below `SO_RCVLOWAT`, `tcp_data_ready` wakes nobody, so packets are not taken
+/// out of `sk_receive_queue` into the psock; and `tcp_bpf_recvmsg_parser`
+/// answers `EAGAIN` while they lie there, also when the psock holds bytes. The
+/// socket goes without the option until it has left.
+#[inline(always)]
+fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
+    let rcvlowat = sock.rcvlowat();
+    if rcvlowat > 1 && !sock.receive_queue_empty() {
+        flow.rcvlowat = rcvlowat as u32;
+        set_rcvlowat(sk, 1);
+    }
+}
+
+/// Sets `SO_RCVLOWAT`, which also wakes readers of what is there
+/// (`tcp_set_rcvlowat`).
+#[inline(always)]
+fn set_rcvlowat(sk: *mut c_void, mut bytes: u32) {
+    // SAFETY: the verifier checks all arguments. It can only fail for a value
+    // that was never set.
+    unsafe {
+        bpf_setsockopt(
+            sk,
+            SOL_SOCKET,
+            SO_RCVLOWAT,
+            (&raw mut bytes).cast(),
+            size_of::<u32>() as i32,
+        )
+    };
 }
 
 /// Leaves a socket on the stack for good.

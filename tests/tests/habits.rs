@@ -1,7 +1,10 @@
 //! What a program has shown once keeps its next connections on plain TCP.
 
+use std::fs;
+
 use socketvirt_tests::{
-    run::{Mode, Outcome, Run, workload},
+    process::must,
+    run::{Mode, Outcome, Run, shell, workload, workload_path},
     session::Session,
 };
 
@@ -64,4 +67,30 @@ fn flags_of_receive_calls() {
     ] {
         remembered(Mode::Eager, args, "stack", reason);
     }
+}
+
+/// A program that could splice keeps all of its cgroup off: it would hang on
+/// the first connection.
+#[test]
+fn the_executable_tells_of_splice() {
+    let _session = Session::start();
+    let folder = tempfile::tempdir().expect("a directory");
+    let (source, program) = (
+        folder.path().join("splicer.c"),
+        folder.path().join("splicer"),
+    );
+    let code = "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <unistd.h>\n\
+                int main(int n, char **a) { return n > 9 ? splice(n, 0, n, 0, 1, 0) : pause(); }\n";
+    fs::write(&source, code).expect("the source");
+    must(
+        "cc",
+        [source.as_os_str(), "-o".as_ref(), program.as_os_str()],
+    );
+    let script = format!(
+        "{} & pid=$!; {} streams --io edge --phases pp:600@300; status=$?; kill $pid; exit $status",
+        program.display(),
+        workload_path(),
+    );
+    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
+    outcome.summary().left_alone("may_splice");
 }

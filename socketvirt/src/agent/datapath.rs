@@ -9,7 +9,8 @@ use std::{fs::File, io, path::Path};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{
-        Array, Map, MapData, MapError, MapFd, PerCpuArray, PerCpuValues, ProgramArray, SkStorage,
+        Array, HashMap, Map, MapData, MapError, MapFd, PerCpuArray, PerCpuValues, ProgramArray,
+        SkStorage,
     },
     programs::{
         BtfTracePoint, CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps,
@@ -17,7 +18,7 @@ use aya::{
         links::{FdLink, LinkError},
     },
 };
-use socketvirt_common::{flow::Flow, layout::KernelLayout, stats::Stats};
+use socketvirt_common::{flow::Flow, habit, layout::KernelLayout, reason::Reason, stats::Stats};
 
 use super::{
     config::ConfigMap,
@@ -291,6 +292,20 @@ impl DataPath {
         PerCpuArray::try_from(map)
             .map(StatsMap)
             .map_err(DataPathError::map("opening sv_stats"))
+    }
+
+    /// What programs have shown.
+    ///
+    /// # Errors
+    /// When the map cannot be opened.
+    pub fn take_habits(
+        &mut self,
+    ) -> Result<HashMap<MapData, habit::Program, Reason>, DataPathError> {
+        let map = self
+            .ebpf
+            .take_map("sv_habits")
+            .ok_or(DataPathError::Missing("sv_habits"))?;
+        HashMap::try_from(map).map_err(DataPathError::map("opening sv_habits"))
     }
 
     /// The flows, by socket descriptor.

@@ -7,6 +7,7 @@ mod memory;
 pub mod run;
 pub mod scan;
 pub mod selftest;
+pub mod splicers;
 pub mod summary;
 mod sys;
 mod tracefs;

@@ -10,6 +10,7 @@ use super::{
     leftovers,
     scan::{ScanError, Scanner, Scanning},
     selftest::{self, SelfTestError},
+    splicers::Splicers,
     summary::Summary,
 };
 use crate::kernel::{
@@ -112,6 +113,7 @@ impl Run {
         }
         let mut config = path.take_config()?;
         let stats = path.take_stats()?;
+        let splicers = Splicers::new(path.take_habits()?);
 
         let tested = {
             let _inside = places.cgroup.enter()?;
@@ -139,6 +141,7 @@ impl Run {
             places.pins.path(),
             config,
             stats,
+            splicers,
             places.cgroup.procs_file(),
         );
         scanner.reset_stats()?;

@@ -16,7 +16,9 @@ use socketvirt_common::{config::Mode, pace, pair::EndKey, stats::Stats};
 use super::{
     config::ConfigMap,
     datapath::{DataPathError, StatsMap},
-    memory, pins, sys,
+    memory, pins,
+    splicers::Splicers,
+    sys,
 };
 use crate::kernel::namespaces::{NetNamespace, NetNamespaces};
 
@@ -58,6 +60,7 @@ pub struct Scanner {
     iterator: PathBuf,
     config: ConfigMap,
     stats: StatsMap,
+    splicers: Splicers,
     /// Lists the processes whose namespaces are scanned.
     procs: PathBuf,
     own: Option<NetNamespace>,
@@ -69,11 +72,18 @@ impl Scanner {
     /// Scans with the iterator pinned in `folder`, in this process's network
     /// namespace and those of the processes listed in `procs`.
     #[must_use]
-    pub fn new(folder: &Path, config: ConfigMap, stats: StatsMap, procs: PathBuf) -> Self {
+    pub fn new(
+        folder: &Path,
+        config: ConfigMap,
+        stats: StatsMap,
+        splicers: Splicers,
+        procs: PathBuf,
+    ) -> Self {
         Self {
             iterator: folder.join(pins::SCAN_LINK),
             config,
             stats,
+            splicers,
             procs,
             own: NetNamespace::own().ok(),
             namespaces: NetNamespaces::default(),
@@ -109,6 +119,8 @@ impl Scanner {
     /// When the kernel refuses a pass.
     pub fn scan(&mut self) -> Result<(), ScanError> {
         self.look_for_namespaces();
+        let pids = self.pids();
+        self.splicers.look(pids)?;
         let pressure = memory::tcp_is_short();
         let mut waiting = self.stats.read()?.waiting;
         self.pass(true, pressure)?;
@@ -145,14 +157,18 @@ impl Scanner {
         Ok(())
     }
 
+    /// The processes whose sockets are scanned.
+    fn pids(&self) -> Vec<u32> {
+        let procs = fs::read_to_string(&self.procs).unwrap_or_default();
+        procs.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     fn look_for_namespaces(&mut self) {
         if self
             .looked
             .is_none_or(|at| at.elapsed() >= NAMESPACES_EVERY)
         {
-            let procs = fs::read_to_string(&self.procs).unwrap_or_default();
-            self.namespaces
-                .refresh(procs.lines().filter_map(|pid| pid.parse().ok()), false);
+            self.namespaces.refresh(self.pids(), false);
             self.looked = Some(Instant::now());
         }
     }

@@ -132,8 +132,16 @@ impl Cgroup {
     /// # Errors
     /// When it cannot be reached.
     pub fn own() -> Result<Self, CgroupError> {
-        let file = Path::new("/proc/self/cgroup");
-        let text = fs::read_to_string(file).map_err(refused("reading", file))?;
+        Self::of_process("self")
+    }
+
+    /// That of a process, given as its name in `/proc`.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or there is no such process.
+    pub fn of_process(name: &str) -> Result<Self, CgroupError> {
+        let file = Path::new("/proc").join(name).join("cgroup");
+        let text = fs::read_to_string(&file).map_err(refused("reading", &file))?;
         // Version 2 is always hierarchy 0 and has no controllers listed.
         let own = text.lines().find_map(|line| line.strip_prefix("0::"));
         let own = Path::new(own.ok_or(CgroupError::NotMounted)?);

@@ -11,6 +11,7 @@
 pub mod bpffs;
 pub mod btf;
 pub mod cgroup;
+pub mod executable;
 pub mod layout;
 pub mod mounts;
 pub mod namespaces;

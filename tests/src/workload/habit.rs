@@ -16,7 +16,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser as _;
 use nix::{
     errno::Errno,
-    fcntl::{SpliceFFlags, splice},
     sys::socket::{MsgFlags, recv, send},
     unistd::{getpid, pipe},
 };
@@ -177,15 +176,7 @@ impl Connection {
         let (out, into) = pipe().context("pipe")?;
         send(self.server.as_raw_fd(), &MESSAGE, MsgFlags::empty()).context("send")?;
         net::wait(self.client.as_fd(), libc::POLLIN, u16::MAX)?;
-        let moved = splice(
-            &self.client,
-            None,
-            &into,
-            None,
-            MESSAGE.len(),
-            SpliceFFlags::empty(),
-        )
-        .context("splice")?;
+        let moved = net::splice(&self.client, &into, MESSAGE.len(), 0).context("splice")?;
         drop(out);
         ensure!(moved == MESSAGE.len(), "{moved} bytes were spliced");
         Ok(())

@@ -219,6 +219,32 @@ pub(crate) fn tcp_info(fd: &OwnedFd) -> Result<libc::tcp_info, Errno> {
     Ok(unsafe { info.assume_init() })
 }
 
+/// splice(2) between a socket and a pipe.
+///
+/// Not by the C library, whose function this program would import: sockets of
+/// programs that do are never enrolled.
+pub(crate) fn splice(
+    from: &impl AsRawFd,
+    into: &impl AsRawFd,
+    len: usize,
+    flags: u32,
+) -> Result<usize, Errno> {
+    let none = std::ptr::null_mut::<libc::loff_t>();
+    // SAFETY: takes no pointer but the two that are null.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_splice,
+            from.as_raw_fd(),
+            none,
+            into.as_raw_fd(),
+            none,
+            len,
+            flags,
+        )
+    };
+    Errno::result(result).map(|moved| usize::try_from(moved).unwrap_or(0))
+}
+
 /// What FIONREAD reports.
 pub(crate) fn readable_bytes(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     let mut count: i32 = 0;

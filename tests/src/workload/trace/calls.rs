@@ -12,7 +12,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use nix::{
-    fcntl::{SpliceFFlags, splice},
     sys::{
         memfd::{MFdFlags, memfd_create},
         sendfile::sendfile,
@@ -22,6 +21,7 @@ use nix::{
 };
 
 use super::{
+    super::net,
     Case, Warm, case, errno_name, nothing,
     wire::{A, B, Wire},
 };
@@ -137,7 +137,7 @@ fn outq(w: &mut Wire) -> Result<()> {
         if left == 0 {
             break;
         }
-        super::net::wait(w.fd(A), 0, 5)?;
+        net::wait(w.fd(A), 0, 5)?;
     }
     w.note(format!("A has {left} unsent"));
     Ok(())
@@ -184,7 +184,7 @@ fn by_sendfile(w: &mut Wire) -> Result<()> {
     while usize::try_from(offset)? < bytes.len() {
         let left = bytes.len() - usize::try_from(offset)?;
         if sendfile(w.owned(A), &file, Some(&mut offset), left).is_err() {
-            super::net::wait(w.fd(A), libc::POLLOUT, 1000)?;
+            net::wait(w.fd(A), libc::POLLOUT, 1000)?;
         }
     }
     w.recv_all(B);
@@ -200,8 +200,7 @@ fn splice_into(w: &mut Wire) -> Result<()> {
             .context("fill the pipe")?;
         let mut left = size;
         while left > 0 {
-            left -=
-                splice(&out, None, w.fd(A), None, left, SpliceFFlags::empty()).context("splice")?;
+            left -= net::splice(&out, &w.fd(A), left, 0).context("splice")?;
         }
         w.recv_all(B);
     }

@@ -9,7 +9,6 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     errno::Errno,
-    fcntl::{SpliceFFlags, splice},
     sys::socket::{MsgFlags, Shutdown, recv, send, shutdown},
     unistd::{pipe, read},
 };
@@ -306,14 +305,8 @@ impl Wire {
     /// Receives through a pipe.
     pub(super) fn by_splice(&self, end: usize, buffer: &mut [u8]) -> Result<usize, Errno> {
         let (out, into) = pipe()?;
-        splice(
-            self.fd(end),
-            None,
-            &into,
-            None,
-            buffer.len(),
-            SpliceFFlags::SPLICE_F_NONBLOCK,
-        )?;
+        let flags = libc::SPLICE_F_NONBLOCK;
+        net::splice(&self.fd(end), &into, buffer.len(), flags)?;
         drop(into);
         read(&out, buffer)
     }
