@@ -34,7 +34,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let keeper = Keeper::start(&Options {
         rows: args.rows,
         interval: Duration::from_millis(args.scan_interval),
-        shared: true,
     })?;
     eprintln!("socketvirt: keeping the table at /sys/fs/bpf/socketvirt, until SIGINT or SIGTERM");
     signals
@@ -47,7 +46,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stats = keeper.finish()?;
     eprintln!(
         "socketvirt: {} sockets found no room, {} closed ones made room, {} events were lost",
-        stats.missing, stats.evicted, stats.events_lost
+        stats.missing, stats.evicted, stats.lost
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,7 @@ use aya::{
     programs::{Iter, ProgramError},
 };
 use socketvirt_common::{
+    event::NOTES,
     record::{Holder, Joined},
     row::Row,
 };
@@ -103,14 +104,12 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         .map_max_entries("sv_seen", 64);
     match rows {
         Some(rows) => {
-            loader.map_max_entries("sv_sockets", rows);
-        }
-        None => {
             loader
-                .map_max_entries("sv_ended", 1)
-                .map_max_entries("sv_shakes", 64)
-                .map_max_entries("sv_events", 4096);
+                .map_max_entries("sv_sockets", rows)
+                .map_max_entries("sv_events", NOTES)
+                .override_global("NOTES_MASK", &const { NOTES - 1 }, true);
         }
+        None => {}
     }
     match agent {
         Some(folder) => {
@@ -264,7 +263,7 @@ fn sort(output: &[u8], wanted: &[u32]) -> Scan {
                 }
             },
             Record::Holder(holder) => scan.holders.push(holder),
-            Record::Joined(_) => {}
+            Record::Joined(_) | Record::Missing(_) => {}
         }
     }
     scan
@@ -330,33 +329,52 @@ fn names() -> HashMap<u32, String> {
         .collect()
 }
 
-/// What the agent whose objects are pinned in `folder` knows of the sockets of
-/// these namespaces.
-///
-/// # Errors
-/// When the kernel refuses, or the agent is gone.
-pub fn joined(folder: &Path, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
-    let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
-    let mut ebpf = loader(&btf, Some(folder), None)?;
-    let iterator = iterator(&mut ebpf, "sv_table_join", "tcp", &btf)?;
-    let (namespaces, _) = namespaces(which)?;
-    let mut output = Vec::new();
-    thread::scope(|scope| {
-        scope
-            .spawn(|| -> Result<(), TableError> {
-                for namespace in &namespaces {
-                    namespace.enter()?;
-                    run(&iterator, &mut output)?;
-                }
-                Ok(())
-            })
-            .join()
-            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
-    })?;
-    Ok(records(&output)
-        .filter_map(|record| match record {
-            Record::Joined(joined) => Some(joined),
-            _ => None,
+/// What one agent knows of sockets.
+pub struct Joiner {
+    // Maps and programs go with it.
+    _ebpf: Ebpf,
+    iterator: Iterator,
+}
+
+impl Joiner {
+    /// Of the agent whose objects are pinned in `folder`.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the agent is gone.
+    pub fn open(folder: &Path) -> Result<Self, TableError> {
+        let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
+        let mut ebpf = loader(&btf, Some(folder), None)?;
+        let iterator = iterator(&mut ebpf, "sv_table_join", "tcp", &btf)?;
+        Ok(Self {
+            _ebpf: ebpf,
+            iterator,
         })
-        .collect())
+    }
+
+    /// What it knows of the sockets of these namespaces.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn read(&self, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
+        let (namespaces, _) = namespaces(which)?;
+        let mut output = Vec::new();
+        thread::scope(|scope| {
+            scope
+                .spawn(|| -> Result<(), TableError> {
+                    for namespace in &namespaces {
+                        namespace.enter()?;
+                        run(&self.iterator, &mut output)?;
+                    }
+                    Ok(())
+                })
+                .join()
+                .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+        })?;
+        Ok(records(&output)
+            .filter_map(|record| match record {
+                Record::Joined(joined) => Some(joined),
+                _ => None,
+            })
+            .collect())
+    }
 }
