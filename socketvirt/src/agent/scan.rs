@@ -18,7 +18,7 @@ use super::{
     datapath::{DataPathError, StatsMap},
     memory, pins, sys,
 };
-use crate::kernel::namespaces::{NetNamespace, NetNamespaces};
+use crate::kernel::namespaces::{self, NetNamespace, NetNamespaces};
 
 /// Further passes right behind a measuring one, while they have work to do.
 /// Adopting takes two: one for each end.
@@ -58,8 +58,9 @@ pub struct Scanner {
     iterator: PathBuf,
     config: ConfigMap,
     stats: StatsMap,
-    /// Lists the processes whose namespaces are scanned.
-    procs: PathBuf,
+    /// Lists the processes whose namespaces are scanned; all of the host are
+    /// without.
+    procs: Option<PathBuf>,
     own: Option<NetNamespace>,
     namespaces: NetNamespaces,
     looked: Option<Instant>,
@@ -67,9 +68,14 @@ pub struct Scanner {
 
 impl Scanner {
     /// Scans with the iterator pinned in `folder`, in this process's network
-    /// namespace and those of the processes listed in `procs`.
+    /// namespace and those of the processes listed in `procs`, or of all.
     #[must_use]
-    pub fn new(folder: &Path, config: ConfigMap, stats: StatsMap, procs: PathBuf) -> Self {
+    pub fn new(
+        folder: &Path,
+        config: ConfigMap,
+        stats: StatsMap,
+        procs: Option<PathBuf>,
+    ) -> Self {
         Self {
             iterator: folder.join(pins::SCAN_LINK),
             config,
@@ -150,9 +156,13 @@ impl Scanner {
             .looked
             .is_none_or(|at| at.elapsed() >= NAMESPACES_EVERY)
         {
-            let procs = fs::read_to_string(&self.procs).unwrap_or_default();
-            self.namespaces
-                .refresh(procs.lines().filter_map(|pid| pid.parse().ok()), false);
+            if let Some(procs) = &self.procs {
+                let procs = fs::read_to_string(procs).unwrap_or_default();
+                self.namespaces
+                    .refresh(procs.lines().filter_map(|pid| pid.parse().ok()), false);
+            } else {
+                self.namespaces.refresh(namespaces::processes(), true);
+            }
             self.looked = Some(Instant::now());
         }
     }

@@ -75,7 +75,9 @@ pub fn apply(rows: &mut [Row], joined: Vec<Joined>) {
     let joined: HashMap<u64, Joined> = joined.into_iter().map(|one| (one.id, one)).collect();
     for row in rows {
         if let Some(one) = joined.get(&row.id) {
-            row.remote.id = one.peer;
+            if one.peer != 0 {
+                row.remote.id = one.peer;
+            }
             row.witness.handshake = one.handshake;
             row.send.path = one.path;
             row.send.reason = one.reason;

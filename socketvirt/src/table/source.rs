@@ -26,7 +26,7 @@ use crate::{
     agent::datapath::DataPathError,
     kernel::{
         layout,
-        namespaces::{NetNamespace, NetNamespaces},
+        namespaces::{self, NetNamespace, NetNamespaces},
         places, require,
     },
 };
@@ -213,7 +213,7 @@ pub fn visit(
     which: &Namespaces,
     output: &mut Vec<u8>,
 ) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
-    let (namespaces, names) = namespaces(which)?;
+    let (namespaces, names) = chosen(which)?;
     // A thread of its own, since it enters namespaces.
     thread::scope(|scope| {
         let work = || -> Result<(), TableError> {
@@ -270,7 +270,7 @@ fn sort(output: &[u8], wanted: &[u32]) -> Scan {
 }
 
 /// The namespaces asked for, and what they are called.
-fn namespaces(which: &Namespaces) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
+fn chosen(which: &Namespaces) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
     let names = names();
     let own = || {
         NetNamespace::own().map_err(|source| TableError::Iterate {
@@ -301,12 +301,8 @@ fn namespaces(which: &Namespaces) -> Result<(Vec<NetNamespace>, HashMap<u32, Str
 }
 
 fn every(own: NetNamespace) -> Vec<NetNamespace> {
-    let pids = fs::read_dir("/proc").into_iter().flatten();
-    let pids = pids
-        .filter_map(Result::ok)
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut all = NetNamespaces::default();
-    all.refresh(pids, true);
+    all.refresh(namespaces::processes(), true);
     let inode = own.inode();
     let mut found: Vec<_> = all.into_all().filter(|one| one.inode() != inode).collect();
     found.insert(0, own);
@@ -356,7 +352,7 @@ impl Joiner {
     /// # Errors
     /// When the kernel refuses.
     pub fn read(&self, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
-        let (namespaces, _) = namespaces(which)?;
+        let (namespaces, _) = chosen(which)?;
         let mut output = Vec::new();
         thread::scope(|scope| {
             scope

@@ -204,6 +204,7 @@ impl Scan {
         // Those that closed first are the first to be given up.
         let mut touched: Vec<Row> = touched.into_values().collect();
         touched.sort_by_key(|row| row.seen);
+        peers::find(&mut touched);
         for row in touched {
             self.write(row);
         }
