@@ -212,7 +212,8 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     ) {
         count!(eager);
         let peer = pairs::peer_of(flow).cookie;
-        events::of_pair(What::ADOPT, flow.cookie, peer, Reason::None);
+        // By the client, which has a row already.
+        events::of_pair(What::ADOPT, peer, flow.cookie, Reason::None);
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) struct Scan {
     missing: HashSet<u64>,
     /// What agents know, by the folder of each.
     joiners: Known<PathBuf, Joiner>,
+    /// CPU time of the last pass that was spent on new agents.
+    once: Duration,
 }
 
 /// A keeper's thread at work.
@@ -99,6 +101,7 @@ impl Scan {
             closed: VecDeque::new(),
             missing: HashSet::new(),
             joiners: Known::new(),
+            once: Duration::ZERO,
         })
     }
 
@@ -169,6 +172,7 @@ impl Scan {
             .filter(|folder| folder.join("sv_flow").exists())
             .collect();
         self.joiners.retain(|folder, _| agents.contains(folder));
+        let before = cpu_time();
         for folder in agents {
             if let std::collections::hash_map::Entry::Vacant(new) = self.joiners.entry(folder)
                 && let Ok(joiner) = Joiner::open(new.key())
@@ -176,6 +180,8 @@ impl Scan {
                 new.insert(joiner);
             }
         }
+        // Once an agent, so it does not make the scans rarer.
+        self.once += cpu_time().saturating_sub(before);
         // One that ends meanwhile adds nothing, as if it had ended before.
         self.joiners
             .values()
@@ -297,8 +303,9 @@ impl Scan {
                     let begun = Instant::now();
                     let before = cpu_time();
                     if begun >= scan {
+                        self.once = Duration::ZERO;
                         self.pass()?;
-                        let cost = cpu_time().saturating_sub(before);
+                        let cost = cpu_time().saturating_sub(before + self.once);
                         scan = Instant::now() + pace::pause(cost, interval);
                         rest = Instant::now();
                     } else if begun >= rest && self.wants_folding() {
