@@ -70,12 +70,7 @@ impl Scanner {
     /// Scans with the iterator pinned in `folder`, in this process's network
     /// namespace and those of the processes listed in `procs`, or of all.
     #[must_use]
-    pub fn new(
-        folder: &Path,
-        config: ConfigMap,
-        stats: StatsMap,
-        procs: Option<PathBuf>,
-    ) -> Self {
+    pub fn new(folder: &Path, config: ConfigMap, stats: StatsMap, procs: Option<PathBuf>) -> Self {
         Self {
             iterator: folder.join(pins::SCAN_LINK),
             config,

@@ -133,6 +133,8 @@ pub struct Follower {
     rows: HashMap<u64, Row>,
     /// Clients by the handshake that names their connection.
     shakes: HashMap<HandshakeId, u64>,
+    /// Read from rings that have gone.
+    notes: Vec<Note>,
     lost: u64,
     begun: bool,
 }
@@ -162,7 +164,10 @@ impl Follower {
             .map(|pins| pins.path().to_owned())
             .chain(kept.clone())
             .collect();
-        self.rings.retain(|folder, _| folders.contains(folder));
+        for (_, mut ring) in self.rings.extract_if(|folder, _| !folders.contains(folder)) {
+            // Its last words.
+            self.lost += ring.read(&mut self.notes);
+        }
         for folder in folders {
             let mut ring = match Ring::pinned(&folder) {
                 Ok(ring) => ring,
@@ -196,7 +201,7 @@ impl Follower {
 
     /// The events that are there, oldest first.
     pub fn read(&mut self) -> Vec<Shown> {
-        let mut notes = Vec::new();
+        let mut notes = std::mem::take(&mut self.notes);
         for ring in self.rings.values_mut() {
             self.lost += ring.read(&mut notes);
         }
