@@ -1,68 +1,110 @@
-//! Events: what happens to sockets, as it happens.
+//! Notes: what happens to sockets, written down as it happens.
+//!
+//! The hooks that a connection waits for do no more than this: they take the
+//! next number, fill one place of a ring and go on. Rows are made from notes
+//! later, by whoever looks. The ring is written over and over; each reader
+//! keeps its own position, so any number of them see everything, and one that
+//! falls behind knows by the numbers how much it has lost.
 
-use crate::{reason::Reason, row::Text, status::Status};
+use crate::{reason::Reason, row::Text};
 
 /// What happened.
-#[repr(u32)]
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum What {
-    /// Another status.
+    /// Nothing yet.
     #[default]
-    STATUS = 0,
+    NOTHING = 0,
+    /// A socket was made by socket(2).
+    CREATED = 1,
+    /// A socket got an own port by bind(2).
+    BOUND = 2,
+    /// TCP has changed its state.
+    STATE = 3,
+    /// The last descriptor was closed.
+    CLOSED = 4,
+    /// A scan has found another status than the row had.
+    SCANNED = 5,
     /// Two sockets are the ends of one connection.
-    PAIR = 1,
+    PAIR = 6,
     /// A pair was enrolled.
-    ADOPT = 2,
+    ADOPT = 7,
     /// A pair was released.
-    RELEASE = 3,
+    RELEASE = 8,
     /// A socket stays on the stack for good.
-    PIN = 4,
+    PIN = 9,
 }
 
-/// One event, as it lies in `sv_events`.
+/// One note, as it lies in `sv_events`: two cache lines, of which most notes
+/// touch the first alone. What a note does not set is left from an older one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
+pub struct Note {
+    /// Its number, counted from 1; 0 while it is being written.
+    pub seq: u64,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
     /// The socket.
     pub id: u64,
-    /// The other end, 0 when it is not known.
-    pub peer: u64,
     /// What happened.
     pub what: What,
-    /// The status before, of [`What::STATUS`].
-    pub from: Status,
-    /// The status now, of [`What::STATUS`].
-    pub to: Status,
-    /// Why, of the others.
-    pub reason: Reason,
+    /// The state before; of [`What::CREATED`] the type, of [`What::SCANNED`]
+    /// the status before.
+    pub before: u8,
+    /// The state now; of [`What::SCANNED`] the status.
+    pub after: u8,
+    /// 1 when a file holds the socket.
+    pub held: u8,
+    /// `sk_family`.
+    pub family: u16,
+    /// `sk_protocol`.
+    pub protocol: u16,
     /// Own port, host byte order.
-    pub local_port: u32,
+    pub local_port: u16,
     /// Other port, host byte order.
-    pub remote_port: u32,
-    /// 1 when a scan found it, some time after it happened.
-    pub scanned: u32,
-    /// Process of the socket, where it is known.
-    pub pid: u32,
-    /// Its name.
+    pub remote_port: u16,
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// Next byte to be sent, when the connection was established.
+    pub own_seq: u32,
+    /// Next byte to come, then.
+    pub peer_seq: u32,
+    /// Why, of [`What::RELEASE`] and [`What::PIN`].
+    pub reason: Reason,
+    /// `sk_err`.
+    pub error: u32,
+    /// The other end, where the note is about a pair.
+    pub peer: u64,
+    /// Own address in network byte order; IPv4 in the first word.
+    pub local: [u32; 4],
+    /// The other end's.
+    pub remote: [u32; 4],
+    /// Name of the process.
     pub command: Text<16>,
+    /// Its cgroup.
+    pub cgroup: u64,
+    /// The process.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
 }
 
-/// What the table counts, one set for each CPU.
+/// What the keeper of the table says of it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
+    /// The number of the last note that is in the rows.
+    pub noted: u64,
+    /// Notes that were written over before they were read.
+    pub lost: u64,
     /// Sockets that got no row, because the map was full of living ones.
     pub missing: u64,
     /// Rows of closed sockets that made room for others.
     pub evicted: u64,
-    /// Events sent.
-    pub events: u64,
-    /// Events that nobody had made room for.
-    pub events_lost: u64,
 }
 
-/// How long a follower is taken to be there after it last said so, in
-/// nanoseconds. Nobody follows: no event is made.
-pub const LEASE: u64 = 3_000_000_000;
+/// Notes that the ring of a kept table holds: a power of two.
+pub const NOTES: u32 = 32_768;
+
+/// Notes that the ring of an agent holds, which only notes what it does.
+pub const AGENT_NOTES: u32 = 1024;

@@ -316,6 +316,10 @@ places! {
     task_leader,
     /// `task_struct.comm`.
     task_comm,
+    /// `task_struct.nsproxy`.
+    task_nsproxy,
+    /// `nsproxy.net_ns`.
+    nsproxy_net,
     /// `inet_timewait_sock.tw_substate`.
     tw_substate,
     /// `INET_FLAGS_FREEBIND` in `inet_flags`.

@@ -18,6 +18,8 @@ pub enum Tag {
     Holder = 2,
     /// A [`Joined`] follows.
     Joined = 3,
+    /// The id of a socket that found no room in the map.
+    Missing = 4,
 }
 
 /// Begins a record.

@@ -216,6 +216,44 @@ impl History {
         self.taken = self.taken.wrapping_add(1);
     }
 
+    /// Notes a step that may be older than others, once. What a scan has found
+    /// after it, and found the same, was no step then.
+    pub fn weave(&mut self, step: Step) {
+        let mut all = [Step::default(); STEPS + 1];
+        let mut count = 0;
+        for known in self.iter() {
+            if (known.at, known.status) == (step.at, step.status) {
+                return;
+            }
+            all[count] = *known;
+            count += 1;
+        }
+        let forgotten = (self.taken as usize).saturating_sub(count);
+        let place = all[..count]
+            .iter()
+            .position(|later| later.at > step.at)
+            .unwrap_or(count);
+        all.copy_within(place..count, place + 1);
+        all[place] = step;
+        count += 1;
+        let mut kept = 0;
+        for index in 0..count {
+            if kept == 0 || all[kept - 1].status.is_step(all[index].status) {
+                all[kept] = all[index];
+                kept += 1;
+            }
+        }
+        let total = forgotten + kept;
+        for (index, step) in all[..kept]
+            .iter()
+            .enumerate()
+            .skip(kept.saturating_sub(STEPS))
+        {
+            self.steps[(forgotten + index) % STEPS] = *step;
+        }
+        self.taken = u32::try_from(total).unwrap_or(u32::MAX);
+    }
+
     /// The steps that are remembered, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Step> {
         let taken = self.taken as usize;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, Mode, ReceiveMode},
-    event::{Event, TableStats},
+    event::{Note, TableStats},
     flow::{Flow, Traffic},
     habit::Program,
     layout::KernelLayout,
@@ -37,7 +37,7 @@ unsafe impl aya::Pod for Places {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Row {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Event {}
+unsafe impl aya::Pod for Note {}
 // SAFETY: as above.
 unsafe impl aya::Pod for TableStats {}
 
@@ -109,15 +109,5 @@ impl Traffic {
         self.stack_messages += other.stack_messages;
         self.to_fast += other.to_fast;
         self.to_stack += other.to_stack;
-    }
-}
-
-impl TableStats {
-    /// Adds the counters of another CPU.
-    pub fn add(&mut self, other: &Self) {
-        self.missing += other.missing;
-        self.evicted += other.evicted;
-        self.events += other.events;
-        self.events_lost += other.events_lost;
     }
 }

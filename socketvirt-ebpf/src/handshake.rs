@@ -14,6 +14,7 @@ use aya_ebpf::{
 };
 use socketvirt_common::{
     config::Mode,
+    event::What,
     flow::Flow,
     pair::{End, EndKey, Enrolment, HandshakeId, Side},
     path::Path,
@@ -28,6 +29,7 @@ use crate::{
     kernel::{MAX_WAITERS, Psock, Sock},
     maps::{Endpoint, handle, sv_asked, sv_config, sv_flow, sv_pairs},
     pairs,
+    table::events,
 };
 
 /// `TCP_CLOSE`, `include/net/tcp_states.h`.
@@ -209,6 +211,9 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
         (Side::Server, Enrolment::Eager)
     ) {
         count!(eager);
+        let peer = pairs::peer_of(flow).cookie;
+        // By the client, which has a row already.
+        events::of_pair(What::ADOPT, peer, flow.cookie, Reason::None);
     }
 }
 

@@ -2,6 +2,8 @@
 //! module of its concern.
 #![no_std]
 #![no_main]
+// For one atomic addition; the target needs an unstable `core` in any case.
+#![feature(asm_experimental_arch)]
 #![expect(
     missing_docs,
     clippy::needless_pass_by_value,
@@ -156,12 +158,12 @@ pub fn sv_table_close(ctx: SockContext) -> i32 {
     1
 }
 
-/// The callbacks of TCP, for the table.
-#[sock_ops]
-pub fn sv_table_ops(ctx: SockOpsContext) -> u32 {
-    let ops: *mut bpf_sock_ops = ctx.ops;
-    table::hooks::on_tcp(ops);
-    1
+/// TCP changes the state of a socket, for the table.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn sv_table_state(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const core::ffi::c_void = ctx.arg(0);
+    table::hooks::changed(sk, ctx.arg(1), ctx.arg(2));
+    0
 }
 
 /// What the agent knows of one TCP socket, for the table.

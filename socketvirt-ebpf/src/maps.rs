@@ -10,16 +10,16 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SkStorage},
     macros::btf_map,
 };
 use socketvirt_common::{
     config::Config,
-    event::{Event, TableStats},
+    event::{Note, TableStats},
     flow::Flow,
     habit::Program,
     layout::KernelLayout,
-    pair::{End, EndKey, HandshakeId, Sequences},
+    pair::{End, EndKey, Sequences},
     places::Places,
     reason::Reason,
     row::Row,
@@ -80,26 +80,24 @@ pub static sv_asked: LruHashMap<Endpoint, u32, 4096> = LruHashMap::new();
 #[btf_map]
 pub static sv_sockets: HashMap<u64, Row, 1> = HashMap::new();
 
-/// The ids of closed sockets that still have a row, oldest first.
-#[btf_map]
-pub static sv_ended: Queue<u64, 8192> = Queue::new();
+/// A map that userspace reads as memory, `include/uapi/linux/bpf.h`.
+const BPF_F_MMAPABLE: usize = 1 << 10;
 
-/// Events, for as long as somebody follows.
+/// The ring of notes. Resized at load.
 #[btf_map]
-pub static sv_events: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
+pub static sv_events: Array<Note, 1, BPF_F_MMAPABLE> = Array::new();
 
-/// Until when somebody follows, in nanoseconds of `CLOCK_MONOTONIC`.
+/// The number of the last note that was begun.
 #[btf_map]
-pub static sv_follow: Array<u64, 1> = Array::new();
+pub static sv_cursor: Array<u64, 1, BPF_F_MMAPABLE> = Array::new();
 
-/// Clients whose server's end has not been seen yet, by handshake id. One
-/// whose server is on another host is forgotten when others need the room.
+/// The socket whose last descriptor was closed last, on each CPU.
 #[btf_map]
-pub static sv_shakes: LruHashMap<HandshakeId, u64, 16384> = LruHashMap::new();
+pub static sv_closing: PerCpuArray<u64, 1> = PerCpuArray::new();
 
-/// Counters of the table.
+/// What the keeper of the table says of it.
 #[btf_map]
-pub static sv_table_stats: PerCpuArray<TableStats, 1> = PerCpuArray::new();
+pub static sv_table: Array<TableStats, 1> = Array::new();
 
 /// Room for one socket, while its row is made.
 #[btf_map]

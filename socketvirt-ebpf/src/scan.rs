@@ -22,10 +22,7 @@ use crate::{
     kernel::Sock,
     maps::sv_config,
     pairs,
-    table::{
-        events,
-        snapshot::{place, read},
-    },
+    table::events,
 };
 
 /// `struct bpf_iter__tcp`, `net/ipv4/tcp_ipv4.c`.
@@ -304,11 +301,7 @@ fn pin(flow: &mut Flow, own: &End, peer: &End, reason: Reason) {
 /// Tells who follows what happened to a pair.
 #[inline(always)]
 fn tell(what: What, own: &End, peer: &End, reason: Reason) {
-    let ports = (
-        read::<u16>(own.sock, place!(num)),
-        u16::from_be(read::<u16>(own.sock, place!(dport))),
-    );
-    events::of_pair(what, own.cookie, peer.cookie, reason, ports);
+    events::of_pair(what, own.cookie, peer.cookie, reason);
 }
 
 /// Why an enrolled socket shall leave, if it shall.

@@ -149,7 +149,7 @@ pub fn cgroup_root() -> PathBuf {
     PathBuf::from(line.split(' ').nth(1).expect("a mount point"))
 }
 
-/// The cgroups that `exec` has made.
+/// The cgroups that `exec` and `run` have made.
 pub fn cgroups() -> Vec<PathBuf> {
     let mut found = Vec::new();
     collect(&cgroup_root(), &mut found);
@@ -164,7 +164,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         if entry
             .file_name()
             .to_string_lossy()
-            .starts_with("socketvirt-exec-")
+            .starts_with("socketvirt-")
         {
             found.push(entry.path());
         } else {

@@ -1,6 +1,8 @@
 //! The socket table as the binary prints it, and what `ss` and `/proc/net` say
 //! of the same sockets.
 
+pub mod keep;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::Value;

@@ -1,97 +1,92 @@
-//! Sending events, while somebody follows.
+//! Writing notes.
 
-use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_ktime_get_ns};
+use core::{
+    arch::asm,
+    ptr::{read_volatile, write_volatile},
+};
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
-    event::{Event, TableStats, What},
+    event::{Note, What},
     reason::Reason,
-    row::Row,
     status::Status,
 };
 
-use crate::maps::{sv_events, sv_follow, sv_table_stats};
+use crate::maps::{sv_cursor, sv_events};
 
-/// The counters of this CPU.
-#[inline(always)]
-pub fn stats() -> Option<&'static mut TableStats> {
-    let stats = sv_table_stats.get_ptr_mut(0)?;
-    // SAFETY: a slot of this CPU; a counter that is lost to an interrupt is
-    // harmless.
-    Some(unsafe { &mut *stats })
+/// Places in the ring less one; a power of two less one. Written by the
+/// loader, with the size of the map.
+#[unsafe(no_mangle)]
+pub static NOTES_MASK: u32 = 0;
+
+/// A note that is being written.
+pub struct Pen {
+    /// What is to be filled.
+    pub note: &'static mut Note,
+    seq: u64,
 }
 
-/// Adds one to a counter of the table.
-macro_rules! count {
-    ($field:ident) => {
-        if let Some(stats) = $crate::table::events::stats() {
-            stats.$field += 1;
-        }
-    };
-}
-pub(crate) use count;
-
-/// Whether somebody reads events now.
+/// Takes the next place of the ring.
 #[inline(always)]
-fn followed() -> bool {
-    let until = sv_follow.get(0).map_or(0, |until| *until);
+pub fn begin(id: u64, what: What) -> Option<Pen> {
+    let cursor = sv_cursor.get_ptr_mut(0)?;
+    let seq = next(cursor);
+    // SAFETY: a static, which the loader replaces.
+    let mask = unsafe { read_volatile(&raw const NOTES_MASK) };
+    let note = sv_events.get_ptr_mut(seq as u32 & mask)?;
+    // SAFETY: a place of the ring is the writer's whose number it bears, until
+    // others have gone all the way round; a reader sees that by the number.
+    let note = unsafe { &mut *note };
+    // SAFETY: a field. In this order, which readers rely on.
+    unsafe { write_volatile(&raw mut note.seq, 0) };
     // SAFETY: takes nothing.
-    until != 0 && unsafe { bpf_ktime_get_ns() } < until
+    note.at = unsafe { bpf_ktime_get_ns() };
+    note.id = id;
+    note.what = what;
+    Some(Pen { note, seq })
 }
 
-/// Sends a change of status.
+/// Adds one to a number that all CPUs share, and gives the sum. `core` has no
+/// such operation for this target (rustc 1.95), the kernel has since 5.12.
 #[inline(always)]
-pub fn emit(what: What, row: &Row, from: Status, to: Status, scanned: bool) {
-    if !followed() {
-        return;
+fn next(number: *mut u64) -> u64 {
+    let mut one = 1_u64;
+    // SAFETY: the verifier checks the address.
+    unsafe {
+        asm!(
+            "{value} = atomic_fetch_add((u64 *)({address} + 0), {value})",
+            value = inout(reg) one,
+            address = in(reg) number,
+        );
     }
-    // SAFETY: takes nothing.
-    let at = unsafe { bpf_ktime_get_ns() };
-    send(&Event {
-        at,
-        id: row.id,
-        peer: row.remote.id,
-        what,
-        from,
-        to,
-        reason: Reason::None,
-        local_port: row.local.port,
-        remote_port: row.remote.port,
-        scanned: u32::from(scanned),
-        pid: row.owner.pid,
-        command: row.owner.command,
-    });
+    one + 1
 }
 
-/// Sends what happened to a pair.
-#[inline(always)]
-pub fn of_pair(what: What, id: u64, peer: u64, reason: Reason, ports: (u16, u16)) {
-    if !followed() {
-        return;
+impl Pen {
+    /// Lets readers see the note.
+    #[inline(always)]
+    pub fn done(self) {
+        // SAFETY: a field.
+        unsafe { write_volatile(&raw mut self.note.seq, self.seq) };
     }
-    // SAFETY: takes nothing.
-    let at = unsafe { bpf_ktime_get_ns() };
-    send(&Event {
-        at,
-        id,
-        peer,
-        what,
-        from: Status::CONNECTED,
-        to: Status::CONNECTED,
-        reason,
-        local_port: u32::from(ports.0),
-        remote_port: u32::from(ports.1),
-        scanned: 0,
-        pid: 0,
-        command: [0; 16],
-    });
 }
 
-/// Without waking: a reader looks every few milliseconds, and a wake-up for
-/// each event would cost the connection that it is about.
+/// Notes what happened to a pair.
 #[inline(always)]
-fn send(event: &Event) {
-    if sv_events.output(event, u64::from(BPF_RB_NO_WAKEUP)).is_ok() {
-        count!(events);
-    } else {
-        count!(events_lost);
+pub fn of_pair(what: What, id: u64, peer: u64, reason: Reason) {
+    if let Some(pen) = begin(id, what) {
+        pen.note.peer = peer;
+        pen.note.reason = reason;
+        pen.done();
+    }
+}
+
+/// Notes a status that a scan has found.
+#[inline(always)]
+pub fn scanned(id: u64, before: Status, after: Status) {
+    if let Some(pen) = begin(id, What::SCANNED) {
+        pen.note.before = before as u8;
+        pen.note.after = after as u8;
+        pen.done();
     }
 }

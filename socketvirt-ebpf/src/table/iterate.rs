@@ -86,11 +86,17 @@ pub fn on_socket(ctx: *mut IterSocket) {
     // none yet.
     let id = unsafe { bpf_get_socket_cookie(sk) };
     if let Some(row) = row_of(sk as u64, id) {
-        if rows::are_kept() {
-            rows::keep(row);
-        } else {
-            write!(meta, Tag::Row, row);
-        }
+        give(meta, row);
+    }
+}
+
+/// Keeps a row, or writes it to the reader.
+#[inline(always)]
+fn give(meta: *mut Meta, row: &Row) {
+    if !rows::are_kept() {
+        write!(meta, Tag::Row, row);
+    } else if !rows::keep(row) {
+        write!(meta, Tag::Missing, &row.id);
     }
 }
 
@@ -148,7 +154,7 @@ pub fn on_file(ctx: *mut IterFile) {
         if in_no_table(sk as u64, &identity)
             && let Some(row) = row_of(sk as u64, id)
         {
-            rows::keep(row);
+            give(meta, row);
         }
         if let Some(row) = rows::known(id) {
             row.owner.pid = holder.pid;
@@ -160,7 +166,7 @@ pub fn on_file(ctx: *mut IterFile) {
     if in_no_table(sk as u64, &identity)
         && let Some(row) = row_of(sk as u64, id)
     {
-        write!(meta, Tag::Row, row);
+        give(meta, row);
     }
 }
 

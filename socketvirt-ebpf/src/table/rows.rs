@@ -1,25 +1,19 @@
 //! The rows that an agent keeps in `sv_sockets`, from one look to the next.
 
-use aya_ebpf::{
-    bindings::{BPF_EXIST, BPF_NOEXIST},
-    helpers::generated::bpf_ktime_get_ns,
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use socketvirt_common::{
-    event::What,
+    pair::Enrolment,
+    reason::Reason,
     row::{Row, State},
     status::Status,
 };
 
-use super::events::{self, count};
-use crate::maps::{sv_ended, sv_sockets};
+use super::events;
+use crate::maps::sv_sockets;
 
 /// A row of which nothing is known, to insert.
 #[unsafe(no_mangle)]
 static EMPTY_ROW: Row = Row::EMPTY;
-
-/// Rows of closed sockets that are given up for one new row, at most: one of
-/// them may have been deleted by the agent already.
-const ATTEMPTS: u32 = 4;
 
 /// Whether the agent keeps rows. Without, the programs only write them to
 /// their reader. Written by the loader.
@@ -42,38 +36,16 @@ pub fn known(id: u64) -> Option<&'static mut Row> {
     Some(unsafe { &mut *row })
 }
 
-/// The row of a socket, made when missing. When the map is full, the oldest
-/// rows of closed sockets make room; when there is none, the socket is counted
-/// as missing.
+/// The row of a socket, made when missing and while there is room.
 #[inline(always)]
 pub fn made(id: u64) -> Option<&'static mut Row> {
     if let Some(row) = known(id) {
         return Some(row);
     }
-    let mut inserted = sv_sockets
-        .insert(&id, &EMPTY_ROW, u64::from(BPF_NOEXIST))
-        .is_ok();
-    let mut attempt = 0;
-    while !inserted && attempt < ATTEMPTS {
-        let Ok(Some(oldest)) = sv_ended.pop() else {
-            break;
-        };
-        if sv_sockets.remove(&oldest).is_ok() {
-            count!(evicted);
-        }
-        inserted = sv_sockets
-            .insert(&id, &EMPTY_ROW, u64::from(BPF_NOEXIST))
-            .is_ok();
-        attempt += 1;
-    }
-    let row = known(id);
-    if let Some(row) = row {
-        row.id = id;
-        Some(row)
-    } else {
-        count!(missing);
-        None
-    }
+    let _ = sv_sockets.insert(&id, &EMPTY_ROW, u64::from(BPF_NOEXIST));
+    let row = known(id)?;
+    row.id = id;
+    Some(row)
 }
 
 /// The time, of `CLOCK_MONOTONIC`.
@@ -83,9 +55,10 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Gives a row its status. A socket that is closed stays so.
+/// Gives a row the status that a scan has found. A socket that is closed stays
+/// so.
 #[inline(always)]
-pub fn set(row: &mut Row, status: Status, scanned: bool) {
+fn set(row: &mut Row, status: Status) {
     let at = now();
     row.seen = at;
     let before = row.status;
@@ -96,22 +69,18 @@ pub fn set(row: &mut Row, status: Status, scanned: bool) {
     if row.history.taken != 0 && !before.is_step(status) {
         return;
     }
-    row.history.note(at, status, scanned);
-    if matches!(status, Status::TERMINATED) {
-        // Full: the oldest is forgotten here, the agent still deletes its row.
-        let _ = sv_ended.push(&row.id, u64::from(BPF_EXIST));
-    }
-    let from = if row.history.taken == 1 {
+    let from = if row.history.taken == 0 {
         status
     } else {
         before
     };
-    events::emit(What::STATUS, row, from, status, scanned);
+    row.history.note(at, status, true);
+    events::scanned(row.id, from, status);
 }
 
-/// Keeps what a scan has found.
+/// Keeps what a scan has found; false when there is no room.
 #[inline(always)]
-pub fn keep(found: &Row) {
+pub fn keep(found: &Row) -> bool {
     // What is over is shown only if it was seen before.
     let over = matches!(found.status, Status::TERMINATED);
     let row = if over {
@@ -119,10 +88,14 @@ pub fn keep(found: &Row) {
     } else {
         made(found.id)
     };
-    let Some(row) = row else { return };
+    let Some(row) = row else { return over };
     if !found.is_mini() {
         row.options = found.options;
-        row.send = found.send;
+        // What an agent knows of its path is the keeper's to write.
+        if matches!(row.send.enrolment, Enrolment::None) && matches!(row.send.reason, Reason::None)
+        {
+            row.send = found.send;
+        }
         row.send_queue = found.send_queue;
         row.receive_queue = found.receive_queue;
         row.connection_queue = found.connection_queue;
@@ -136,6 +109,9 @@ pub fn keep(found: &Row) {
         row.witness.peer_sock = found.witness.peer_sock;
         row.witness.snd_nxt = found.witness.snd_nxt;
         row.witness.rcv_nxt = found.witness.rcv_nxt;
+        if row.witness.handshake.client_seq == 0 && row.witness.handshake.server_seq == 0 {
+            row.witness.handshake = found.witness.handshake;
+        }
     }
     row.state = found.state;
     row.local = found.local;
@@ -150,6 +126,7 @@ pub fn keep(found: &Row) {
     if behind {
         row.seen = now();
     } else {
-        set(row, found.status, true);
+        set(row, found.status);
     }
+    true
 }

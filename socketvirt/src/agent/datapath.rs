@@ -18,7 +18,9 @@ use aya::{
         links::{FdLink, LinkError},
     },
 };
-use socketvirt_common::{flow::Flow, habit, layout::KernelLayout, reason::Reason, stats::Stats};
+use socketvirt_common::{
+    event::AGENT_NOTES, flow::Flow, habit, layout::KernelLayout, reason::Reason, stats::Stats,
+};
 
 use super::{
     config::ConfigMap,
@@ -129,9 +131,8 @@ impl DataPath {
             .override_global("LAYOUT", layout, true)
             .map_max_entries("sv_pairs", 2 * MAX_SOCKETS)
             .map_max_entries("sv_fast", MAX_SOCKETS)
-            // Of a kept table, which this is not.
-            .map_max_entries("sv_ended", 1)
-            .map_max_entries("sv_shakes", 64)
+            .map_max_entries("sv_events", AGENT_NOTES)
+            .override_global("NOTES_MASK", &const { AGENT_NOTES - 1 }, true)
             .load(aya::include_bytes_aligned!(concat!(
                 env!("OUT_DIR"),
                 "/socketvirt-ebpf"

@@ -6,6 +6,7 @@ pub mod leftovers;
 mod memory;
 pub mod run;
 pub mod scan;
+pub mod scope;
 pub mod selftest;
 pub mod splicers;
 pub mod summary;

@@ -1,5 +1,5 @@
-//! One run: a cgroup with a data path of its own, from the start of a command
-//! to its end.
+//! One run: a data path and whose connections it accelerates, from the start of
+//! a command, or of an agent of the host, to its end.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,8 +7,9 @@ use socketvirt_common::config::{Config, Mode, ReceiveMode};
 
 use super::{
     datapath::{DataPath, DataPathError},
-    leftovers,
+    leftovers, pins,
     scan::{ScanError, Scanner, Scanning},
+    scope::Scope,
     selftest::{self, SelfTestError},
     splicers::Splicers,
     summary::Summary,
@@ -51,8 +52,10 @@ pub enum RunError {
 }
 
 /// What a run does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// Whose connections are accelerated.
+    pub scope: Scope,
     /// When sockets are enrolled.
     pub mode: Mode,
     /// The shortest time from one scan to the next.
@@ -97,7 +100,12 @@ impl Run {
         require::check()?;
         let mut warnings = leftovers::clear();
         let layout = layout::kernel_layout()?;
-        let mut places = Places::make()?;
+        // Before anything is made: its path may be wrong.
+        let target = options.scope.target()?;
+        let mut places = Places::make(match options.scope {
+            Scope::Own => "exec",
+            Scope::Host | Scope::Cgroup(_) => "run",
+        })?;
         let mut path = DataPath::load(&layout, places.pins.path())?;
         path.attach(&places.cgroup.open()?, places.pins.path())?;
         let unwatched = path.watch_splice(places.pins.path()).err();
@@ -135,6 +143,11 @@ impl Run {
         } else {
             options.mode
         };
+        // Not earlier: the self-test enrols whatever it meets.
+        if let Some(target) = &target {
+            places.pins.remove_object(pins::SOCK_OPS_LINK)?;
+            path.attach(&target.folder, places.pins.path())?;
+        }
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
         let mut scanner = Scanner::new(
@@ -142,10 +155,13 @@ impl Run {
             config,
             stats,
             splicers,
-            places.cgroup.procs_file(),
+            target.is_none().then(|| places.cgroup.procs_file()),
         );
         scanner.reset_stats()?;
-        let cgroup = places.cgroup.id()?;
+        let cgroup = match &target {
+            Some(target) => target.id,
+            None => places.cgroup.id()?,
+        };
         scanner
             .config()
             .change(|config| {
@@ -198,8 +214,8 @@ impl Run {
 }
 
 impl Places {
-    fn make() -> Result<Self, RunError> {
-        let name = crate::kernel::owner::name("exec");
+    fn make(kind: &str) -> Result<Self, RunError> {
+        let name = crate::kernel::owner::name(kind);
         let cgroup = Cgroup::create(&name)?;
         match PinDir::create(&name) {
             Ok(pins) => Ok(Self {

@@ -20,7 +20,7 @@ use super::{
     splicers::Splicers,
     sys,
 };
-use crate::kernel::namespaces::{NetNamespace, NetNamespaces};
+use crate::kernel::namespaces::{self, NetNamespace, NetNamespaces};
 
 /// Further passes right behind a measuring one, while they have work to do.
 /// Adopting takes two: one for each end.
@@ -61,8 +61,9 @@ pub struct Scanner {
     config: ConfigMap,
     stats: StatsMap,
     splicers: Splicers,
-    /// Lists the processes whose namespaces are scanned.
-    procs: PathBuf,
+    /// Lists the processes whose namespaces are scanned; all of the host are
+    /// without.
+    procs: Option<PathBuf>,
     own: Option<NetNamespace>,
     namespaces: NetNamespaces,
     looked: Option<Instant>,
@@ -70,14 +71,14 @@ pub struct Scanner {
 
 impl Scanner {
     /// Scans with the iterator pinned in `folder`, in this process's network
-    /// namespace and those of the processes listed in `procs`.
+    /// namespace and those of the processes listed in `procs`, or of all.
     #[must_use]
     pub fn new(
         folder: &Path,
         config: ConfigMap,
         stats: StatsMap,
         splicers: Splicers,
-        procs: PathBuf,
+        procs: Option<PathBuf>,
     ) -> Self {
         Self {
             iterator: folder.join(pins::SCAN_LINK),
@@ -159,8 +160,13 @@ impl Scanner {
 
     /// The processes whose sockets are scanned.
     fn pids(&self) -> Vec<u32> {
-        let procs = fs::read_to_string(&self.procs).unwrap_or_default();
-        procs.lines().filter_map(|pid| pid.parse().ok()).collect()
+        match &self.procs {
+            Some(procs) => {
+                let procs = fs::read_to_string(procs).unwrap_or_default();
+                procs.lines().filter_map(|pid| pid.parse().ok()).collect()
+            }
+            None => namespaces::processes().collect(),
+        }
     }
 
     fn look_for_namespaces(&mut self) {
@@ -168,7 +174,7 @@ impl Scanner {
             .looked
             .is_none_or(|at| at.elapsed() >= NAMESPACES_EVERY)
         {
-            self.namespaces.refresh(self.pids(), false);
+            self.namespaces.refresh(self.pids(), self.procs.is_none());
             self.looked = Some(Instant::now());
         }
     }

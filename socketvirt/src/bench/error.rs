@@ -7,6 +7,10 @@ use nix::errno::Errno;
 /// A benchmark, or one measurement of it, could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The socket table could not be kept or read.
+    #[error(transparent)]
+    Table(#[from] crate::table::TableError),
+
     /// A system call of a worker failed; on an accelerated socket this is also
     /// how a wrong answer of the fast path shows.
     #[error("{call}: {errno}")]

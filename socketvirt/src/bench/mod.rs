@@ -7,6 +7,7 @@
 //! any program would (`host`). Whether a number may be called fast is not
 //! believed but measured: TCP's own counters do not see redirected bytes.
 
+mod dump;
 mod error;
 mod host;
 mod load;
@@ -22,6 +23,7 @@ mod wire;
 mod worker;
 
 pub use self::{
+    dump::{Dump, TableCosts},
     error::Error,
     options::{Args, WorkerArgs},
     report::{Case, Outcome, Report, SCHEMA, Skipped, Worker},

@@ -20,7 +20,7 @@ pub struct Args {
     pub quick: bool,
 
     /// Measure only this group (repeatable): blocking, epoll, stream, connect,
-    /// netns, netns-epoll, presence.
+    /// netns, netns-epoll, presence, table.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
 }

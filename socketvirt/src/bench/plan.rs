@@ -46,6 +46,8 @@ pub enum Variant {
     NotEnrolled,
     /// Plain TCP outside of socketvirt's cgroup, while socketvirt runs.
     Beside,
+    /// Plain TCP while the socket table is kept.
+    Kept,
 }
 
 /// What a variant is meant to show.
@@ -71,6 +73,7 @@ impl Variant {
             Self::Passing => "passing",
             Self::NotEnrolled => "not-enrolled",
             Self::Beside => "beside",
+            Self::Kept => "table-kept",
         }
     }
 
@@ -78,7 +81,7 @@ impl Variant {
     #[must_use]
     pub fn mode(self) -> Mode {
         match self {
-            Self::Tcp | Self::Unix | Self::Beside => Mode::Plain,
+            Self::Tcp | Self::Unix | Self::Beside | Self::Kept => Mode::Plain,
             Self::FastEager | Self::Passing => Mode::Eager,
             Self::FastAdopt | Self::NotEnrolled => Mode::Adopt,
         }
@@ -100,7 +103,7 @@ impl Variant {
         match self {
             Self::FastEager | Self::FastAdopt => Expect::Fast,
             Self::NotEnrolled => Expect::Stack,
-            Self::Tcp | Self::Unix | Self::Passing | Self::Beside => Expect::Either,
+            Self::Tcp | Self::Unix | Self::Passing | Self::Beside | Self::Kept => Expect::Either,
         }
     }
 }
@@ -145,6 +148,9 @@ pub struct Group {
 
 const SIZES: &[usize] = &[1, 64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
 const REQUEST: &[usize] = &[64];
+
+/// The group to which memory and looks belong.
+pub const TABLE: &str = "table";
 
 /// Everything that can be measured.
 pub const GROUPS: &[Group] = &[
@@ -251,6 +257,18 @@ pub const GROUPS: &[Group] = &[
         quick: REQUEST,
         cpus: &[1],
         restarts: true,
+    },
+    Group {
+        name: TABLE,
+        title: "plain TCP without and with a kept socket table",
+        works: &[Work::RoundTrip, Work::Connect, Work::Request],
+        calls: Calls::Blocking,
+        setting: Setting::Forgetful,
+        variants: &[Variant::Tcp, Variant::Kept],
+        sizes: REQUEST,
+        quick: REQUEST,
+        cpus: &[1, 2],
+        restarts: false,
     },
 ];
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    dump::TableCosts,
     plan::{Expect, Setting, Variant},
     stats::{float, median},
     wire::{Calls, Sample, Work},
@@ -43,6 +44,8 @@ pub struct Report {
     pub workers: Vec<Worker>,
     /// What could not be measured, and why.
     pub skipped: Vec<Skipped>,
+    /// What the socket table costs beside connections, when it was measured.
+    pub table: Option<TableCosts>,
 }
 
 /// Something that has no number.

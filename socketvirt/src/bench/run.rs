@@ -13,15 +13,17 @@ use nix::{
 };
 
 use super::{
+    dump,
     error::Error,
     host::Host,
     load::Load,
     netns::Network,
     options::{Args, WorkerArgs},
-    plan::{Expect, GROUPS, Group, Mode, Setting, Variant},
+    plan::{Expect, GROUPS, Group, Mode, Setting, TABLE, Variant},
     report::{Case, Report, Rounds, SCHEMA, Skipped, Worker, unit, went_fast},
     wire::{Lane, Sample, Spec, Work},
 };
+use crate::table::keeper::{Keeper, Options};
 
 /// Milliseconds that a connection is given to be adopted: several scans must
 /// find it worth it, and both ends between two messages.
@@ -62,6 +64,7 @@ pub fn run(args: &Args, progress: &mut dyn FnMut(&str)) -> Result<Report, Error>
         cases: Vec::new(),
         workers: Vec::new(),
         skipped: Vec::new(),
+        table: None,
     };
     let mut run = Run {
         report,
@@ -71,6 +74,13 @@ pub fn run(args: &Args, progress: &mut dyn FnMut(&str)) -> Result<Report, Error>
     };
     for group in groups {
         run.group(group)?;
+        if group.name == TABLE {
+            let (costs, failed) = dump::measure(args.quick, run.progress);
+            run.report.table = Some(costs);
+            for error in failed {
+                run.skip("a look at the table".to_owned(), &error);
+            }
+        }
     }
     run.report.others_cpu_percent = run.load.others_percent();
     Ok(run.report)
@@ -252,6 +262,14 @@ impl Run<'_> {
         let mode = variant.mode();
         let Some(host) = hosts.running.get_mut(&mode) else {
             return Ok(None);
+        };
+        // Kept for this sample alone, and taken away when it goes.
+        let _kept = match (variant == Variant::Kept).then(|| Keeper::start(&Options::default())) {
+            Some(Err(error)) => {
+                self.skip(format!("{} {}", group.name, variant.name()), &error);
+                return Ok(None);
+            }
+            other => other.and_then(Result::ok),
         };
         let error = match self.load.during(|| host.measure(spec)) {
             Ok(sample) => return Ok(Some(sample)),

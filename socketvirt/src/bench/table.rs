@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use super::{
+    dump::TableCosts,
     load::TOO_MUCH,
     report::{Case, Outcome, Report, Worker},
     wire::Work,
@@ -39,6 +40,9 @@ impl fmt::Display for Report {
         self.workers
             .iter()
             .try_for_each(|worker| worker_line(out, worker))?;
+        if let Some(costs) = &self.table {
+            write!(out, "\n{costs}")?;
+        }
         let mut reasons: Vec<&str> = self
             .skipped
             .iter()
@@ -58,6 +62,19 @@ impl fmt::Display for Report {
             ),
             _ => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for TableCosts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(bytes) = self.bytes_per_row {
+            writeln!(out, "a kept table takes {bytes} bytes a row")?;
+        }
+        for dump in &self.dumps {
+            let (sockets, seconds) = (dump.sockets, dump.seconds);
+            writeln!(out, "a look at {sockets} sockets takes {seconds:.2} s")?;
+        }
+        Ok(())
     }
 }
 

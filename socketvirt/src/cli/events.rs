@@ -16,6 +16,7 @@ use nix::{
 use std::os::fd::AsFd as _;
 
 use crate::table::{
+    TableError,
     events::{Follower, PAUSE, Shown},
     keeper::{self, Keeper, Options},
 };
@@ -40,13 +41,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     ends.add(Signal::SIGTERM);
     ends.thread_block().context("blocking signals failed")?;
     let signals = SignalFd::new(&ends).context("making a signal descriptor failed")?;
-    let keeper = match keeper::kept() {
-        Some(_) => None,
-        None => Some(Keeper::start(&Options::default())?),
-    };
+    let mut keeper = take_over(None)?;
     let mut follower = Follower::of_agents()?;
-    let outcome = follow(args, &mut follower, &signals);
-    follower.end()?;
+    eprintln!("socketvirt: following");
+    let outcome = follow(args, &mut follower, &mut keeper, &signals);
     if let Some(keeper) = keeper {
         keeper.finish()?;
     }
@@ -54,18 +52,35 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn follow(args: &Args, follower: &mut Follower, signals: &SignalFd) -> Result<()> {
-    const RENEW: Duration = Duration::from_secs(1);
-    let mut renewed: Option<Instant> = None;
+/// Keeps the table, unless somebody does.
+fn take_over(own: Option<Keeper>) -> Result<Option<Keeper>> {
+    if own.is_some() || keeper::kept().is_some() {
+        return Ok(own);
+    }
+    match Keeper::start(&Options::default()) {
+        Ok(keeper) => Ok(Some(keeper)),
+        // Somebody else was quicker.
+        Err(TableError::Kept) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn follow(
+    args: &Args,
+    follower: &mut Follower,
+    keeper: &mut Option<Keeper>,
+    signals: &SignalFd,
+) -> Result<()> {
+    const LOOK: Duration = Duration::from_secs(1);
+    let mut looked = Instant::now();
     let mut lost = 0;
     let mut news = Instant::now();
     loop {
-        if renewed.is_none_or(|at| at.elapsed() >= RENEW) {
-            follower.renew()?;
-            if renewed.is_none() {
-                eprintln!("socketvirt: following");
-            }
-            renewed = Some(Instant::now());
+        if looked.elapsed() >= LOOK {
+            // Whoever kept the table may have ended.
+            *keeper = take_over(keeper.take())?;
+            follower.refresh()?;
+            looked = Instant::now();
         }
         let events = follower.read();
         if !events.is_empty() {
@@ -75,12 +90,11 @@ fn follow(args: &Args, follower: &mut Follower, signals: &SignalFd) -> Result<()
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             other => other.context("writing events failed")?,
         }
-        let now_lost = follower.lost()?;
-        if now_lost > lost {
-            eprintln!("socketvirt: {} events were lost", now_lost - lost);
-            lost = now_lost;
+        if follower.lost() > lost {
+            eprintln!("socketvirt: {} events were lost", follower.lost() - lost);
+            lost = follower.lost();
         }
-        if !args.follow && news.elapsed() >= RENEW {
+        if !args.follow && news.elapsed() >= LOOK {
             return Ok(());
         }
         let pause = PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::ZERO);

@@ -8,17 +8,29 @@ use clap::{Args as ClapArgs, ValueEnum};
 use socketvirt_common::config::Mode;
 
 use crate::{
-    agent::run::{Options, Run},
+    agent::{
+        run::{Options, Run},
+        scope::Scope,
+    },
     child::{Child, Event, Signals},
 };
 
 /// When sockets are enrolled.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ModeName {
+pub(super) enum ModeName {
     /// In mid-life, once a connection has proved suitable: the default.
     Adopt,
     /// At the handshake, without proof; for programs that were vetted.
     Eager,
+}
+
+impl From<ModeName> for Mode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Adopt => Self::Adopt,
+            ModeName::Eager => Self::Eager,
+        }
+    }
 }
 
 /// Arguments of `socketvirt exec`.
@@ -56,10 +68,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             .with_context(|| format!("creating the summary {} failed", file.display()))?;
     }
     let options = Options {
-        mode: match args.mode {
-            ModeName::Adopt => Mode::Adopt,
-            ModeName::Eager => Mode::Eager,
-        },
+        scope: Scope::Own,
+        mode: args.mode.into(),
         scan_interval: Duration::from_millis(args.scan_interval),
     };
     let run = Run::start(&options)?;

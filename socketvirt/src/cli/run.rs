@@ -1,6 +1,7 @@
-//! `socketvirt run`: keeps the table of the host.
+//! `socketvirt run`: the agent of a host. It keeps the table and, when asked
+//! to, accelerates.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
@@ -9,21 +10,38 @@ use nix::{
     sys::signalfd::SignalFd,
 };
 
-use crate::table::keeper::{Keeper, Options};
+use super::exec::ModeName;
+use crate::{
+    agent::{
+        run::{self, Run},
+        scope::Scope,
+    },
+    table::keeper::{Keeper, Options},
+};
 
 /// Arguments of `socketvirt run`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
+    /// Also accelerate connections within the host; without, nothing but the
+    /// table is kept.
+    #[arg(long, value_enum)]
+    mode: Option<ModeName>,
+    /// Accelerate those of this cgroup and the ones below it alone.
+    #[arg(long, value_name = "PATH", requires = "mode")]
+    cgroup: Option<PathBuf>,
     /// Rows at most; each takes about 1 KB of kernel memory, from the start.
     #[arg(long, value_name = "ROWS", default_value_t = Options::default().rows, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
-    /// Milliseconds from one scan to the next, at least; scans take at most
-    /// 1% of one CPU whatever this says.
+    /// Milliseconds from one scan of the table to the next, at least; scans
+    /// take at most 1% of one CPU whatever this says.
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     scan_interval: u64,
 }
 
-/// Keeps the table until SIGINT or SIGTERM.
+/// Milliseconds from one scan that adopts to the next, at least, as in `exec`.
+const ADOPTING: Duration = Duration::from_millis(50);
+
+/// Works until SIGINT or SIGTERM.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut ends = SigSet::empty();
     ends.add(Signal::SIGINT);
@@ -34,12 +52,30 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let keeper = Keeper::start(&Options {
         rows: args.rows,
         interval: Duration::from_millis(args.scan_interval),
-        shared: true,
     })?;
     eprintln!("socketvirt: keeping the table at /sys/fs/bpf/socketvirt, until SIGINT or SIGTERM");
+    let accelerating = match args.mode {
+        Some(mode) => Some(Run::start(&run::Options {
+            scope: args.cgroup.clone().map_or(Scope::Host, Scope::Cgroup),
+            mode: mode.into(),
+            scan_interval: ADOPTING,
+        })?),
+        None => None,
+    };
+    if accelerating.is_some() {
+        eprintln!("socketvirt: accelerating");
+    }
     signals
         .read_signal()
         .context("waiting for a signal failed")?;
+    // First, so that the table and who follows it see what is released.
+    if let Some(accelerating) = accelerating {
+        let finished = accelerating.finish()?;
+        eprint!("{}", finished.summary);
+        for warning in &finished.warnings {
+            eprintln!("socketvirt: {warning}");
+        }
+    }
     if !keeper.is_scanning() {
         keeper.finish()?;
         bail!("the scans had ended");
@@ -47,7 +83,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stats = keeper.finish()?;
     eprintln!(
         "socketvirt: {} sockets found no room, {} closed ones made room, {} events were lost",
-        stats.missing, stats.evicted, stats.events_lost
+        stats.missing, stats.evicted, stats.lost
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -148,6 +148,15 @@ impl NetNamespaces {
     }
 }
 
+/// The processes of the host, as far as `/proc` shows them.
+pub fn processes() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{

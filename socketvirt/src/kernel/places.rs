@@ -222,7 +222,10 @@ fn around(types: &KernelTypes, l: &mut Places) -> Result<(), LayoutError> {
     let s = types.structure("kernfs_node", NEEDED, "this kernel has no cgroups")?;
     fill!(l, s, kn_id = "id" 8);
     let s = types.structure("task_struct", NEEDED, "this kernel is not known")?;
-    fill!(l, s, task_tgid = "tgid" 4, task_leader = "group_leader" 8, task_comm = "comm" 0);
+    fill!(l, s, task_tgid = "tgid" 4, task_leader = "group_leader" 8, task_comm = "comm" 0,
+        task_nsproxy = "nsproxy" 8);
+    let s = types.structure("nsproxy", NEEDED, "this kernel has no namespaces")?;
+    fill!(l, s, nsproxy_net = "net_ns" 8);
     Ok(())
 }
 

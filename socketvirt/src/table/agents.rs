@@ -6,7 +6,7 @@ use socketvirt_common::{record::Joined, row::Row, status::Status};
 
 use super::{
     keeper,
-    source::{self, Namespaces, Scan},
+    source::{Joiner, Namespaces, Scan},
 };
 use crate::kernel::bpffs::PinDir;
 
@@ -29,13 +29,13 @@ pub fn join(scan: &mut Scan, which: &Namespaces) -> Known {
         if !folder.join("sv_flow").exists() {
             continue;
         }
-        let Ok(joined) = source::joined(folder, which) else {
+        let Ok(joined) = Joiner::open(folder).and_then(|joiner| joiner.read(which)) else {
             continue;
         };
-        apply(scan, joined);
+        apply(&mut scan.rows, joined);
         known.names.push(pins.name().to_owned());
     }
-    if let Some(maps) = keeper::kept().and_then(|folder| keeper::Maps::open(&folder).ok()) {
+    if let Some(mut maps) = keeper::kept().and_then(|folder| keeper::Maps::open(&folder).ok()) {
         known.missing = maps.stats().map_or(0, |stats| stats.missing);
         known.names.push("run".to_owned());
         lives(scan, maps.rows());
@@ -70,11 +70,14 @@ fn lives(scan: &mut Scan, kept: Vec<Row>) {
     scan.rows.extend(over);
 }
 
-fn apply(scan: &mut Scan, joined: Vec<Joined>) {
+/// Puts what an agent knows into the rows.
+pub fn apply(rows: &mut [Row], joined: Vec<Joined>) {
     let joined: HashMap<u64, Joined> = joined.into_iter().map(|one| (one.id, one)).collect();
-    for row in &mut scan.rows {
+    for row in rows {
         if let Some(one) = joined.get(&row.id) {
-            row.remote.id = one.peer;
+            if one.peer != 0 {
+                row.remote.id = one.peer;
+            }
             row.witness.handshake = one.handshake;
             row.send.path = one.path;
             row.send.reason = one.reason;

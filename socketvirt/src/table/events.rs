@@ -1,27 +1,36 @@
 //! Following events: what happens to sockets, as it happens.
 //!
-//! Programs send only while somebody follows, which a follower says once a
-//! second; one that is killed is forgotten by itself. A ring that is full
-//! loses events, which are counted, and never waits.
+//! Every follower reads the rings of all agents at work, each at a position of
+//! its own, so any number of them see everything. One that is too slow loses
+//! events, which it counts, and nobody waits for it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
 
-use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
-use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use socketvirt_common::{
-    event::{Event, LEASE, TableStats, What},
+    event::{Note, What},
+    pair::HandshakeId,
     reason::Reason,
+    row::{Row, State},
+    status::Status,
 };
 
 use super::{
-    TableError, keeper,
+    TableError, keeper, life,
+    ring::Ring,
     words::{Word, text},
 };
-use crate::{agent::datapath::DataPathError, kernel::bpffs::PinDir};
+use crate::kernel::bpffs::PinDir;
 
 /// How long the reader sleeps when there is nothing.
 pub const PAUSE: Duration = Duration::from_millis(20);
+
+/// Clients whose server's end is waited for, at most.
+const SHAKES: usize = 65_536;
 
 /// One event, as it is printed.
 #[derive(Debug, Serialize)]
@@ -55,29 +64,30 @@ pub struct Shown {
 }
 
 impl Shown {
-    fn of(event: &Event) -> Self {
-        let status = event.what == What::STATUS;
+    fn of(note: &Note, row: Option<&Row>, event: &'static str) -> Self {
+        let owner = row.map(|row| &row.owner).filter(|owner| owner.pid != 0);
+        let peer = row.map_or(0, |row| row.remote.id);
         Self {
             schema: super::SCHEMA,
-            at: event.at,
-            event: match event.what {
-                What::STATUS => "status",
-                What::PAIR => "pair",
-                What::ADOPT => "adopt",
-                What::RELEASE => "release",
-                What::PIN => "pin",
-            },
-            id: event.id,
-            peer: (event.peer != 0).then_some(event.peer),
-            from: status.then(|| event.from.word()),
-            to: status.then(|| event.to.word()),
-            reason: (event.reason != Reason::None).then(|| event.reason.word()),
-            local_port: event.local_port,
-            remote_port: event.remote_port,
-            scanned: event.scanned != 0,
-            pid: (event.pid != 0).then_some(event.pid),
-            command: (event.pid != 0).then(|| text(&event.command)),
+            at: note.at,
+            event,
+            id: note.id,
+            peer: (peer != 0).then_some(peer),
+            from: None,
+            to: None,
+            reason: None,
+            local_port: row.map_or(0, |row| row.local.port),
+            remote_port: row.map_or(0, |row| row.remote.port),
+            scanned: note.what == What::SCANNED,
+            pid: owner.map(|owner| owner.pid),
+            command: owner.map(|owner| text(&owner.command)),
         }
+    }
+
+    fn with(mut self, peer: u64, reason: Reason) -> Self {
+        self.peer = (peer != 0).then_some(peer).or(self.peer);
+        self.reason = (reason != Reason::None).then(|| reason.word());
+        self
     }
 
     /// One line for a person.
@@ -115,26 +125,18 @@ impl Shown {
     }
 }
 
-/// The rings that are read, of all agents at work.
+/// Who reads the rings of all agents at work.
 #[derive(Default)]
 pub struct Follower {
-    rings: Vec<Ring>,
-}
-
-struct Ring {
-    events: RingBuf<MapData>,
-    follow: Array<MapData, u64>,
-    stats: PerCpuArray<MapData, TableStats>,
-    lost_before: u64,
-}
-
-fn map(attempt: &'static str) -> impl FnOnce(aya::maps::MapError) -> TableError {
-    move |source| {
-        TableError::DataPath(DataPathError::Map {
-            attempt,
-            source: Box::new(source),
-        })
-    }
+    rings: HashMap<PathBuf, Ring>,
+    /// The sockets that events have been of, and those from before.
+    rows: HashMap<u64, Row>,
+    /// Clients by the handshake that names their connection.
+    shakes: HashMap<HandshakeId, u64>,
+    /// Read from rings that have gone.
+    notes: Vec<Note>,
+    lost: u64,
+    begun: bool,
 }
 
 impl Follower {
@@ -144,102 +146,139 @@ impl Follower {
     /// When a ring cannot be opened.
     pub fn of_agents() -> Result<Self, TableError> {
         let mut follower = Self::default();
-        if let Some(folder) = keeper::kept() {
-            follower.open(&folder)?;
-        }
-        for pins in PinDir::existing().unwrap_or_default() {
-            if pins.owner_alive() && pins.path().join("sv_events").exists() {
-                follower.open(pins.path())?;
-            }
-        }
+        follower.refresh()?;
+        follower.begun = true;
         Ok(follower)
     }
 
-    fn open(&mut self, folder: &Path) -> Result<(), TableError> {
-        let pinned =
-            |name: &str| MapData::from_pin(folder.join(name)).map_err(map("opening the events"));
-        let ring = Ring {
-            events: RingBuf::try_from(Map::RingBuf(pinned("sv_events")?))
-                .map_err(map("opening sv_events"))?,
-            follow: Array::try_from(Map::Array(pinned("sv_follow")?))
-                .map_err(map("opening sv_follow"))?,
-            stats: PerCpuArray::try_from(Map::PerCpuArray(pinned("sv_table_stats")?))
-                .map_err(map("opening sv_table_stats"))?,
-            lost_before: 0,
-        };
-        let lost_before = ring.lost()?;
-        self.rings.push(Ring {
-            lost_before,
-            ..ring
-        });
-        Ok(())
-    }
-
-    /// Says that somebody follows, for the next seconds.
+    /// Looks for agents that have come or gone.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn renew(&mut self) -> Result<(), TableError> {
-        self.follow_until(now() + LEASE)
-    }
-
-    /// Says that nobody follows any more.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn end(&mut self) -> Result<(), TableError> {
-        self.follow_until(0)
-    }
-
-    fn follow_until(&mut self, until: u64) -> Result<(), TableError> {
-        for ring in &mut self.rings {
-            ring.follow
-                .set(0, until, 0)
-                .map_err(map("writing sv_follow"))?;
+    /// When a ring cannot be opened.
+    pub fn refresh(&mut self) -> Result<(), TableError> {
+        let kept = keeper::kept();
+        let agents = PinDir::existing().unwrap_or_default();
+        let folders: HashSet<PathBuf> = agents
+            .iter()
+            .filter(|pins| pins.owner_alive() && pins.path().join("sv_cursor").exists())
+            .map(|pins| pins.path().to_owned())
+            .chain(kept.clone())
+            .collect();
+        for (_, mut ring) in self.rings.extract_if(|folder, _| !folders.contains(folder)) {
+            // Its last words.
+            self.lost += ring.read(&mut self.notes);
         }
-        Ok(())
-    }
-
-    /// The events that are there, oldest first within one ring.
-    pub fn read(&mut self) -> Vec<Shown> {
-        let mut all = Vec::new();
-        for ring in &mut self.rings {
-            while let Some(item) = ring.events.next() {
-                if item.len() >= size_of::<Event>() {
-                    // SAFETY: as many bytes as an event has, written by a
-                    // program of this workspace as one.
-                    let event = unsafe { std::ptr::read_unaligned(item.as_ptr().cast()) };
-                    all.push(Shown::of(&event));
-                }
+        for folder in folders {
+            let mut ring = match Ring::pinned(&folder) {
+                Ok(ring) => ring,
+                // It has gone meanwhile.
+                Err(_) if !folder.join("sv_cursor").exists() => continue,
+                Err(error) => return Err(error),
+            };
+            if self
+                .rings
+                .get(&folder)
+                .is_some_and(|known| known.id() == ring.id())
+            {
+                continue;
             }
+            // What an agent noted before it was found is news too, unless it
+            // was there before.
+            if self.begun {
+                ring.seek(0);
+            }
+            if Some(&folder) == kept.as_ref() {
+                let rows = keeper::Maps::open(&folder)?.rows();
+                let living = rows
+                    .into_iter()
+                    .filter(|row| row.status != Status::TERMINATED);
+                self.rows.extend(living.map(|row| (row.id, row)));
+            }
+            self.rings.insert(folder, ring);
         }
-        all.sort_by_key(|event| event.at);
+        Ok(())
+    }
+
+    /// The events that are there, oldest first.
+    pub fn read(&mut self) -> Vec<Shown> {
+        let mut notes = std::mem::take(&mut self.notes);
+        for ring in self.rings.values_mut() {
+            self.lost += ring.read(&mut notes);
+        }
+        notes.sort_by_key(|note| note.at);
+        let mut all = Vec::new();
+        for note in &notes {
+            self.tell(note, &mut all);
+        }
         all
     }
 
-    /// Events lost since the rings were opened.
-    ///
-    /// # Errors
-    /// When the counters cannot be read.
-    pub fn lost(&self) -> Result<u64, TableError> {
-        self.rings.iter().try_fold(0, |sum, ring| {
-            Ok(sum + ring.lost()?.saturating_sub(ring.lost_before))
-        })
+    /// Events lost so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
-}
 
-impl Ring {
-    fn lost(&self) -> Result<u64, TableError> {
-        let values = self
-            .stats
-            .get(&0, 0)
-            .map_err(map("reading sv_table_stats"))?;
-        Ok(values.iter().map(|one| one.events_lost).sum())
+    fn tell(&mut self, note: &Note, all: &mut Vec<Shown>) {
+        let event = match note.what {
+            What::PAIR => "pair",
+            What::ADOPT => "adopt",
+            What::RELEASE => "release",
+            What::PIN => "pin",
+            _ => return self.status(note, all),
+        };
+        let row = self.rows.get(&note.id);
+        all.push(Shown::of(note, row, event).with(note.peer, note.reason));
     }
-}
 
-fn now() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
-        u64::try_from(Duration::from(time).as_nanos()).unwrap_or(0)
-    })
+    fn status(&mut self, note: &Note, all: &mut Vec<Shown>) {
+        if life::begins(note) || note.what == What::SCANNED {
+            self.rows.entry(note.id).or_insert(Row {
+                id: note.id,
+                ..Row::EMPTY
+            });
+        }
+        let Some(row) = self.rows.get_mut(&note.id) else {
+            return;
+        };
+        let change = life::apply(row, note);
+        if let Some(change) = change {
+            let shown = Shown::of(note, Some(row), "status");
+            all.push(Shown {
+                from: Some(change.from.word()),
+                to: Some(change.to.word()),
+                ..shown
+            });
+        }
+        let handshake = row.witness.handshake;
+        let (before, after) = (State::of(note.before), State::of(note.after));
+        if note.what == What::STATE && after == State::ESTABLISHED && change.is_some() {
+            self.meet(note, before == State::SYN_SENT, handshake, all);
+        }
+        if matches!(note.what, What::CLOSED) {
+            self.rows.remove(&note.id);
+        }
+    }
+
+    /// One end of a handshake: the other may have been here before.
+    fn meet(&mut self, note: &Note, client: bool, handshake: HandshakeId, all: &mut Vec<Shown>) {
+        if client {
+            // Those whose server is on another host are never asked for.
+            if self.shakes.len() >= SHAKES {
+                self.shakes.clear();
+            }
+            self.shakes.insert(handshake, note.id);
+            return;
+        }
+        let Some(client) = self.shakes.remove(&handshake) else {
+            return;
+        };
+        for (one, other) in [(client, note.id), (note.id, client)] {
+            if let Some(row) = self.rows.get_mut(&one) {
+                row.remote.id = other;
+            }
+        }
+        let row = self.rows.get(&note.id);
+        all.push(Shown::of(note, row, "pair").with(client, Reason::None));
+    }
 }

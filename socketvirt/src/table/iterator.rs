@@ -130,6 +130,8 @@ pub enum Record {
     Holder(Holder),
     /// What an agent knows of one.
     Joined(Joined),
+    /// A socket that found no room in the map.
+    Missing(u64),
 }
 
 /// The records of an iterator's output.
@@ -139,7 +141,7 @@ pub fn records(mut bytes: &[u8]) -> impl std::iter::Iterator<Item = Record> {
             let header: Header = take(&mut bytes)?;
             let (body, rest) = bytes.split_at_checked(header.size as usize)?;
             bytes = rest;
-            let record = [Tag::Row, Tag::Holder, Tag::Joined]
+            let record = [Tag::Row, Tag::Holder, Tag::Joined, Tag::Missing]
                 .into_iter()
                 .find(|tag| *tag as u32 == header.tag);
             let mut body = body;
@@ -147,6 +149,7 @@ pub fn records(mut bytes: &[u8]) -> impl std::iter::Iterator<Item = Record> {
                 Some(Tag::Row) => Some(Record::Row(Box::new(take(&mut body)?))),
                 Some(Tag::Holder) => Some(Record::Holder(take(&mut body)?)),
                 Some(Tag::Joined) => Some(Record::Joined(take(&mut body)?)),
+                Some(Tag::Missing) => Some(Record::Missing(take(&mut body)?)),
                 None => continue,
             };
         }
@@ -168,3 +171,4 @@ impl Plain for Header {}
 impl Plain for Row {}
 impl Plain for Holder {}
 impl Plain for Joined {}
+impl Plain for u64 {}

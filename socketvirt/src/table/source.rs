@@ -13,6 +13,7 @@ use aya::{
     programs::{Iter, ProgramError},
 };
 use socketvirt_common::{
+    event::NOTES,
     record::{Holder, Joined},
     row::Row,
 };
@@ -25,7 +26,7 @@ use crate::{
     agent::datapath::DataPathError,
     kernel::{
         layout,
-        namespaces::{NetNamespace, NetNamespaces},
+        namespaces::{self, NetNamespace, NetNamespaces},
         places, require,
     },
 };
@@ -103,14 +104,12 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         .map_max_entries("sv_seen", 64);
     match rows {
         Some(rows) => {
-            loader.map_max_entries("sv_sockets", rows);
-        }
-        None => {
             loader
-                .map_max_entries("sv_ended", 1)
-                .map_max_entries("sv_shakes", 64)
-                .map_max_entries("sv_events", 4096);
+                .map_max_entries("sv_sockets", rows)
+                .map_max_entries("sv_events", NOTES)
+                .override_global("NOTES_MASK", &const { NOTES - 1 }, true);
         }
+        None => {}
     }
     match agent {
         Some(folder) => {
@@ -214,7 +213,7 @@ pub fn visit(
     which: &Namespaces,
     output: &mut Vec<u8>,
 ) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
-    let (namespaces, names) = namespaces(which)?;
+    let (namespaces, names) = chosen(which)?;
     // A thread of its own, since it enters namespaces.
     thread::scope(|scope| {
         let work = || -> Result<(), TableError> {
@@ -264,14 +263,14 @@ fn sort(output: &[u8], wanted: &[u32]) -> Scan {
                 }
             },
             Record::Holder(holder) => scan.holders.push(holder),
-            Record::Joined(_) => {}
+            Record::Joined(_) | Record::Missing(_) => {}
         }
     }
     scan
 }
 
 /// The namespaces asked for, and what they are called.
-fn namespaces(which: &Namespaces) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
+fn chosen(which: &Namespaces) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
     let names = names();
     let own = || {
         NetNamespace::own().map_err(|source| TableError::Iterate {
@@ -302,12 +301,8 @@ fn namespaces(which: &Namespaces) -> Result<(Vec<NetNamespace>, HashMap<u32, Str
 }
 
 fn every(own: NetNamespace) -> Vec<NetNamespace> {
-    let pids = fs::read_dir("/proc").into_iter().flatten();
-    let pids = pids
-        .filter_map(Result::ok)
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut all = NetNamespaces::default();
-    all.refresh(pids, true);
+    all.refresh(namespaces::processes(), true);
     let inode = own.inode();
     let mut found: Vec<_> = all.into_all().filter(|one| one.inode() != inode).collect();
     found.insert(0, own);
@@ -330,33 +325,52 @@ fn names() -> HashMap<u32, String> {
         .collect()
 }
 
-/// What the agent whose objects are pinned in `folder` knows of the sockets of
-/// these namespaces.
-///
-/// # Errors
-/// When the kernel refuses, or the agent is gone.
-pub fn joined(folder: &Path, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
-    let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
-    let mut ebpf = loader(&btf, Some(folder), None)?;
-    let iterator = iterator(&mut ebpf, "sv_table_join", "tcp", &btf)?;
-    let (namespaces, _) = namespaces(which)?;
-    let mut output = Vec::new();
-    thread::scope(|scope| {
-        scope
-            .spawn(|| -> Result<(), TableError> {
-                for namespace in &namespaces {
-                    namespace.enter()?;
-                    run(&iterator, &mut output)?;
-                }
-                Ok(())
-            })
-            .join()
-            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
-    })?;
-    Ok(records(&output)
-        .filter_map(|record| match record {
-            Record::Joined(joined) => Some(joined),
-            _ => None,
+/// What one agent knows of sockets.
+pub struct Joiner {
+    // Maps and programs go with it.
+    _ebpf: Ebpf,
+    iterator: Iterator,
+}
+
+impl Joiner {
+    /// Of the agent whose objects are pinned in `folder`.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the agent is gone.
+    pub fn open(folder: &Path) -> Result<Self, TableError> {
+        let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
+        let mut ebpf = loader(&btf, Some(folder), None)?;
+        let iterator = iterator(&mut ebpf, "sv_table_join", "tcp", &btf)?;
+        Ok(Self {
+            _ebpf: ebpf,
+            iterator,
         })
-        .collect())
+    }
+
+    /// What it knows of the sockets of these namespaces.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn read(&self, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
+        let (namespaces, _) = chosen(which)?;
+        let mut output = Vec::new();
+        thread::scope(|scope| {
+            scope
+                .spawn(|| -> Result<(), TableError> {
+                    for namespace in &namespaces {
+                        namespace.enter()?;
+                        run(&self.iterator, &mut output)?;
+                    }
+                    Ok(())
+                })
+                .join()
+                .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+        })?;
+        Ok(records(&output)
+            .filter_map(|record| match record {
+                Record::Joined(joined) => Some(joined),
+                _ => None,
+            })
+            .collect())
+    }
 }

@@ -1,0 +1,78 @@
+//! Whose connections are accelerated.
+
+use std::{
+    fs::File,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::kernel::cgroup::{self, CgroupError};
+
+/// Whose connections are accelerated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of the processes that join the run's own cgroup.
+    #[default]
+    Own,
+    /// Those of all processes of the host.
+    Host,
+    /// Those of a cgroup and of all below it: its path in `/proc/<pid>/cgroup`
+    /// or its folder.
+    Cgroup(PathBuf),
+}
+
+/// A cgroup that was there before.
+pub(super) struct Target {
+    /// Its folder.
+    pub folder: File,
+    /// What sockets below it know it by; 0 for all of them.
+    pub id: u64,
+}
+
+impl Scope {
+    /// The cgroup that was there before, if that is what is meant.
+    pub(super) fn target(&self) -> Result<Option<Target>, CgroupError> {
+        let mounts = cgroup::mounts()?;
+        let top = mounts
+            .first()
+            .map_or(Path::new("/sys/fs/cgroup"), |mount| &mount.point);
+        let path = match self {
+            Self::Own => return Ok(None),
+            Self::Host => top.to_owned(),
+            Self::Cgroup(path) if path.starts_with(top) => path.clone(),
+            Self::Cgroup(path) => top.join(path.strip_prefix("/").unwrap_or(path)),
+        };
+        let opened = File::open(&path).and_then(|folder| {
+            let id = folder.metadata()?.ino();
+            // What is not a cgroup is no place for a program either.
+            File::open(path.join("cgroup.procs"))?;
+            Ok((folder, id))
+        });
+        let (folder, id) = opened.map_err(|source| CgroupError::Refused {
+            attempt: "opening the cgroup",
+            path: path.clone(),
+            source,
+            hint: "; `--cgroup` takes a path as `/proc/<pid>/cgroup` shows it",
+        })?;
+        let id = if path == top { 0 } else { id };
+        Ok(Some(Target { folder, id }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_host_has_no_id() {
+        let target = Scope::Host.target().unwrap().unwrap();
+        assert_eq!(target.id, 0);
+        assert!(Scope::Own.target().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_cgroup_is_refused() {
+        let error = Scope::Cgroup("/there/is/none".into()).target().err();
+        assert!(error.unwrap().to_string().contains("/there/is/none"));
+    }
+}

@@ -1,0 +1,163 @@
+//! The maps of a kept table: where others find them, and what they hold.
+
+use std::{
+    collections::HashMap as Known,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError},
+};
+use socketvirt_common::{event::TableStats, row::Row};
+
+use super::super::{TableError, life, ring::Ring};
+use crate::{
+    agent::datapath::DataPathError,
+    kernel::{bpffs, owner::Lock, require},
+};
+
+/// The maps that others may open.
+pub const SHARED: [&str; 4] = ["sv_sockets", "sv_events", "sv_cursor", "sv_table"];
+
+pub(super) fn map(attempt: &'static str) -> impl FnOnce(MapError) -> TableError {
+    move |source| {
+        TableError::DataPath(DataPathError::Map {
+            attempt,
+            source: Box::new(source),
+        })
+    }
+}
+
+/// The maps in the BPF file system.
+pub(super) struct Shared {
+    folder: PathBuf,
+    _lock: Lock,
+}
+
+/// Where the maps of a kept table are, when one is kept.
+#[must_use]
+pub fn kept() -> Option<PathBuf> {
+    let folder = bpffs::mounted().ok()??.join("socketvirt");
+    (folder.join("sv_sockets").exists() && Lock::is_held(&folder)).then_some(folder)
+}
+
+impl Shared {
+    pub(super) fn make() -> Result<Self, TableError> {
+        let refused = |attempt| move |source| TableError::Iterate { attempt, source };
+        let folder = bpffs::mount_point()
+            .map_err(require::Requirement::from)?
+            .join("socketvirt");
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(refused("making the folder of pinned maps")(error));
+            }
+            _ => {}
+        }
+        let lock = Lock::take(&folder).map_err(|_| TableError::Kept)?;
+        let shared = Self {
+            folder,
+            _lock: lock,
+        };
+        // Of one that was killed.
+        shared.clear();
+        Ok(shared)
+    }
+
+    /// Lets others open the maps.
+    pub(super) fn pin(&self, ebpf: &Ebpf) -> Result<(), TableError> {
+        for name in SHARED {
+            let map = ebpf.map(name).ok_or(DataPathError::Missing(name))?;
+            map.pin(self.folder.join(name))
+                .map_err(|source| DataPathError::Pin {
+                    name: name.to_owned(),
+                    source: Box::new(source),
+                })?;
+        }
+        Ok(())
+    }
+
+    fn clear(&self) {
+        for name in SHARED {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.clear();
+        // Fails while runs have folders in it, which is as it should be.
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// Handles on the maps of a table that is kept, for one who only reads.
+pub struct Maps {
+    sockets: HashMap<MapData, u64, Row>,
+    stats: Array<MapData, TableStats>,
+    ring: Ring,
+}
+
+impl Maps {
+    /// Those of a table that is kept in `folder`.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn open(folder: &Path) -> Result<Self, TableError> {
+        let pinned =
+            |name: &str| MapData::from_pin(folder.join(name)).map_err(map("opening a pinned map"));
+        Ok(Self {
+            sockets: HashMap::try_from(Map::HashMap(pinned("sv_sockets")?))
+                .map_err(map("opening sv_sockets"))?,
+            stats: Array::try_from(Map::Array(pinned("sv_table")?))
+                .map_err(map("opening sv_table"))?,
+            ring: Ring::pinned(folder)?,
+        })
+    }
+
+    /// All rows as they are now: those of the map, and what has been noted
+    /// since the keeper last put notes into them.
+    #[must_use]
+    pub fn rows(&mut self) -> Vec<Row> {
+        // Before the rows: a note that comes twice counts once.
+        let noted = self.stats().map_or(0, |stats| stats.noted);
+        let mut known: Known<u64, Row> = rows(&self.sockets)
+            .into_iter()
+            .map(|row| (row.id, row))
+            .collect();
+        let mut notes = Vec::new();
+        self.ring.seek(noted);
+        // What is lost is lost to the keeper too, which counts it.
+        let _ = self.ring.read(&mut notes);
+        for note in notes {
+            if life::begins(&note) {
+                known.entry(note.id).or_insert(Row {
+                    id: note.id,
+                    ..Row::EMPTY
+                });
+            }
+            if let Some(row) = known.get_mut(&note.id) {
+                let _ = life::apply(row, &note);
+            }
+        }
+        known.into_values().collect()
+    }
+
+    /// What the keeper says of the table.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn stats(&self) -> Result<TableStats, TableError> {
+        self.stats.get(&0, 0).map_err(map("reading sv_table"))
+    }
+}
+
+/// Rows that come and go meanwhile may be among them or not.
+pub(super) fn rows(map: &HashMap<MapData, u64, Row>) -> Vec<Row> {
+    map.keys()
+        .filter_map(Result::ok)
+        .filter_map(|id| map.get(&id, 0).ok())
+        .collect()
+}

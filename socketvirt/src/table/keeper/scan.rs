@@ -1,0 +1,370 @@
+//! The keeper's work: it puts notes into rows, scans, and takes away what is
+//! over. One thread does all of it, so rows have one writer.
+
+use std::{
+    collections::{HashMap as Known, HashSet, VecDeque},
+    path::PathBuf,
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData},
+};
+use nix::time::{ClockId, clock_gettime};
+use socketvirt_common::{
+    event::{NOTES, Note, TableStats},
+    pace,
+    pair::Enrolment,
+    path::Path,
+    reason::Reason,
+    record::Joined,
+    row::Row,
+    status::Status,
+};
+
+use super::{
+    super::{
+        TableError, agents,
+        iterator::{Iterator, Record, records},
+        life, peers,
+        ring::Ring,
+        source::{self, Joiner, Namespaces},
+    },
+    maps::{map, rows},
+};
+use crate::{agent::datapath::DataPathError, kernel::bpffs::PinDir};
+
+/// How long the row of a closed socket stays.
+const AFTER_THE_END: Duration = Duration::from_secs(30);
+
+/// How often the ring is looked at between scans.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Notes that are put into rows without waiting for the next scan.
+const MANY: u64 = NOTES as u64 / 4;
+
+/// How long a few notes wait for the next scan.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// `BPF_ANY`: makes an entry or replaces it.
+const ANY: u64 = 0;
+
+/// The scans.
+pub(super) struct Scan {
+    iterators: Vec<(&'static str, Iterator)>,
+    sockets: HashMap<MapData, u64, Row>,
+    published: Array<MapData, TableStats>,
+    ring: Ring,
+    stats: TableStats,
+    folded: Instant,
+    /// Closed sockets that have a row, oldest first.
+    closed: VecDeque<u64>,
+    /// Sockets that have none.
+    missing: HashSet<u64>,
+    /// What agents know, by the folder of each.
+    joiners: Known<PathBuf, Joiner>,
+    /// CPU time of the last pass that was spent on new agents.
+    once: Duration,
+}
+
+/// A keeper's thread at work.
+pub(super) struct Scanning {
+    stop: Sender<()>,
+    thread: JoinHandle<Result<TableStats, TableError>>,
+}
+
+fn now() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
+impl Scan {
+    pub(super) fn of(
+        ebpf: &mut Ebpf,
+        iterators: Vec<(&'static str, Iterator)>,
+    ) -> Result<Self, TableError> {
+        let mut ring = Ring::loaded(ebpf)?;
+        // Hooks are at work already.
+        ring.seek(0);
+        let mut take = |name| ebpf.take_map(name).ok_or(DataPathError::Missing(name));
+        Ok(Self {
+            iterators,
+            sockets: HashMap::try_from(take("sv_sockets")?).map_err(map("opening sv_sockets"))?,
+            published: Array::try_from(take("sv_table")?).map_err(map("opening sv_table"))?,
+            ring,
+            stats: TableStats::default(),
+            folded: Instant::now(),
+            closed: VecDeque::new(),
+            missing: HashSet::new(),
+            joiners: Known::new(),
+            once: Duration::ZERO,
+        })
+    }
+
+    /// Looks at every socket, then takes away what is over.
+    pub(super) fn pass(&mut self) -> Result<(), TableError> {
+        self.fold()?;
+        let began = now();
+        let mut without = self.visit()?;
+        if !without.is_empty() && self.give_up(without.len()) > 0 {
+            without = self.visit()?;
+        }
+        self.count_missing(without);
+        let mut all = rows(&self.sockets);
+        let before: Vec<_> = all.iter().map(shown).collect();
+        let joined = self.joined();
+        settle(&mut all, &joined);
+        agents::apply(&mut all, joined);
+        peers::find(&mut all);
+        for (mut row, before) in all.into_iter().zip(before) {
+            let mut changed = shown(&row) != before;
+            if row.status == Status::TERMINATED {
+                let since = row.history.iter().last().map_or(row.seen, |step| step.at);
+                let age = Duration::from_nanos(began.saturating_sub(since));
+                if age > AFTER_THE_END {
+                    // It may have been given up already.
+                    let _ = self.sockets.remove(&row.id);
+                    continue;
+                }
+            } else if row.seen < began {
+                // Neither a note nor the scan has met it: it went unseen.
+                row.status = Status::TERMINATED;
+                row.history.note(now(), Status::TERMINATED, true);
+                self.closed.push_back(row.id);
+                changed = true;
+            }
+            if changed {
+                let _ = self.sockets.insert(row.id, row, ANY);
+            }
+        }
+        self.publish()
+    }
+
+    /// Has the kernel visit every socket; gives those that found no room.
+    fn visit(&self) -> Result<Vec<u64>, TableError> {
+        let mut output = Vec::new();
+        source::visit(&self.iterators, &Namespaces::All, &mut output)?;
+        Ok(records(&output)
+            .filter_map(|record| match record {
+                Record::Missing(id) => Some(id),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn count_missing(&mut self, without: Vec<u64>) {
+        let without: HashSet<u64> = without.into_iter().collect();
+        let news = without.difference(&self.missing).count();
+        self.stats.missing += news as u64;
+        self.missing = without;
+    }
+
+    /// What the agents of the host know of their sockets.
+    fn joined(&mut self) -> Vec<Joined> {
+        let agents: Vec<PathBuf> = PinDir::existing()
+            .unwrap_or_default()
+            .iter()
+            .map(|pins| pins.path().to_owned())
+            .filter(|folder| folder.join("sv_flow").exists())
+            .collect();
+        self.joiners.retain(|folder, _| agents.contains(folder));
+        let before = cpu_time();
+        for folder in agents {
+            if let std::collections::hash_map::Entry::Vacant(new) = self.joiners.entry(folder)
+                && let Ok(joiner) = Joiner::open(new.key())
+            {
+                new.insert(joiner);
+            }
+        }
+        // Once an agent, so it does not make the scans rarer.
+        self.once += cpu_time().saturating_sub(before);
+        // One that ends meanwhile adds nothing, as if it had ended before.
+        self.joiners
+            .values()
+            .filter_map(|joiner| joiner.read(&Namespaces::All).ok())
+            .flatten()
+            .collect()
+    }
+
+    /// Whether notes have waited for long enough.
+    fn wants_folding(&self) -> bool {
+        match self.ring.waiting() {
+            0 => false,
+            few if few < MANY => self.folded.elapsed() >= LONGEST,
+            _ => true,
+        }
+    }
+
+    /// Puts into rows what has been noted.
+    pub(super) fn fold(&mut self) -> Result<(), TableError> {
+        let mut notes = Vec::new();
+        self.stats.lost += self.ring.read(&mut notes);
+        let mut touched: Known<u64, Row> = Known::new();
+        for note in &notes {
+            self.put(&mut touched, note);
+        }
+        // Those that closed first are the first to be given up.
+        let mut touched: Vec<Row> = touched.into_values().collect();
+        touched.sort_by_key(|row| row.seen);
+        peers::find(&mut touched);
+        for row in touched {
+            self.write(row);
+        }
+        self.stats.noted = self.ring.position();
+        self.folded = Instant::now();
+        self.publish()
+    }
+
+    fn put(&self, touched: &mut Known<u64, Row>, note: &Note) {
+        let row = match touched.entry(note.id) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let row = match self.sockets.get(&note.id, 0) {
+                    Ok(row) => row,
+                    Err(_) if life::begins(note) => Row {
+                        id: note.id,
+                        ..Row::EMPTY
+                    },
+                    Err(_) => return,
+                };
+                new.insert(row)
+            }
+        };
+        let _ = life::apply(row, note);
+    }
+
+    /// Writes a row; when the map is full, the oldest of a closed socket makes
+    /// room, and when there is none, the socket is missing.
+    fn write(&mut self, row: Row) {
+        let over = row.status == Status::TERMINATED;
+        let mut written = self.sockets.insert(row.id, row, ANY).is_ok();
+        if !written && self.give_up(1) > 0 {
+            written = self.sockets.insert(row.id, row, ANY).is_ok();
+        }
+        if !written {
+            if self.missing.insert(row.id) {
+                self.stats.missing += 1;
+            }
+        } else if over {
+            self.closed.push_back(row.id);
+        }
+    }
+
+    /// Gives up rows of closed sockets, oldest first; returns how many.
+    fn give_up(&mut self, count: usize) -> usize {
+        let mut given = 0;
+        while given < count
+            && let Some(oldest) = self.closed.pop_front()
+        {
+            // It may have had its time and be gone.
+            if self.sockets.remove(&oldest).is_ok() {
+                given += 1;
+            }
+        }
+        self.stats.evicted += given as u64;
+        given
+    }
+
+    fn publish(&mut self) -> Result<(), TableError> {
+        // What had its time went without a word.
+        while self
+            .closed
+            .front()
+            .is_some_and(|id| self.sockets.get(id, 0).is_err())
+        {
+            self.closed.pop_front();
+        }
+        self.published
+            .set(0, self.stats, 0)
+            .map_err(map("writing sv_table"))
+    }
+
+    /// Scans in a thread of its own.
+    pub(super) fn start(mut self, interval: Duration) -> Result<Scanning, TableError> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::Builder::new()
+            .name("table".into())
+            .spawn(move || {
+                let mut rest = Instant::now();
+                let mut scan = Instant::now() + interval;
+                loop {
+                    let wait = scan.saturating_duration_since(Instant::now()).min(TICK);
+                    match stopped.recv_timeout(wait) {
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                            self.fold()?;
+                            return Ok(self.stats);
+                        }
+                    }
+                    let begun = Instant::now();
+                    let before = cpu_time();
+                    if begun >= scan {
+                        self.once = Duration::ZERO;
+                        self.pass()?;
+                        let cost = cpu_time().saturating_sub(before + self.once);
+                        scan = Instant::now() + pace::pause(cost, interval);
+                        rest = Instant::now();
+                    } else if begun >= rest && self.wants_folding() {
+                        self.fold()?;
+                        let cost = cpu_time().saturating_sub(before);
+                        rest = Instant::now() + pace::pause(cost, TICK);
+                    }
+                }
+            })
+            .map_err(|source| TableError::Iterate {
+                attempt: "starting the scanning thread",
+                source,
+            })?;
+        Ok(Scanning { stop, thread })
+    }
+}
+
+/// What agents and other rows say of a row.
+fn shown(row: &Row) -> (u64, Path, Reason, Enrolment, u64, u64) {
+    let send = &row.send;
+    let traffic = &send.traffic;
+    (
+        row.remote.id,
+        send.path,
+        send.reason,
+        send.enrolment,
+        traffic.fast_messages,
+        traffic.stack_bytes,
+    )
+}
+
+/// A row that no agent knows any more is of a plain socket.
+fn settle(all: &mut [Row], joined: &[Joined]) {
+    let known: HashSet<u64> = joined.iter().map(|one| one.id).collect();
+    for row in all {
+        if row.status != Status::TERMINATED && !known.contains(&row.id) {
+            row.send.path = Path::Stack;
+            row.send.reason = Reason::None;
+            row.send.enrolment = Enrolment::None;
+        }
+    }
+}
+
+impl Scanning {
+    /// Whether the scans still go on.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Ends them.
+    pub(super) fn end(self) -> Result<TableStats, TableError> {
+        drop(self.stop);
+        self.thread
+            .join()
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+    }
+}
+
+/// CPU time of the process's threads that scan: one at a time does.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}

@@ -1,0 +1,183 @@
+//! Reading notes: the ring of `sv_events`, as memory.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+    ptr::{NonNull, read_volatile},
+};
+
+use aya::maps::{Map, MapData, MapError};
+use socketvirt_common::event::Note;
+
+use super::TableError;
+use crate::agent::datapath::DataPathError;
+
+/// A reader of one ring, at a position of its own.
+pub struct Ring {
+    notes: Memory,
+    cursor: Memory,
+    /// Places of the ring, a power of two.
+    places: u64,
+    /// The number of the note that is read next.
+    next: u64,
+    /// What names the ring, until reboot.
+    id: u32,
+}
+
+/// Memory of a map, mapped to be read.
+struct Memory {
+    start: NonNull<libc::c_void>,
+    length: usize,
+}
+
+// SAFETY: shared memory of the kernel, which any thread may read.
+unsafe impl Send for Memory {}
+
+fn refused(source: MapError) -> TableError {
+    TableError::DataPath(DataPathError::Map {
+        attempt: "opening the events",
+        source: Box::new(source),
+    })
+}
+
+impl Memory {
+    fn of(map: &MapData, length: usize) -> io::Result<Self> {
+        // SAFETY: a mapping of its own, at an address that the kernel chooses.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                map.fd().as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(start)
+            .map(|start| Self { start, length })
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `of`, of which nothing refers to a part.
+        unsafe { libc::munmap(self.start.as_ptr(), self.length) };
+    }
+}
+
+impl Ring {
+    /// Of the maps that are pinned in a folder. It is read from where it is
+    /// now.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn pinned(folder: &Path) -> Result<Self, TableError> {
+        let pinned = |name: &str| MapData::from_pin(folder.join(name)).map_err(refused);
+        Self::of(&pinned("sv_events")?, &pinned("sv_cursor")?)
+    }
+
+    /// Of the maps of an object.
+    ///
+    /// # Errors
+    /// When they cannot be mapped.
+    pub fn loaded(ebpf: &aya::Ebpf) -> Result<Self, TableError> {
+        let data = |name| match ebpf.map(name) {
+            Some(Map::Array(data)) => Ok(data),
+            _ => Err(DataPathError::Missing(name)),
+        };
+        Self::of(data("sv_events")?, data("sv_cursor")?)
+    }
+
+    fn of(events: &MapData, cursor: &MapData) -> Result<Self, TableError> {
+        let mapping = |source| TableError::Iterate {
+            attempt: "mapping the events",
+            source,
+        };
+        let info = events.info().map_err(refused)?;
+        let places = info.max_entries();
+        let mut ring = Self {
+            notes: Memory::of(events, places as usize * size_of::<Note>()).map_err(mapping)?,
+            cursor: Memory::of(cursor, size_of::<u64>()).map_err(mapping)?,
+            places: u64::from(places),
+            next: 0,
+            id: info.id(),
+        };
+        ring.seek(ring.last());
+        Ok(ring)
+    }
+
+    /// What names the ring.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The number of the last note that was begun.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        // SAFETY: mapped, and as large.
+        unsafe { read_volatile(self.cursor.start.as_ptr().cast()) }
+    }
+
+    /// Reads on behind the note of this number.
+    pub fn seek(&mut self, number: u64) {
+        self.next = number + 1;
+    }
+
+    /// The number of the last note that was read.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// How many notes wait, counting those that are lost already.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.last().saturating_sub(self.position())
+    }
+
+    /// Reads what there is; returns how many notes were lost, because others
+    /// were written over them.
+    pub fn read(&mut self, into: &mut Vec<Note>) -> u64 {
+        let last = self.last();
+        let oldest = (last + 1).saturating_sub(self.places);
+        let mut lost = oldest.saturating_sub(self.next);
+        self.next += lost;
+        while self.next <= last {
+            match self.note(self.next) {
+                Some(note) => into.push(note),
+                // Written over while it was read.
+                None if self.last() >= self.next + self.places => lost += 1,
+                // Still being written; others behind it have to wait.
+                None => break,
+            }
+            self.next += 1;
+        }
+        lost
+    }
+
+    /// The note of this number, if it is there and complete.
+    fn note(&self, number: u64) -> Option<Note> {
+        let place = usize::try_from(number & (self.places - 1)).ok()?;
+        // SAFETY: within the mapping.
+        let note = unsafe { self.notes.start.as_ptr().cast::<Note>().add(place) };
+        // SAFETY: as above. The number before and after, since it is the last
+        // that a writer writes, and zero the first.
+        unsafe {
+            if read_volatile(&raw const (*note).seq) != number {
+                return None;
+            }
+            let copy = read_volatile(note.cast::<std::mem::MaybeUninit<Note>>());
+            if read_volatile(&raw const (*note).seq) != number {
+                return None;
+            }
+            // Complete, written by a program of this workspace as a note.
+            Some(copy.assume_init())
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A table that is kept, for as long as a test needs it.
+
+use std::{process::Command, time::Duration};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{only, table};
+use crate::{
+    process::{Process, until},
+    run::binary,
+    session,
+};
+
+/// Where the rows are.
+pub const PINS: &str = "/sys/fs/bpf/socketvirt/sv_sockets";
+
+/// The longest that anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `socketvirt run`, which has scanned once when this returns.
+#[must_use]
+pub fn keep(args: &str) -> Process {
+    start(args, "keeping the table")
+}
+
+/// `socketvirt run` with a mode, which accelerates when this returns.
+#[must_use]
+pub fn accelerate(args: &str) -> Process {
+    start(args, "accelerating")
+}
+
+fn start(args: &str, says: &str) -> Process {
+    let mut command = Command::new(binary());
+    command.arg("run").args(args.split_whitespace());
+    let keeper = Process::start(&mut command);
+    session::started(keeper.pid());
+    until("`socketvirt run` is ready", PATIENCE, || {
+        keeper.stderr().contains(says)
+    });
+    keeper
+}
+
+/// Ends it; gives what it said.
+pub fn end(mut keeper: Process) -> String {
+    keeper.signal(Signal::SIGINT);
+    let ended = keeper.finish(PATIENCE);
+    ended.success();
+    ended.stderr.clone()
+}
+
+/// `socketvirt events --follow --json`, which follows when this returns.
+#[must_use]
+pub fn follow() -> Process {
+    let mut command = Command::new(binary());
+    command.args(["events", "--follow", "--json"]);
+    let follower = Process::start(&mut command);
+    until("events are followed", PATIENCE, || {
+        follower.stderr().contains("following")
+    });
+    follower
+}
+
+/// The events that were printed so far.
+pub fn events(follower: &Process) -> Vec<Value> {
+    let text = follower.stdout();
+    // The last line may not be complete yet.
+    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+    complete
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
+}
+
+/// The id of a socket of ours.
+pub fn cookie(fd: &impl std::os::fd::AsRawFd) -> u64 {
+    let (mut cookie, mut size) = (0_u64, 8);
+    // SAFETY: room for the cookie, as large as is said.
+    let answer = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut size,
+        )
+    };
+    assert_eq!(answer, 0, "SO_COOKIE");
+    cookie
+}
+
+/// The row of this id.
+#[track_caller]
+pub fn row(id: u64) -> Value {
+    let rows = table("--netns all");
+    only(&rows, &format!("socket {id}"), |row| row["id"] == id)
+}

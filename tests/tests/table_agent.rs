@@ -1,0 +1,221 @@
+//! `socketvirt run --mode`: the agent of a host accelerates, the table shows
+//! it, and who follows is told.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::fd::AsRawFd as _,
+};
+
+use nix::sys::{
+    signal::Signal,
+    socket::{MsgFlags, send},
+};
+use serde_json::Value;
+use socketvirt_tests::{
+    process::{must, until},
+    session::Session,
+    table::keep::{PATIENCE, PINS, accelerate, cookie, end, events, follow, keep, row},
+};
+
+/// A connection as the servers have it that adoption is for.
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let client = TcpStream::connect(listener.local_addr().expect("own")).expect("connect");
+        let (server, _) = listener.accept().expect("accept");
+        for end in [&client, &server] {
+            end.set_nonblocking(true).expect("O_NONBLOCK");
+            end.set_nodelay(true).expect("TCP_NODELAY");
+        }
+        Self { client, server }
+    }
+
+    fn ids(&self) -> (u64, u64) {
+        (cookie(&self.client), cookie(&self.server))
+    }
+
+    /// Requests and responses, whose bytes are checked.
+    fn talk(&mut self, turns: u32) {
+        for turn in 0..turns {
+            let request = turn.to_ne_bytes();
+            pass(&mut self.client, &mut self.server, request);
+            pass(&mut self.server, &mut self.client, request);
+        }
+    }
+}
+
+fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: [u8; 4]) {
+    from.write_all(&bytes).expect("write");
+    let (mut got, mut have) = ([0; 4], 0);
+    while have < got.len() {
+        match to.read(&mut got[have..]) {
+            Ok(0) => panic!("the connection has ended"),
+            Ok(count) => have += count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => panic!("read: {error}"),
+        }
+    }
+    assert_eq!(got, bytes);
+}
+
+/// The row in the map, as `bpftool` prints it.
+fn dumped(id: u64) -> Option<Value> {
+    let dump = must("bpftool", ["-j", "map", "dump", "pinned", PINS]);
+    let dump: Value = serde_json::from_str(&dump).expect("JSON");
+    let all = dump.as_array().expect("entries");
+    all.iter()
+        .map(|entry| &entry["formatted"]["value"])
+        .find(|row| row["id"] == id)
+        .cloned()
+}
+
+/// Whether there is an event of this name between these two.
+fn told(all: &[Value], name: &str, (one, other): (u64, u64), reason: Option<&str>) -> bool {
+    all.iter().any(|event| {
+        let ends = (event["id"].as_u64(), event["peer"].as_u64());
+        event["event"] == name
+            && (ends == (Some(one), Some(other)) || ends == (Some(other), Some(one)))
+            && reason.is_none_or(|reason| event["reason"] == reason)
+    })
+}
+
+#[test]
+fn a_host_is_accelerated_and_told_about() {
+    let session = Session::start();
+    let agent = accelerate("--mode adopt");
+    let mut follower = follow();
+    let mut pair = Pair::new();
+    let (near, far) = pair.ids();
+    until("the pair is fast", PATIENCE, || {
+        pair.talk(500);
+        let shown = row(near);
+        shown["path"]["path"] == "fast" && shown["path"]["enrolment"] == "adopted"
+    });
+    until("the map says so too", PATIENCE, || {
+        pair.talk(500);
+        dumped(near).is_some_and(|row| {
+            row["send"]["path"] == "Fast"
+                && row["send"]["enrolment"] == "Adopted"
+                && row["send"]["traffic"]["fast_messages"].as_u64() > Some(0)
+                && row["remote"]["id"] == far
+        })
+    });
+
+    // Urgent data keeps a socket off for good.
+    let mut urgent = Pair::new();
+    let ends = urgent.ids();
+    urgent.talk(10);
+    send(urgent.client.as_raw_fd(), b"!", MsgFlags::MSG_OOB).expect("MSG_OOB");
+    // As long as it is not read, which would forget it.
+    until("the other pair is pinned", PATIENCE, || {
+        let shown = row(ends.1);
+        shown["path"]["path"] == "pinned" && shown["path"]["reason"] == "urgent"
+    });
+    until("the map says so too", PATIENCE, || {
+        dumped(ends.1)
+            .is_some_and(|row| row["send"]["path"] == "Pinned" && row["send"]["reason"] == "Urgent")
+    });
+
+    let report = end(agent);
+    assert!(!report.contains("in use and stay"), "{report}");
+    let mut seen = Vec::new();
+    until("everything is told", PATIENCE, || {
+        seen = events(&follower);
+        told(&seen, "pair", (near, far), None)
+            && told(&seen, "adopt", (near, far), None)
+            && told(&seen, "pin", ends, Some("urgent"))
+            && told(&seen, "release", (near, far), Some("draining"))
+    });
+    assert!(!told(&seen, "adopt", ends, None), "{seen:#?}");
+    follower.signal(Signal::SIGINT);
+    follower.finish(PATIENCE).success();
+    // Plain TCP again, and nothing left.
+    pair.talk(100);
+    session.clean();
+}
+
+#[test]
+fn eager_pairs_are_told_about() {
+    let session = Session::start();
+    let agent = accelerate("--mode eager");
+    let mut follower = follow();
+    let mut pair = Pair::new();
+    let ends = pair.ids();
+    pair.talk(100);
+    assert_eq!(row(ends.0)["path"]["enrolment"], "eager");
+    until("the pair is told", PATIENCE, || {
+        let seen = events(&follower);
+        told(&seen, "pair", ends, None) && told(&seen, "adopt", ends, None)
+    });
+    end(agent);
+    follower.signal(Signal::SIGINT);
+    follower.finish(PATIENCE).success();
+    pair.talk(100);
+    session.clean();
+}
+
+/// Any number may follow; each sees everything, also when the one goes that
+/// kept the table for all.
+#[test]
+fn two_followers_see_the_same() {
+    let _session = Session::start();
+    let mut first = follow();
+    let mut second = follow();
+    let pair = Pair::new();
+    let (near, far) = pair.ids();
+    drop(pair);
+    let life = |id: u64, all: &[Value]| -> Vec<String> {
+        all.iter()
+            .filter(|event| event["id"] == id && event["event"] == "status")
+            .map(|event| event["to"].as_str().expect("a status").to_owned())
+            .collect()
+    };
+    for follower in [&first, &second] {
+        until("a life is told", PATIENCE, || {
+            let seen = events(follower);
+            [near, far].iter().all(|id| {
+                life(*id, &seen)
+                    .last()
+                    .is_some_and(|last| last == "TERMINATED")
+            })
+        });
+        let seen = events(follower);
+        assert_eq!(
+            life(near, &seen)[..3],
+            ["UNCONNECTED", "CONNECTING", "CONNECTED"]
+        );
+        assert!(told(&seen, "pair", (near, far), None), "{seen:#?}");
+    }
+    first.signal(Signal::SIGINT);
+    first.finish(PATIENCE).success();
+    until("the second goes on", PATIENCE, || {
+        let id = cookie(&Pair::new().client);
+        events(&second).iter().any(|event| event["id"] == id)
+    });
+    second.signal(Signal::SIGINT);
+    second.finish(PATIENCE).success();
+}
+
+/// Where nothing shall be accelerated, nothing is.
+#[test]
+fn a_kept_table_alone_accelerates_nothing() {
+    let _session = Session::start();
+    let agent = keep("");
+    let mut pair = Pair::new();
+    let (near, far) = pair.ids();
+    until("the pair is in the map", PATIENCE, || {
+        pair.talk(500);
+        dumped(near).is_some_and(|row| row["remote"]["id"] == far)
+    });
+    let shown = row(near);
+    assert_eq!(shown["path"]["enrolment"], "none", "{shown:#}");
+    assert_eq!(shown["path"]["path"], "stack");
+    let report = end(agent);
+    assert!(!report.contains("accelerat"), "{report}");
+}
