@@ -10,6 +10,7 @@
     reason = "many are called for what they assert"
 )]
 
+pub mod cgroup;
 pub mod netns;
 pub mod process;
 pub mod programs;

@@ -13,6 +13,7 @@ use nix::sys::{
 };
 use serde_json::Value;
 use socketvirt_tests::{
+    cgroup::Apart,
     process::{must, until},
     session::Session,
     table::keep::{PATIENCE, PINS, accelerate, cookie, end, events, follow, keep, row},
@@ -88,6 +89,7 @@ fn told(all: &[Value], name: &str, (one, other): (u64, u64), reason: Option<&str
 #[test]
 fn a_host_is_accelerated_and_told_about() {
     let session = Session::start();
+    let _apart = Apart::new();
     let agent = accelerate("--mode adopt");
     let mut follower = follow();
     let mut pair = Pair::new();
@@ -143,6 +145,7 @@ fn a_host_is_accelerated_and_told_about() {
 #[test]
 fn eager_pairs_are_told_about() {
     let session = Session::start();
+    let _apart = Apart::new();
     let agent = accelerate("--mode eager");
     let mut follower = follow();
     let mut pair = Pair::new();
