@@ -10,6 +10,7 @@
     reason = "many are called for what they assert"
 )]
 
+pub mod conform;
 pub mod netns;
 pub mod process;
 pub mod programs;

@@ -32,6 +32,8 @@ pub(crate) enum Scenario {
     Twins(Twins),
     /// Values stored in a server and read back.
     Kv(Kv),
+    /// Scenarios of socket calls, each answer written down.
+    Scenario(crate::conform::Args),
 }
 
 /// How a socket is waited on.

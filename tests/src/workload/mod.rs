@@ -7,14 +7,14 @@
 mod args;
 mod backpressure;
 mod blocking;
-mod content;
+pub(crate) mod content;
 mod endpoint;
 mod epoll;
 mod flow;
 mod habit;
 mod kv;
 mod memory;
-mod net;
+pub(crate) mod net;
 mod script;
 mod sides;
 mod streams;
@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::conform;
 use args::{Cli, Scenario};
 
 /// Runs the scenario that the command line names.
@@ -39,6 +40,7 @@ pub fn run() -> ExitCode {
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
+        Scenario::Scenario(args) => conform::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
