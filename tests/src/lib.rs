@@ -18,7 +18,6 @@ pub mod run;
 pub mod session;
 pub mod summary;
 pub mod table;
-pub mod traces;
 pub mod workload;
 
 /// Multiplies rounds and connections of a test by `SOCKETVIRT_TEST_SCALE`,

@@ -59,6 +59,12 @@ pub const EXCUSES: &[Excuse] = &[
         applies: |seen| matches!(seen.last(), Some(Call::Recv(0, ..))),
     },
     Excuse {
+        name: "send of nothing",
+        states: ENROLLED,
+        fact: "tcp_bpf_sendmsg looks at errors and at SHUT_WR only when there is a byte to send",
+        applies: |seen| matches!(seen.last(), Some(Call::Send(0, ..))),
+    },
+    Excuse {
         name: "MSG_TRUNC",
         states: ENROLLED,
         fact: "tcp_bpf_recvmsg copies where tcp_recvmsg discards",
@@ -127,10 +133,12 @@ pub const EXCUSES: &[Excuse] = &[
     Excuse {
         name: "error of a send",
         states: ENROLLED,
-        fact: "a send on an enrolled socket does not clear sk_err, the next receive tells it again",
+        fact: "a send on an enrolled socket does not clear sk_err: receive, poll and SO_ERROR tell it again",
         applies: |seen| {
             let failed = |line: &String| line.contains("send") && line.contains("ECONNRESET");
-            seen.other.contains("ECONNRESET") && seen.before.iter().any(failed)
+            let told = seen.other.contains("ECONNRESET") || seen.other.contains("err");
+            let read = matches!(seen.last(), Some(Call::Get(Opt::Error)));
+            (told || read) && seen.before.iter().any(failed)
         },
     },
     Excuse {

@@ -11,6 +11,10 @@ const UNREAD: usize = 24 << 10;
 
 /// What the generator knows of an end.
 #[derive(Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent fact of an end"
+)]
 struct Known {
     closed: bool,
     /// It has shut down sending.
@@ -42,6 +46,11 @@ pub fn scenario(seed: u64) -> Scenario {
         ends: [Known::default(); 2],
         steps: Vec::new(),
     };
+    if generator.rng.once_in(2) {
+        generator.push(End::B, Call::Connect(0));
+        generator.push(End::A, Call::Accept);
+        generator.steps.push(Step::Reach);
+    }
     let length = 3 + generator.rng.below(14);
     for _ in 0..length {
         generator.step();
@@ -106,8 +115,14 @@ impl Generator {
         } else {
             Place::Here
         };
+        let more = flags.contains(&Flag::More);
         self.steps
             .push(Step::On(end, place, Call::Send(size, by, flags)));
+        if more {
+            // What is held back goes by itself after 200 ms: not in time.
+            self.push(end, Call::Send(size, By::Plain, Vec::new()));
+            self.ends[peer].unread += size;
+        }
         if !broken {
             self.ends[peer].unread += size;
             self.ends[peer].asleep = false;
@@ -212,7 +227,6 @@ impl Generator {
                 (Opt::Inq, 1),
                 (Opt::Peekoff, 0),
                 (Opt::Oobinline, 1),
-                (Opt::Cork, 1),
             ]);
         }
         let (opt, value) = self.one(&choices);

@@ -11,7 +11,9 @@
 //! A scenario is data ([`step`]) and has a text form, so that a failing one is
 //! played again by `workload scenario '<text>'`.
 
+mod bulk;
 pub mod compare;
+mod connect;
 pub mod excuses;
 pub mod generate;
 pub mod isolate;
@@ -23,6 +25,7 @@ pub mod shrink;
 pub mod step;
 pub mod suite;
 mod sys;
+mod text;
 mod uring;
 mod wire;
 mod worker;

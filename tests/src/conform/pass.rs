@@ -3,7 +3,7 @@
 use std::{
     io::{IoSlice, IoSliceMut, Read as _, Write as _},
     os::{
-        fd::{AsRawFd as _, OwnedFd, RawFd},
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
 };
@@ -103,9 +103,32 @@ pub(super) fn handover(fd: OwnedFd, task: &Task) -> Result<(Done, OwnedFd)> {
     }
 }
 
+/// Makes a call in a child, which has the socket by inheritance.
+pub(super) fn forked(task: &Task) -> Result<Done> {
+    let (mut parent, mut child) = UnixStream::pair().context("socketpair")?;
+    // SAFETY: the child makes its call, writes its answer and ends; glibc
+    // keeps its allocator usable after a fork.
+    match unsafe { fork() }.context("fork")? {
+        ForkResult::Child => {
+            perform(task).write(&mut child);
+            // SAFETY: ends the child without running what the parent will.
+            unsafe { libc::_exit(0) }
+        }
+        ForkResult::Parent { child: pid } => {
+            drop(child);
+            let mut bytes = Vec::new();
+            parent
+                .read_to_end(&mut bytes)
+                .context("the child's answer")?;
+            waitpid(pid, None).context("waitpid")?;
+            Done::read(&mut bytes.as_slice()).context("a child gave no answer")
+        }
+    }
+}
+
 /// Watches an end, or asks anew.
 pub(super) fn watch(side: &mut Side, call: &Call) -> String {
-    let Some(fd) = side.fd.as_ref().map(|fd| fd.as_raw_fd()) else {
+    let Some(fd) = side.fd.as_ref().map(AsRawFd::as_raw_fd) else {
         return "no socket".to_owned();
     };
     let (operation, kind) = match call {

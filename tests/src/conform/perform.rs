@@ -126,6 +126,11 @@ pub(super) fn perform(task: &Task) -> Done {
     }
 }
 
+/// Messages of a multiple call: one byte is not two of them.
+fn messages(size: usize) -> u32 {
+    if size > 1 { 2 } else { 1 }
+}
+
 /// include/uapi/asm-generic/sockios.h
 const SIOCATMARK: libc::c_ulong = 0x8905;
 
@@ -170,14 +175,15 @@ fn send(fd: RawFd, by: By, flags: i32, bytes: &[u8]) -> Answer {
             sys::of(unsafe { libc::sendmsg(fd, &raw const message, flags) })
         }
         By::Mmsg => {
-            let (one, two) = bytes.split_at(bytes.len() / 2);
+            let (one, two) = bytes.split_at(bytes.len().div_ceil(2));
             let (mut one, mut two) = (iov(one, one.len()), iov(two, two.len()));
             let mut list = [&mut one, &mut two].map(|pieces| libc::mmsghdr {
                 msg_hdr: message(pieces, &mut []),
                 msg_len: 0,
             });
+            let count = messages(bytes.len());
             // SAFETY: both messages' pieces lie within `bytes`.
-            let sent = sys::of(unsafe { libc::sendmmsg(fd, list.as_mut_ptr(), 2, flags) });
+            let sent = sys::of(unsafe { libc::sendmmsg(fd, list.as_mut_ptr(), count, flags) });
             sent.map(|n| list[..n].iter().map(|one| one.msg_len as usize).sum())
         }
         By::Sendfile => {
@@ -259,21 +265,24 @@ fn receive(fd: RawFd, size: usize, by: By, flags: &[Flag]) -> Done {
             answer
         }
         By::Mmsg => {
-            let (one, two) = data.split_at(size / 2);
+            let half = size.div_ceil(2);
+            let (one, two) = data.split_at(half);
             let (mut one, mut two) = (iov(one, one.len()), iov(two, two.len()));
             let mut list = [&mut one, &mut two].map(|pieces| libc::mmsghdr {
                 msg_hdr: message(pieces, &mut []),
                 msg_len: 0,
             });
+            let count = messages(size);
             // SAFETY: both messages' pieces lie within `data`.
-            let got =
-                sys::of(unsafe { libc::recvmmsg(fd, list.as_mut_ptr(), 2, bits, ptr::null_mut()) });
+            let got = sys::of(unsafe {
+                libc::recvmmsg(fd, list.as_mut_ptr(), count, bits, ptr::null_mut())
+            });
             got.map(|n| {
                 let lengths = list.map(|one| one.msg_len as usize);
                 note = format!("{n} messages of {:?}", &lengths[..n]);
                 // The second begins where its buffer does.
-                if n == 2 && lengths[0] < size / 2 {
-                    data.copy_within(size / 2..size / 2 + lengths[1], lengths[0]);
+                if n == 2 && lengths[0] < half {
+                    data.copy_within(half..half + lengths[1], lengths[0]);
                 }
                 lengths[..n].iter().sum()
             })

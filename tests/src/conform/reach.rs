@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use nix::errno::Errno;
 
 use super::{
+    connect,
     perform::{Task, perform},
     step::{By, Call, End, Opt},
     sys,
@@ -154,14 +155,14 @@ fn transfer(wire: &mut Wire, from: End, size: usize) -> Result<bool> {
     let (Some(own), Some(peer)) = (wire.raw(from), wire.raw(to)) else {
         return Ok(false);
     };
-    let side = wire.side_mut(from);
+    let sender = wire.side_mut(from);
     let mut bytes = vec![0; size];
-    side.content.fill(side.sent, &mut bytes);
+    sender.content.fill(sender.sent, &mut bytes);
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: pointer and length describe `bytes`.
     let sent = sys::of(unsafe { libc::send(own, bytes.as_ptr().cast(), size, flags) });
     let Ok(sent) = sent else { return Ok(false) };
-    side.sent += sent as u64;
+    sender.sent += sent as u64;
     let start = Instant::now();
     let mut got = 0;
     while got < sent {
@@ -231,9 +232,9 @@ fn collect(value: &serde_json::Value, found: &mut Vec<String>) {
 impl Wire {
     /// A connection of two non-blocking sockets.
     fn connected() -> Result<Self> {
-        let (listener, addr) = super::play::listener(&[])?;
+        let (listener, addr) = connect::listener(&[])?;
         let mut wire = Self::new(Some(listener), addr)?;
-        super::play::open(&mut wire)?;
+        connect::open(&mut wire)?;
         for end in [End::A, End::B] {
             let fd = wire.raw(end).context("an end")?;
             sys::set(fd, Opt::Nodelay, 1)?;

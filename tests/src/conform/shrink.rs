@@ -25,6 +25,11 @@ pub fn shrink(scenario: &Scenario, mut fails: impl FnMut(&[Scenario]) -> Vec<boo
 fn smaller(scenario: &Scenario) -> Vec<Scenario> {
     let steps = &scenario.steps;
     let mut all = Vec::new();
+    // Without the steps that make the connection, it is made as usual.
+    if let Some(at) = steps.iter().position(|one| *one == Step::Reach) {
+        let steps = steps[at + 1..].to_vec();
+        all.push(Scenario { steps });
+    }
     let mut length = steps.len() / 2;
     while length > 0 {
         for start in (0..=steps.len() - length).step_by(length) {

@@ -116,7 +116,7 @@ pub(super) struct Info {
     pub(super) sent: u64,
 }
 
-/// `TCP_CLOSE`, include/net/tcp_states.h.
+/// `TCP_CLOSE`, `include/net/tcp_states.h`.
 pub(super) const CLOSED: u8 = 7;
 
 /// A state by its name. What an acknowledgement under way turns into another

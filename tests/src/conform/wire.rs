@@ -17,7 +17,7 @@ use super::{
 use crate::workload::{content::Content, net};
 
 /// Without a change for so long, bytes that are held back stay held back.
-const HELD: Duration = Duration::from_millis(20);
+const HELD: Duration = Duration::from_millis(6);
 
 /// The longest wait for what has to come by itself: longer than a delayed
 /// acknowledgement.
@@ -28,6 +28,10 @@ const REACHED: u32 = 1;
 pub(super) const RECONNECTED: u32 = 2;
 
 /// One end.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent fact of an end"
+)]
 pub(super) struct Side {
     pub(super) fd: Option<OwnedFd>,
     pub(super) epoll: OwnedFd,

@@ -18,7 +18,6 @@ pub(crate) mod net;
 mod script;
 mod sides;
 mod streams;
-mod trace;
 mod twins;
 mod watchdog;
 
@@ -36,11 +35,10 @@ pub fn run() -> ExitCode {
     let result = match &cli.scenario {
         Scenario::Streams(args) => streams::run(args, cli.deadline),
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
-        Scenario::Trace(args) => trace::run(args, cli.deadline),
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
-        Scenario::Scenario(args) => conform::run(args),
+        Scenario::Calls(args) => conform::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

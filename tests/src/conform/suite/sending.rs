@@ -11,6 +11,11 @@ pub(super) const SCENARIOS: &[Named] = &[
         "empty send",
         "a send 0; b poll; b recv 9; a send 10; a send 0; b drain; b recv 9",
     ),
+    ("empty send after shutdown", "a shut w; a send 0; b recv 1"),
+    (
+        "empty send after the end",
+        "b close; a send 1; a send 0; a send 1",
+    ),
     (
         "each way to send",
         "a send 700 by=file; a send 800 by=msg; a send 900 by=vec; a send 1000 by=mmsg; a send 1100 by=uring; b inq; b drain",
