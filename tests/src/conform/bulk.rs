@@ -17,8 +17,9 @@ use super::{
 use crate::workload::net;
 
 /// A socket into which nothing goes for so long is full: longer than an
-/// acknowledgement is usually delayed, which can make the send buffer grow.
-const FULL: Duration = Duration::from_millis(100);
+/// acknowledgement is delayed and than the first probe of a closed window
+/// waits, which both can make room.
+const FULL: Duration = Duration::from_millis(250);
 
 impl Player<'_> {
     /// How much goes in is no promise of TCP's, so it is not written down.

@@ -12,6 +12,8 @@ use super::{
 pub struct Excuse {
     /// Its name.
     pub name: &'static str,
+    /// The fixed scenario that shows it.
+    pub witness: &'static str,
     /// Where it is seen.
     pub states: &'static [State],
     /// What the kernel does.
@@ -36,36 +38,42 @@ const ENROLLED: &[State] = &[State::Eager, State::Adopted];
 pub const EXCUSES: &[Excuse] = &[
     Excuse {
         name: "byte counters",
+        witness: "byte counters",
         states: ENROLLED,
         fact: "TCP_INFO does not count redirected bytes",
         applies: |seen| matches!(seen.last(), Some(Call::Counters)),
     },
     Excuse {
         name: "urgent data",
+        witness: "out of band",
         states: ENROLLED,
         fact: "a redirect makes MSG_OOB ordinary data; tcp_bpf_recvmsg ignores the flag",
         applies: |seen| seen.flag(Flag::Oob),
     },
     Excuse {
         name: "MSG_MORE",
+        witness: "MSG_MORE is held",
         states: ENROLLED,
         fact: "a redirect does not hold bytes back",
         applies: |seen| seen.flag(Flag::More),
     },
     Excuse {
         name: "receive of nothing",
+        witness: "empty receive of nothing",
         states: ENROLLED,
         fact: "tcp_bpf_recvmsg answers 0 to a length of 0, tcp_recvmsg waits for a byte",
         applies: |seen| matches!(seen.last(), Some(Call::Recv(0, ..))),
     },
     Excuse {
         name: "send of nothing",
+        witness: "empty send after the end",
         states: ENROLLED,
         fact: "tcp_bpf_sendmsg looks at errors and at SHUT_WR only when there is a byte to send",
         applies: |seen| matches!(seen.last(), Some(Call::Send(0, ..))),
     },
     Excuse {
         name: "MSG_TRUNC",
+        witness: "MSG_TRUNC without a buffer",
         states: ENROLLED,
         fact: "tcp_bpf_recvmsg copies where tcp_recvmsg discards",
         applies: |seen| {
@@ -75,54 +83,63 @@ pub const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         name: "MSG_WAITALL",
+        witness: "blocking MSG_WAITALL",
         states: ENROLLED,
         fact: "tcp_bpf_recvmsg returns at the first bytes",
         applies: |seen| seen.flag(Flag::Waitall) && seen.blocked(),
     },
     Excuse {
         name: "woken without data",
+        witness: "blocking receive interrupted",
         states: ENROLLED,
         fact: "tcp_bpf_recvmsg sleeps once: a signal, a shutdown, a reset, room to send end it with EAGAIN",
         applies: |seen| seen.blocked() && seen.other.contains("EAGAIN"),
     },
     Excuse {
         name: "splice out",
+        witness: "splice out of",
         states: ENROLLED,
         fact: "splice(2) does not look at a psock's queue",
         applies: |seen| seen.any(|call| matches!(call, Call::Recv(_, By::Splice, _))),
     },
     Excuse {
         name: "SO_RCVLOWAT",
+        witness: "SO_RCVLOWAT after",
         states: ENROLLED,
         fact: "a redirect ignores it, and stack bytes below it do not reach the psock",
         applies: |seen| seen.set(Opt::Rcvlowat),
     },
     Excuse {
         name: "SO_PEEK_OFF",
+        witness: "SO_PEEK_OFF after",
         states: ENROLLED,
         fact: "tcp_bpf_recvmsg ignores it",
         applies: |seen| seen.set(Opt::Peekoff),
     },
     Excuse {
         name: "SO_TIMESTAMP",
+        witness: "SO_TIMESTAMP after",
         states: ENROLLED,
         fact: "redirected bytes have no time stamp",
         applies: |seen| seen.set(Opt::Timestamp),
     },
     Excuse {
         name: "TCP_INQ",
+        witness: "TCP_INQ after",
         states: ENROLLED,
         fact: "tcp_bpf_recvmsg does not report it",
         applies: |seen| seen.set(Opt::Inq),
     },
     Excuse {
-        name: "TCP_NOTSENT_LOWAT",
+        name: "SO_ZEROCOPY",
+        witness: "SO_ZEROCOPY after",
         states: ENROLLED,
-        fact: "redirected bytes are never unsent ones",
-        applies: |seen| seen.set(Opt::Notsentlowat),
+        fact: "a redirected MSG_ZEROCOPY send is copied, and its completion never comes",
+        applies: |seen| seen.set(Opt::Zerocopy),
     },
     Excuse {
         name: "close with unread bytes",
+        witness: "close with unread bytes",
         states: ENROLLED,
         fact: "tcp_close resets for bytes in sk_receive_queue only",
         applies: |seen| {
@@ -132,6 +149,7 @@ pub const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         name: "error of a send",
+        witness: "reset by the server",
         states: ENROLLED,
         fact: "a send on an enrolled socket does not clear sk_err: receive, poll and SO_ERROR tell it again",
         applies: |seen| {
@@ -143,6 +161,7 @@ pub const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         name: "disconnect with unread bytes",
+        witness: "reconnect with unread bytes",
         states: &[State::Eager],
         fact: "connect(AF_UNSPEC) does not empty a psock's queue",
         applies: |seen| seen.any(|call| matches!(call, Call::Disconnect)),

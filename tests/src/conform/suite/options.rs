@@ -89,11 +89,11 @@ pub(super) const SCENARIOS: &[Named] = &[
     ),
     (
         "SO_ZEROCOPY before",
-        "a set zerocopy 1; reach; a send 20000 zerocopy; b drain; a poll; a recv 1 by=msg errqueue; a recv 1 by=msg errqueue",
+        "a set zerocopy 1; reach; a send 20000 zerocopy; b drain; a outq; a poll; a recv 1 by=msg errqueue; a recv 1 by=msg errqueue",
     ),
     (
         "SO_ZEROCOPY after",
-        "a set zerocopy 1; a send 20000 zerocopy; b drain; a poll; a recv 1 by=msg errqueue; a recv 1 by=msg errqueue",
+        "a set zerocopy 1; a send 20000 zerocopy; b drain; a outq; a poll; a recv 1 by=msg errqueue; a recv 1 by=msg errqueue",
     ),
     (
         "TCP_NODELAY off",
@@ -121,7 +121,7 @@ pub(super) const SCENARIOS: &[Named] = &[
     ),
     (
         "TCP_NOTSENT_LOWAT",
-        "a set notsentlowat 4096; a poll; a send 10; b recv 10; a poll; a fill; a poll; b drain; a poll",
+        "a set notsentlowat 4096; a poll; a send 10; b recv 10; a poll; a send 9000; b drain; a poll",
     ),
     (
         "TCP_INFO's state",

@@ -62,7 +62,7 @@ pub(super) const SCENARIOS: &[Named] = &[
     ),
     (
         "MSG_ZEROCOPY without SO_ZEROCOPY",
-        "a send 20000 zerocopy; b drain; a poll; a recv 1 by=msg errqueue",
+        "a send 20000 zerocopy; b drain; a outq; a poll; a recv 1 by=msg errqueue",
     ),
     (
         "fill and drain",
