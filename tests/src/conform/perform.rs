@@ -14,6 +14,7 @@ use super::{
     sys::{self, Answer},
     uring,
 };
+use crate::workload::net;
 
 /// Length of the pieces of scattered calls.
 const PIECE: usize = 7;
@@ -196,7 +197,7 @@ fn send(fd: RawFd, by: By, flags: i32, bytes: &[u8]) -> Answer {
             let (out, into) = pipe()?;
             // SAFETY: pointer and length describe `bytes`.
             let filled = sys::of(unsafe { libc::write(into.as_raw_fd(), start, length) })?;
-            splice(out.as_raw_fd(), fd, filled, 0)
+            net::splice(&out, &fd, filled, 0)
         }
         By::Uring => uring::send(fd, bytes, flags),
     }
@@ -224,11 +225,6 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     // SAFETY: no memory is passed.
     sys::of(unsafe { libc::fcntl(into.as_raw_fd(), libc::F_SETPIPE_SZ, 1 << 20) })?;
     Ok((out, into))
-}
-
-fn splice(from: RawFd, to: RawFd, length: usize, flags: u32) -> Answer {
-    // SAFETY: null offsets mean that the descriptors have none.
-    sys::of(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), length, flags) })
 }
 
 fn receive(fd: RawFd, size: usize, by: By, flags: &[Flag]) -> Done {
@@ -297,7 +293,7 @@ fn receive(fd: RawFd, size: usize, by: By, flags: &[Flag]) -> Done {
 fn by_splice(fd: RawFd, data: &mut [u8]) -> Answer {
     let (out, into) = pipe()?;
     // SPLICE_F_NONBLOCK concerns the pipe; the socket's own flag counts too.
-    let moved = splice(fd, into.as_raw_fd(), data.len(), 0)?;
+    let moved = net::splice(&fd, &into, data.len(), 0)?;
     if moved == 0 {
         return Ok(0);
     }
