@@ -11,6 +11,7 @@
 )]
 
 pub mod cgroup;
+pub mod conform;
 pub mod netns;
 pub mod process;
 pub mod programs;
@@ -18,7 +19,6 @@ pub mod run;
 pub mod session;
 pub mod summary;
 pub mod table;
-pub mod traces;
 pub mod workload;
 
 /// Multiplies rounds and connections of a test by `SOCKETVIRT_TEST_SCALE`,

@@ -1,43 +1,11 @@
-//! Ends and starts of connections answer as plain TCP's do.
+//! Ends of connections with bytes under way lose none of them.
 
 use socketvirt_tests::{
     netns::Netns,
     run::{Mode, Run, redirected, workload},
     scaled,
     session::Session,
-    traces::{Excuse, compare, compare_blocking},
 };
-
-/// Where the kernel answers otherwise for enrolled sockets, see docs/kernel.md.
-const KNOWN: [Excuse; 2] = [
-    (
-        "close with unread data",
-        "unread redirected bytes do not make close(2) send a reset",
-    ),
-    ("close with half of it unread", "the same"),
-];
-
-#[test]
-fn endings_of_adopted_connections() {
-    compare(Mode::Adopt, "closing", &KNOWN);
-}
-
-#[test]
-fn endings_of_eager_connections() {
-    compare(Mode::Eager, "closing", &KNOWN);
-}
-
-#[test]
-fn endings_of_eager_blocking_connections() {
-    compare_blocking("closing", &KNOWN);
-}
-
-#[test]
-fn beginnings_and_reconnection() {
-    compare(Mode::Adopt, "starting", &[]);
-    compare(Mode::Eager, "starting", &[]);
-    compare_blocking("starting", &[]);
-}
 
 /// Ends at a random moment of a stream: the script's last bytes are under way
 /// when one side closes or shuts down.

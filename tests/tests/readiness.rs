@@ -1,22 +1,10 @@
-//! Readiness: epoll in its modes, who speaks first, pipelined requests.
+//! Readiness: who speaks first, pipelined requests.
 
 use serde_json::Value;
 use socketvirt_tests::{
     run::{Mode, Outcome, redirected, workload},
     session::Session,
-    traces::{compare, compare_blocking},
 };
-
-#[test]
-fn events_of_adopted_connections() {
-    compare(Mode::Adopt, "events", &[]);
-}
-
-#[test]
-fn events_of_eager_connections() {
-    compare(Mode::Eager, "events", &[]);
-    compare_blocking("events", &[]);
-}
 
 fn run(mode: Mode, args: &str) -> Outcome {
     let outcome = redirected(mode, &workload(&format!("streams {args}")));

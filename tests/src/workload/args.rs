@@ -24,14 +24,15 @@ pub(crate) enum Scenario {
     Streams(Streams),
     /// A reader that stops; how much the sender gets rid of; exact afterwards.
     Backpressure(Backpressure),
-    /// What each call answers, one line a case, to be compared.
-    Trace(Trace),
     /// A program that shows something, and connects again.
     Habit(Habit),
     /// Two connections with the same addresses and sequence numbers.
     Twins(Twins),
     /// Values stored in a server and read back.
     Kv(Kv),
+    /// Scenarios of socket calls, each answer written down.
+    #[command(name = "scenario")]
+    Calls(crate::conform::Args),
 }
 
 /// How a socket is waited on.
@@ -146,30 +147,6 @@ pub(crate) struct Backpressure {
     pub(crate) warm_rounds: u32,
     /// Pace of these rounds a second.
     #[arg(long, default_value_t = 200)]
-    pub(crate) warm_rate: u32,
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Trace {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    /// Blocking sockets. Cases with sleeping readers need them.
-    #[arg(long)]
-    pub(crate) blocking: bool,
-    /// Only the cases of these groups: closing, calls, events, options,
-    /// starting, sleeping.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) group: Vec<String>,
-    /// Only cases whose name contains this.
-    #[arg(long)]
-    pub(crate) only: Option<String>,
-    /// Rounds of requests and answers before the cases.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) warm_rounds: u32,
-    /// Pace of these rounds a second.
-    #[arg(long, default_value_t = 100)]
     pub(crate) warm_rate: u32,
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

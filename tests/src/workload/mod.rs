@@ -7,18 +7,17 @@
 mod args;
 mod backpressure;
 mod blocking;
-mod content;
+pub(crate) mod content;
 mod endpoint;
 mod epoll;
 mod flow;
 mod habit;
 mod kv;
 mod memory;
-mod net;
+pub(crate) mod net;
 mod script;
 mod sides;
 mod streams;
-mod trace;
 mod twins;
 mod watchdog;
 
@@ -26,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::conform;
 use args::{Cli, Scenario};
 
 /// Runs the scenario that the command line names.
@@ -35,10 +35,10 @@ pub fn run() -> ExitCode {
     let result = match &cli.scenario {
         Scenario::Streams(args) => streams::run(args, cli.deadline),
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
-        Scenario::Trace(args) => trace::run(args, cli.deadline),
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
+        Scenario::Calls(args) => conform::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,100 @@
+//! Plays scenarios in each state and compares with plain TCP.
+
+use std::{fmt, fs};
+
+use super::{isolate::Report, reach::State, step::Scenario};
+use crate::run::{Mode, Run, binary, workload};
+
+/// Scenarios at a time: most of one's time is waiting to be adopted.
+const JOBS: usize = 8;
+
+/// A scenario that answers otherwise than on plain TCP.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The state.
+    pub state: State,
+    /// What plain TCP answered.
+    pub plain: Vec<String>,
+    /// What was answered in the state.
+    pub other: Vec<String>,
+}
+
+impl Difference {
+    /// The difference of two reports, if there is one.
+    #[must_use]
+    pub fn of(scenario: &Scenario, state: State, plain: &Report, other: &Report) -> Option<Self> {
+        let text = |report: &Report| {
+            let error = report.error.iter().map(|error| format!("error: {error}"));
+            report.transcript.iter().cloned().chain(error).collect()
+        };
+        let (plain, other): (Vec<_>, Vec<_>) = (text(plain), text(other));
+        (plain != other).then(|| Self {
+            scenario: scenario.clone(),
+            state,
+            plain,
+            other,
+        })
+    }
+
+    /// The number of the first line that differs.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        let same = self.plain.iter().zip(&self.other);
+        same.take_while(|(one, other)| one == other).count()
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.word();
+        writeln!(f, "{}", self.scenario)?;
+        let at = self.at();
+        for line in &self.plain[..at] {
+            writeln!(f, "      both: {line}")?;
+        }
+        for line in &self.plain[at..] {
+            writeln!(f, "     plain: {line}")?;
+        }
+        for line in &self.other[at..] {
+            writeln!(f, "  {state:>8}: {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Plays scenarios in one state.
+#[track_caller]
+pub fn play(scenarios: &[Scenario], state: State) -> Vec<Report> {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("scenarios");
+    let lines: Vec<_> = scenarios.iter().map(ToString::to_string).collect();
+    fs::write(&file, lines.join("\n")).expect("the scenarios");
+    let mode = match state {
+        State::Plain => Mode::Plain,
+        State::Eager => Mode::Eager,
+        State::Adopted | State::Released => Mode::Adopt,
+    };
+    let command = workload(&format!(
+        "scenario --json --jobs {JOBS} --state {} --table {} --file {}",
+        state.word(),
+        binary().display(),
+        file.display()
+    ));
+    let outcome = Run::new(mode, command)
+        .option("--scan-interval 5")
+        .timeout(170)
+        .success();
+    let reports: Vec<_> = outcome
+        .finished
+        .stdout
+        .lines()
+        .map(|line| {
+            let value = serde_json::from_str(line).expect("a line of JSON");
+            Report::from_json(&value).unwrap_or_else(|| panic!("a report: {line}"))
+        })
+        .collect();
+    assert_eq!(reports.len(), scenarios.len(), "reports are missing");
+    reports
+}
