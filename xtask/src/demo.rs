@@ -5,10 +5,10 @@
 
 mod benchmark;
 mod cpus;
-mod leftovers;
+pub mod leftovers;
 mod redis;
 mod report;
-mod summary;
+pub mod summary;
 pub mod workload;
 
 use std::{

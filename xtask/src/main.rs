@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod command;
+mod compat;
 mod demo;
 mod progress;
 mod setup;
@@ -37,6 +38,8 @@ enum Task {
     Test,
     /// Measure: loopback TCP, the fast path and a Unix socket, through `socketvirt bench`
     Bench(bench::Options),
+    /// Run real programs and their test suites plain and accelerated; their results must be equal
+    Compat(compat::Options),
     /// One run of the demo's server and client; `demo` starts it, plain and below `socketvirt exec`
     #[command(hide = true)]
     DemoWorkload(demo::workload::Options),
@@ -59,6 +62,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Compat(options) => compat::run(&options),
         Task::DemoWorkload(options) => demo::workload::run(&options),
     }
 }

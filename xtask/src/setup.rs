@@ -6,11 +6,12 @@ mod linker;
 mod packages;
 mod services;
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{Result, ensure};
 use nix::unistd::Uid;
 
+pub use self::packages::Extra;
 use crate::progress;
 
 /// What the machine is to be able to do; each includes the ones before it.
@@ -33,6 +34,16 @@ pub fn run(purpose: Purpose) -> Result<()> {
     linker::ensure()?;
     progress::note(&format!("set up in {}", progress::elapsed(start.elapsed())));
     Ok(())
+}
+
+/// Installs what one command needs beside what setup installs.
+pub fn run_extra(packages: &[Extra<'_>]) -> Result<()> {
+    let unique: BTreeSet<_> = packages.iter().copied().collect();
+    if unique.is_empty() {
+        return Ok(());
+    }
+    progress::step("setup: packages of this command alone");
+    packages::ensure_all(&unique.into_iter().collect::<Vec<_>>())
 }
 
 /// Fails before any long step when `what` could not be done at its end.

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, the cheap checks first.
 
 use std::{
+    env,
     path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     build, command, progress,
@@ -48,6 +49,7 @@ pub fn run() -> Result<()> {
     pass(documentation())?;
     pass(unit())?;
     pass(integration(&binary))?;
+    pass(programs(&binary)?)?;
 
     let all = progress::elapsed(start.elapsed());
     println!("passed in {all}: {}", passed.join(", "));
@@ -141,4 +143,15 @@ fn integration(binary: &Path) -> Step {
         name: "integration tests",
         command,
     }
+}
+
+/// A few of the programs that `cargo xtask compat` runs all of.
+fn programs(binary: &Path) -> Result<Step> {
+    let this = env::current_exe().context("finding this program")?;
+    let mut command = Command::new(this);
+    command.args(["compat", "--short", "--binary"]).arg(binary);
+    Ok(Step {
+        name: "programs",
+        command,
+    })
 }

@@ -40,6 +40,13 @@ const fn test(name: &'static str, reason: &'static str) -> Package {
     }
 }
 
+/// A package that one command alone needs, and setup does not install.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Extra<'a> {
+    pub name: &'a str,
+    pub reason: &'a str,
+}
+
 const PACKAGES: [Package; 16] = [
     build("g++", "links Rust programs, and bpf-linker with LLVM"),
     build("libpolly-22-dev", "LLVM's library list names Polly"),
@@ -64,22 +71,32 @@ const PACKAGES: [Package; 16] = [
 
 /// Installs the packages that are missing for `purpose`.
 pub fn ensure(purpose: Purpose) -> Result<()> {
-    let needed = || PACKAGES.iter().filter(|package| package.purpose <= purpose);
-    let names: Vec<_> = needed().map(|package| package.name).collect();
+    let needed: Vec<_> = PACKAGES
+        .iter()
+        .filter(|package| package.purpose <= purpose)
+        .map(|&Package { name, reason, .. }| Extra { name, reason })
+        .collect();
+    ensure_all(&needed)
+}
+
+/// Installs those of `needed` that are missing.
+pub fn ensure_all(needed: &[Extra<'_>]) -> Result<()> {
+    let names: Vec<_> = needed.iter().map(|package| package.name).collect();
     ensure!(
         command::exists("dpkg-query") && command::exists("apt-get"),
         "setup installs packages with apt, which this machine has not; by their Debian names these are needed: {}",
         names.join(" ")
     );
     let installed = installed(&names)?;
-    let missing: Vec<_> = needed()
+    let missing: Vec<_> = needed
+        .iter()
         .filter(|package| !installed.contains(package.name))
         .collect();
     if missing.is_empty() {
         progress::note(&format!("packages: all {} are there", names.len()));
         return Ok(());
     }
-    for Package { name, reason, .. } in &missing {
+    for Extra { name, reason } in &missing {
         progress::note(&format!("missing: {name} ({reason})"));
     }
     require_root("installing packages")?;

@@ -17,24 +17,45 @@ use crate::{command, progress};
 struct Service {
     package: &'static str,
     name: &'static str,
-    port: u16,
+    /// Where it listens when it is started as it is installed.
+    port: Option<u16>,
 }
 
-const SERVICES: [Service; 3] = [
+const SERVICES: [Service; 7] = [
+    Service {
+        package: "haproxy",
+        name: "haproxy",
+        port: None,
+    },
     Service {
         package: "memcached",
         name: "memcached",
-        port: 11211,
+        port: Some(11211),
     },
     Service {
         package: "nginx-light",
         name: "nginx",
-        port: 80,
+        port: Some(80),
+    },
+    Service {
+        package: "openssh-server",
+        name: "ssh",
+        port: Some(22),
+    },
+    Service {
+        package: "postgresql",
+        name: "postgresql",
+        port: Some(5432),
     },
     Service {
         package: "redis-server",
         name: "redis-server",
-        port: 6379,
+        port: Some(6379),
+    },
+    Service {
+        package: "rsync",
+        name: "rsync",
+        port: Some(873),
     },
 ];
 
@@ -108,7 +129,7 @@ pub fn listening() -> Result<BTreeSet<u16>> {
             Err(error) => return Err(error).with_context(|| format!("reading {table}")),
         }
     }
-    ports.retain(|port| SERVICES.iter().any(|service| service.port == *port));
+    ports.retain(|port| SERVICES.iter().any(|service| service.port == Some(*port)));
     Ok(ports)
 }
 
@@ -123,7 +144,10 @@ pub fn keep_stopped(installed: &[&str], listening_before: &BTreeSet<u16>) -> Res
             command::run(Command::new("update-rc.d").args([service.name, "disable"]))?;
         }
         let Service { name, port, .. } = service;
-        if !listening_before.contains(port) && listening()?.contains(port) {
+        if let Some(port) = port
+            && !listening_before.contains(port)
+            && listening()?.contains(port)
+        {
             started.push(format!("{name} (port {port}): `service {name} stop`"));
         }
     }

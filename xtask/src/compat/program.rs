@@ -1,0 +1,82 @@
+//! A program to try: what is run, what it needs, and what is known of it.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Result;
+
+use crate::setup::Extra;
+
+/// How a program runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Side {
+    /// By itself.
+    Plain,
+    /// Under `socketvirt exec --mode adopt`.
+    Adopt,
+    /// Under `socketvirt exec --mode eager`.
+    Eager,
+}
+
+impl Side {
+    pub const ACCELERATED: [Self; 2] = [Self::Adopt, Self::Eager];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Adopt => "adopt",
+            Self::Eager => "eager",
+        }
+    }
+}
+
+/// One line of the table.
+pub struct Program {
+    pub name: &'static str,
+    /// What is tried, in few words.
+    pub what: &'static str,
+    /// Debian packages, beside those that `cargo xtask setup` installs.
+    pub packages: &'static [Extra<'static>],
+    /// What cannot be had as a package; made once, kept in the folder that is handed over.
+    pub prepare: Option<fn(&Path) -> Result<()>>,
+    /// Files of the run's folder: name and text. `main.py` is what runs.
+    pub files: &'static [(&'static str, &'static str)],
+    pub arguments: &'static [&'static str],
+    /// Arguments of the form that `cargo xtask test` runs; without them, it does not.
+    pub short: Option<&'static [&'static str]>,
+    /// Of one run.
+    pub limit: Duration,
+    pub known: &'static [Known],
+}
+
+/// A difference that is known, with its reason: told in the table, and no failure.
+///
+/// Only `eager` may have any: it enrols what cannot be kept equal, and says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// Part of the fact's name; empty for all of them.
+    pub fact: &'static str,
+    pub reason: &'static str,
+}
+
+impl Program {
+    /// The reason why eager may differ in this fact.
+    pub fn known(&self, side: Side, fact: &str) -> Option<&'static str> {
+        self.known
+            .iter()
+            .find(|known| side == Side::Eager && fact.contains(known.fact))
+            .map(|known| known.reason)
+    }
+}
+
+/// The support code of all Python files.
+pub const SUPPORT: (&str, &str) = ("compat.py", include_str!("data/compat.py"));
+
+pub const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Why programs that splice are not for eager mode.
+pub const SPLICE: &str = "splice(2) gets EAGAIN for ever on an enrolled socket: connections hang";
+
+/// Why blocking programs are not for eager mode.
+pub const BLOCKING: &str = "a blocking recv that is woken without data ends with EAGAIN";
