@@ -148,7 +148,7 @@ fn lockdown() -> Result<String, Requirement> {
     match fs::read_to_string(LOCKDOWN) {
         Ok(text) if is_confidential(&text) => Err(Requirement::Lockdown),
         Ok(text) => Ok(text.trim_end().into()),
-        Err(_) => Ok("unknown".into()),
+        Err(_) => Ok("unknown, securityfs is not mounted".into()),
     }
 }
 

@@ -107,6 +107,8 @@ pub fn low_water(pair: &mut Pair<'_>) -> Answer {
 
 /// splice(2) out of the socket.
 pub fn splice(pair: &mut Pair<'_>) -> Answer {
+    // A blocking one would sleep, with bytes waiting.
+    pair.nonblocking()?;
     pair.fast(b"piped")?;
     Ok(sockets::bytes(splice_out(&pair.server)?))
 }

@@ -5,10 +5,10 @@ use std::{
     net::{Shutdown, TcpStream},
     sync::{
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc,
+        mpsc::{self, Receiver},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -25,9 +25,23 @@ use super::{
     sockets::{self, PATIENCE},
 };
 
+/// The longest that a reader is given to come back with nothing.
+const A_WHILE: Duration = Duration::from_millis(100);
+
 /// A thread that sleeps in a receive call on the server.
 struct Sleeper {
     thread: libc::pthread_t,
+    answer: Receiver<io::Result<Vec<u8>>>,
+    returned: Option<io::Result<Vec<u8>>>,
+}
+
+impl Sleeper {
+    /// Waits for the receive call to return.
+    fn wait(&mut self, patience: Duration) {
+        if self.returned.is_none() {
+            self.returned = self.answer.recv_timeout(patience).ok();
+        }
+    }
 }
 
 /// Has a thread receive up to `room` bytes on the server, with `flags`; runs
@@ -36,7 +50,7 @@ fn asleep(
     pair: &mut Pair<'_>,
     room: usize,
     flags: i32,
-    wake: impl FnOnce(&mut Pair<'_>, &Sleeper) -> Result<(), CheckError>,
+    wake: impl FnOnce(&mut Pair<'_>, &mut Sleeper) -> Result<(), CheckError>,
 ) -> Answer {
     let reader = pair
         .server
@@ -55,16 +69,21 @@ fn asleep(
             .map_err(|_| CheckError::setup("start a thread")(io::ErrorKind::Other.into()))
             .and_then(|(id, thread)| {
                 until_asleep(id.as_raw())?;
-                wake(pair, &Sleeper { thread })
+                let mut sleeper = Sleeper {
+                    thread,
+                    answer: answered,
+                    returned: None,
+                };
+                wake(pair, &mut sleeper)?;
+                sleeper.wait(PATIENCE);
+                Ok(sleeper.returned)
             });
-        let answer = answered.recv_timeout(PATIENCE);
         // Whatever it waits for, this ends it.
         let _ = pair.server.shutdown(Shutdown::Both);
-        result?;
-        Ok(match answer {
-            Ok(Ok(bytes)) => sockets::text(&bytes),
-            Ok(Err(error)) => sockets::errno(&error),
-            Err(_) => "asleep for ever".into(),
+        Ok(match result? {
+            Some(Ok(bytes)) => sockets::text(&bytes),
+            Some(Err(error)) => sockets::errno(&error),
+            None => "asleep for ever".into(),
         })
     })
 }
@@ -150,7 +169,7 @@ pub fn signal(pair: &mut Pair<'_>) -> Answer {
 /// Another thread writes to the same socket until its buffer is full, which
 /// then drains.
 pub fn writer(pair: &mut Pair<'_>) -> Answer {
-    asleep(pair, 16, 0, |pair, _| {
+    asleep(pair, 16, 0, |pair, sleeper| {
         const PART: [u8; 16 << 10] = [0; 16 << 10];
         /// Where a kernel without back-pressure is left alone.
         const TOO_MUCH: usize = 64 << 20;
@@ -169,6 +188,8 @@ pub fn writer(pair: &mut Pair<'_>) -> Answer {
             }
             read += some.len();
         }
+        // Bytes that come at once would hide that it woke with nothing.
+        sleeper.wait(A_WHILE);
         pair.send(b"read on")
     })
 }
