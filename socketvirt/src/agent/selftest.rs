@@ -79,7 +79,7 @@ pub fn choose(
 /// Runs the checks of a start until one fails: what comes after rests on it.
 fn first_defect(lab: &mut Lab<'_>) -> Option<String> {
     LIST.iter()
-        .filter(|check| check.at_start)
+        .filter(|check| check.concerns_every_socket())
         .find_map(|check| {
             let judgement = judge::judge(check, &lab.answer(check));
             judge::defect([(check, &judgement)])

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::doctor;
 
@@ -20,7 +21,14 @@ pub struct Args {
 
 /// Examines the machine and prints the report.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    // A signal waits for the second that this takes, so that nothing is left.
+    let mut ends = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        ends.add(signal);
+    }
+    ends.thread_block().context("blocking signals failed")?;
     let report = doctor::examine();
+    ends.thread_unblock().context("unblocking signals failed")?;
     let text = if args.json {
         serde_json::to_string_pretty(&report).context("putting the report into JSON failed")? + "\n"
     } else {

@@ -79,8 +79,8 @@ pub struct Difference {
     pub unified: Seen,
     /// As above.
     pub tx_only: Seen,
-    /// What becomes of it in adopt mode: `works`, `guarded`, `refused`,
-    /// `differs`, `absent` or `unclear`.
+    /// What becomes of it in adopt mode: `works`, `guarded`, `partly`,
+    /// `refused`, `differs`, `absent` or `unclear`.
     pub adopt: &'static str,
     /// The same in eager mode.
     pub eager: &'static str,

@@ -55,7 +55,7 @@ fn differences(text: &mut String, report: &Report) {
 
 fn with_guard(difference: &Difference, verdict: &str) -> String {
     match difference.guard {
-        Some(guard) if verdict == "guarded" => format!("{verdict} ({guard})"),
+        Some(guard) if matches!(verdict, "guarded" | "partly") => format!("{verdict} ({guard})"),
         _ => verdict.to_owned(),
     }
 }
@@ -76,7 +76,7 @@ fn seen(difference: &Difference, used: ReceiveMode) -> String {
 
 fn answer(seen: &Seen, plain: &str) -> String {
     match (&seen.answer, seen.result) {
-        (None, _) => "as plain TCP".to_owned(),
+        (None, _) => "same".to_owned(),
         (Some(answer), "differs") => format!("`{answer}`, plain `{plain}`"),
         (Some(why), _) => why.clone(),
     }

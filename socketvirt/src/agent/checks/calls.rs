@@ -202,6 +202,14 @@ pub fn counters(pair: &mut Pair<'_>) -> Answer {
         .map_err(CheckError::setup("ask for TCP_INFO"))
 }
 
+/// What `SIOCOUTQ` says once everything has arrived.
+pub fn unsent(pair: &mut Pair<'_>) -> Answer {
+    pair.fast(b"sent")?;
+    sockets::unsent_settled(&pair.client)
+        .map(|count| format!("{count} bytes"))
+        .map_err(CheckError::setup("ask for SIOCOUTQ"))
+}
+
 /// kTLS and a socket map exclude each other.
 pub fn tls(pair: &mut Pair<'_>) -> Answer {
     match set_tls(&pair.client) {

@@ -30,9 +30,7 @@ pub fn judge(check: &Check, seen: &Answer) -> Judgement {
         Ok(answer) => Judgement::Differs(answer.clone()),
         Err(error @ CheckError::Absent(_)) => Judgement::Absent(error.to_string()),
         // Of what rests on a redirect, it says nothing.
-        Err(error @ CheckError::NotRedirected)
-            if matches!(check.keeper, Keeper::Kernel | Keeper::Rule(_)) =>
-        {
+        Err(error @ CheckError::NotRedirected) if check.concerns_every_socket() => {
             Judgement::Differs(error.to_string())
         }
         Err(error) => Judgement::Unclear(error.to_string()),
@@ -58,7 +56,7 @@ pub fn judge_beside(check: &Check, plain: &Answer, seen: &Answer) -> Judgement {
 /// enrolled socket would show.
 pub fn defect<'a>(judged: impl IntoIterator<Item = (&'a Check, &'a Judgement)>) -> Option<String> {
     judged.into_iter().find_map(|(check, judgement)| {
-        if !matches!(check.keeper, Keeper::Kernel | Keeper::Rule(_)) {
+        if !check.concerns_every_socket() {
             return None;
         }
         match judgement {
@@ -92,6 +90,8 @@ pub enum Verdict {
     Works,
     /// It would not, but what could show it is kept off.
     Guarded,
+    /// The same, for some of the sockets that could show it.
+    Partly,
     /// It does not, so the receive mode is not used.
     Refused,
     /// It does not, and nothing keeps it away.
@@ -109,6 +109,7 @@ impl Verdict {
         match self {
             Self::Works => "works",
             Self::Guarded => "guarded",
+            Self::Partly => "partly",
             Self::Refused => "refused",
             Self::Differs => "differs",
             Self::Absent => "absent",
@@ -137,6 +138,7 @@ pub fn verdict(
             Keeper::AdoptGuard(_) if mode == Mode::Eager => Verdict::Differs,
             Keeper::Guard(reason) | Keeper::AdoptGuard(reason) => {
                 match proofs.iter().find(|(guard, _)| *guard == reason) {
+                    Some((_, Proof::Held)) if mode == Mode::Eager => Verdict::Partly,
                     Some((_, Proof::Held)) => Verdict::Guarded,
                     Some((_, Proof::Failed(_))) => Verdict::Differs,
                     Some((_, Proof::Absent(_) | Proof::Untried(_))) | None => Verdict::Unclear,

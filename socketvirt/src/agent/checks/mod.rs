@@ -46,10 +46,17 @@ pub struct Check {
     pub keeper: Keeper,
     /// What the pair must be before the script begins.
     pub enrolled: Enrolled,
-    /// Part of the self-test at every start of the agent.
-    pub at_start: bool,
     /// The script.
     pub script: fn(&mut Pair<'_>) -> Answer,
+}
+
+impl Check {
+    /// Whether every enrolled socket depends on it, so that it decides about
+    /// the receive mode, and runs at every start of the agent.
+    #[must_use]
+    pub const fn concerns_every_socket(&self) -> bool {
+        matches!(self.keeper, Keeper::Kernel | Keeper::Rule(_))
+    }
 }
 
 /// How an accelerated pair gets enrolled for a check.
@@ -71,9 +78,10 @@ pub enum Keeper {
     /// as plain TCP; a receive mode in which it does not is not used.
     Rule(&'static str),
     /// A guard: sockets that could show it are not enrolled, or released, for
-    /// this reason.
+    /// this reason. In eager mode, only those that could show it before the
+    /// handshake, and later those that are non-blocking.
     Guard(Reason),
-    /// A guard that holds in adopt mode alone.
+    /// A guard of adopt mode alone.
     AdoptGuard(Reason),
     /// Nothing. What the operator can do.
     Nobody(&'static str),

@@ -36,7 +36,7 @@ pub fn wakes(pair: &mut Pair<'_>) -> Answer {
 }
 
 fn waiting(pair: &Pair<'_>, expected: i32) -> Answer {
-    sockets::fionread_settled(&pair.server, expected)
+    sockets::readable_settled(&pair.server, expected)
         .map(|count| format!("{count} bytes"))
         .map_err(CheckError::setup("ask for FIONREAD"))
 }
@@ -104,8 +104,8 @@ pub fn edge_shows_both(pair: &mut Pair<'_>) -> Answer {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
     let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
     epoll.add(&pair.server, event).map_err(failed)?;
-    pair.fast(b"both ")?;
-    pair.stack(b"queued")?;
+    pair.fast(b"both")?;
+    pair.stack(b" queued")?;
     let mut read = Vec::new();
     let mut events = [EpollEvent::empty()];
     while epoll
@@ -135,6 +135,9 @@ pub fn pushes_back(pair: &mut Pair<'_>) -> Answer {
             .map(|place| u8::try_from(place % PERIOD).unwrap_or(0))
             .collect()
     };
+    // What the sender itself may hold is not the question.
+    sockets::set_socket(&pair.client, libc::SO_SNDBUF, 64 << 10)
+        .map_err(CheckError::setup("set SO_SNDBUF"))?;
     let mut sent = 0;
     let stopped = loop {
         if sent >= TOO_MUCH {

@@ -18,7 +18,7 @@ use nix::{
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest that it waits for what may never come.
-pub const MOMENT: Duration = Duration::from_millis(50);
+pub const MOMENT: Duration = Duration::from_millis(60);
 
 /// `SO_MEMINFO`, include/uapi/asm-generic/socket.h.
 const SO_MEMINFO: libc::c_int = 55;
@@ -88,20 +88,24 @@ pub fn wait(fd: impl AsFd, events: i16, patience: Duration) -> io::Result<i16> {
     Ok(fds[0].revents().map_or(0, |events| events.bits()))
 }
 
-/// Bytes that can be read, as the kernel tells programs.
-pub fn fionread(socket: &TcpStream) -> io::Result<i32> {
-    let mut count = 0;
-    // SAFETY: FIONREAD writes one int.
-    succeeded(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
-    Ok(count)
+/// `FIONREAD`: bytes that can be read. Given a moment to become `expected`, as
+/// what takes the stack may still be under way to the queue that is asked.
+pub fn readable_settled(socket: &TcpStream, expected: i32) -> io::Result<i32> {
+    settled(socket, libc::FIONREAD, expected)
 }
 
-/// `FIONREAD`, given a moment to become `expected`: what takes the stack may
-/// still be under way to the queue that is asked.
-pub fn fionread_settled(socket: &TcpStream, expected: i32) -> io::Result<i32> {
+/// `SIOCOUTQ`: bytes that are not acknowledged. Given a moment to become 0,
+/// longer than an acknowledgement may be held back (`TCP_DELACK_MIN`, 40 ms).
+pub fn unsent_settled(socket: &TcpStream) -> io::Result<i32> {
+    settled(socket, libc::TIOCOUTQ, 0)
+}
+
+fn settled(socket: &TcpStream, request: libc::Ioctl, expected: i32) -> io::Result<i32> {
     let deadline = Instant::now() + MOMENT;
     loop {
-        let count = fionread(socket)?;
+        let mut count = 0;
+        // SAFETY: both requests write one int.
+        succeeded(unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut count) })?;
         if count == expected || Instant::now() >= deadline {
             return Ok(count);
         }
