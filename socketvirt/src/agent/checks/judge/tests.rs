@@ -16,14 +16,6 @@ fn check(keeper: Keeper) -> Check {
     }
 }
 
-fn right() -> Answer {
-    Ok("right".into())
-}
-
-fn wrong() -> Answer {
-    Ok("wrong".into())
-}
-
 fn broken() -> Answer {
     Err(CheckError::Setup {
         attempt: "send",
@@ -36,8 +28,11 @@ const GUARD: Keeper = Keeper::Guard(Reason::Splice);
 #[test]
 fn an_answer_is_compared_with_plain_tcp() {
     let check = check(Keeper::Kernel);
-    assert_eq!(judge(&check, &right()), Judgement::Same);
-    assert_eq!(judge(&check, &wrong()), Judgement::Differs("wrong".into()));
+    assert_eq!(judge(&check, &Ok("right".into())), Judgement::Same);
+    assert_eq!(
+        judge(&check, &Ok("wrong".into())),
+        Judgement::Differs("wrong".into())
+    );
     let absent = judge(&check, &Err(CheckError::Absent("kTLS")));
     assert!(matches!(absent, Judgement::Absent(_)), "{absent:?}");
     assert!(matches!(judge(&check, &broken()), Judgement::Unclear(_)));
@@ -48,12 +43,15 @@ fn an_answer_is_compared_with_plain_tcp() {
 #[test]
 fn a_wrong_script_is_unclear_whatever_it_says() {
     let check = check(Keeper::Kernel);
-    for seen in [right(), wrong(), broken()] {
-        let judgement = judge_beside(&check, &wrong(), &seen);
+    for seen in [Ok("right".into()), Ok("wrong".into()), broken()] {
+        let judgement = judge_beside(&check, &Ok("wrong".into()), &seen);
         assert!(matches!(judgement, Judgement::Unclear(_)), "{judgement:?}");
     }
-    assert_eq!(judge_beside(&check, &right(), &right()), Judgement::Same);
-    let differs = judge_beside(&check, &right(), &wrong());
+    assert_eq!(
+        judge_beside(&check, &Ok("right".into()), &Ok("right".into())),
+        Judgement::Same
+    );
+    let differs = judge_beside(&check, &Ok("right".into()), &Ok("wrong".into()));
     assert_eq!(differs, Judgement::Differs("wrong".into()));
 }
 
