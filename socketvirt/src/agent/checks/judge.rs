@@ -92,7 +92,7 @@ pub enum Verdict {
     Guarded,
     /// The same, for some of the sockets that could show it.
     Partly,
-    /// It does not, so the receive mode is not used.
+    /// It does not, and nothing is accelerated.
     Refused,
     /// It does not, and nothing keeps it away.
     Differs,
@@ -141,7 +141,9 @@ pub fn verdict(
                     Some((_, Proof::Held)) if mode == Mode::Eager => Verdict::Partly,
                     Some((_, Proof::Held)) => Verdict::Guarded,
                     Some((_, Proof::Failed(_))) => Verdict::Differs,
-                    Some((_, Proof::Absent(_) | Proof::Untried(_))) | None => Verdict::Unclear,
+                    Some((_, Proof::Absent(_) | Proof::Untried(_))) => Verdict::Unclear,
+                    // Guards are tried only where something is accelerated.
+                    None => Verdict::Refused,
                 }
             }
         },

@@ -156,7 +156,7 @@ fn a_difference_is_guarded_only_by_a_guard_that_held() {
     }
     assert_eq!(
         verdict(&check(GUARD), &differs, &[], Mode::Adopt),
-        Verdict::Unclear
+        Verdict::Refused
     );
 }
 
