@@ -103,11 +103,6 @@ fn advice(text: &mut String, report: &Report) {
         );
         let _ = writeln!(text, "receive mode {} {passes}", found.mode.word());
     }
-    for guard in &report.guards {
-        if let Some(seen) = guard.seen.as_ref().filter(|_| guard.result != "absent") {
-            let _ = writeln!(text, "guard {} {}: {seen}", guard.reason, guard.result);
-        }
-    }
     let recommended = &report.recommendation;
     for reason in &recommended.reasons {
         let _ = writeln!(text, "against acceleration: {reason}");
