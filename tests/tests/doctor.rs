@@ -178,7 +178,8 @@ fn verdicts_follow_from_what_was_seen() {
             .find(|guard| guard["reason"] == difference["guard"])
             .unwrap_or_else(|| panic!("no guard of {difference}"));
         assert_eq!(guard["result"], "held", "{difference}");
-        assert_eq!(word(difference, "adopt"), "guarded", "{difference}");
+        let adopt = word(difference, "adopt");
+        assert!(["guarded", "partly"].contains(&adopt), "{difference}");
     }
     assert_eq!(word(named("signal"), "eager"), "differs");
 }

@@ -204,6 +204,7 @@ fn difference(
         Keeper::Kernel => (None, None),
         Keeper::Rule(word) => (Some(word), None),
         Keeper::Guard(reason) | Keeper::AdoptGuard(reason) => (Some(reason.word()), None),
+        Keeper::LateGuard(reason, advice) => (Some(reason.word()), Some(advice)),
         Keeper::Nobody(advice) => (None, Some(advice)),
     };
     Difference {

@@ -86,10 +86,12 @@ fn advice(text: &mut String, report: &Report) {
     let kept_out: Vec<_> = report
         .differences
         .iter()
-        .filter(|difference| difference.adopt == "differs")
+        .filter(|difference| matches!(difference.adopt, "differs" | "partly"))
         .collect();
     if !kept_out.is_empty() {
-        text.push_str("\nNothing keeps these away; keep out programs that depend on them:\n");
+        text.push_str(
+            "\nNothing, or nothing in time, keeps these away from programs that depend on them:\n",
+        );
         for difference in &kept_out {
             let fact = difference.advice.unwrap_or(difference.fact);
             let _ = writeln!(text, "  {}: {fact}", difference.title);

@@ -53,6 +53,18 @@ pub(super) fn set_peek_offset(end: &TcpStream, offset: i32) -> Result<(), CheckE
     })
 }
 
+/// Has the kernel send `SIGURG` to this process, which ignores it.
+pub(super) fn want_signals(end: &TcpStream) -> Result<(), CheckError> {
+    let own = nix::unistd::getpid().as_raw();
+    // SAFETY: plain numbers.
+    match unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETOWN, own) } {
+        0 => Ok(()),
+        _ => Err(CheckError::setup("ask for signals")(
+            io::Error::last_os_error(),
+        )),
+    }
+}
+
 /// Turns kTLS on, as far as the kernel does before it has keys.
 pub(super) fn set_tls(end: &TcpStream) -> io::Result<()> {
     const TLS: &[u8] = b"tls";

@@ -90,7 +90,7 @@ pub enum Verdict {
     Works,
     /// It would not, but what could show it is kept off.
     Guarded,
-    /// The same, for some of the sockets that could show it.
+    /// The same, but not for every socket, or not the first time.
     Partly,
     /// It does not, and nothing is accelerated.
     Refused,
@@ -136,9 +136,10 @@ pub fn verdict(
             Keeper::Kernel | Keeper::Rule(_) => Verdict::Refused,
             Keeper::Nobody(_) => Verdict::Differs,
             Keeper::AdoptGuard(_) if mode == Mode::Eager => Verdict::Differs,
-            Keeper::Guard(reason) | Keeper::AdoptGuard(reason) => {
+            Keeper::Guard(reason) | Keeper::AdoptGuard(reason) | Keeper::LateGuard(reason, _) => {
+                let late = mode == Mode::Eager || matches!(check.keeper, Keeper::LateGuard(..));
                 match proofs.iter().find(|(guard, _)| *guard == reason) {
-                    Some((_, Proof::Held)) if mode == Mode::Eager => Verdict::Partly,
+                    Some((_, Proof::Held)) if late => Verdict::Partly,
                     Some((_, Proof::Held)) => Verdict::Guarded,
                     Some((_, Proof::Failed(_))) => Verdict::Differs,
                     Some((_, Proof::Absent(_) | Proof::Untried(_))) => Verdict::Unclear,

@@ -155,22 +155,17 @@ impl Lab<'_> {
 
     /// A connection whose handshake falls into a mode of enrolment.
     pub(super) fn pair(&mut self, mode: Mode) -> Result<Pair<'_>, CheckError> {
+        // What a script showed on purpose says nothing of the next one, which
+        // may be given the same port.
+        self.path.forget_habits()?;
         self.config.change(|config| {
             config.mode = mode;
             config.memory_pressure = 0;
         })?;
-        let connect = || -> io::Result<(TcpListener, TcpStream, TcpStream)> {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let client = TcpStream::connect(listener.local_addr()?)?;
-            let (server, _) = listener.accept()?;
-            for end in [&client, &server] {
-                end.set_nodelay(true)?;
-                end.set_read_timeout(Some(PATIENCE))?;
-            }
-            Ok((listener, client, server))
-        };
-        let (listener, client, server) =
-            connect().map_err(CheckError::setup("connect to itself"))?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(CheckError::setup("listen"))?;
+        let (client, server) =
+            connection(&listener).map_err(CheckError::setup("connect to itself"))?;
         Ok(Pair {
             listener,
             client,
@@ -182,14 +177,26 @@ impl Lab<'_> {
         })
     }
 
-    /// Leaves the switches as they were found: nothing is enrolled.
+    /// Leaves everything as it was found: nothing is enrolled or remembered.
     fn finish(&mut self) -> Result<(), CheckError> {
+        self.path.forget_habits()?;
         Ok(self.config.change(|config| {
             config.mode = Mode::Off;
             config.memory_pressure = 0;
             config.measure = 0;
         })?)
     }
+}
+
+/// Both ends of a connection to a listener: client, server.
+fn connection(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    for end in [&client, &server] {
+        end.set_nodelay(true)?;
+        end.set_read_timeout(Some(PATIENCE))?;
+    }
+    Ok((client, server))
 }
 
 /// A connection on the loopback of the lab's namespace. Bytes flow from the
@@ -280,6 +287,13 @@ impl Pair<'_> {
     /// Closes the server's socket.
     pub(super) fn close_server(&mut self) -> Result<(), CheckError> {
         self.server = self.no_connection()?;
+        Ok(())
+    }
+
+    /// Another connection of the same two programs, in place of this one.
+    pub(super) fn again(&mut self) -> Result<(), CheckError> {
+        (self.client, self.server) =
+            connection(&self.listener).map_err(CheckError::setup("connect again"))?;
         Ok(())
     }
 

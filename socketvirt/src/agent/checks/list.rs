@@ -6,7 +6,7 @@ use socketvirt_common::reason::Reason;
 use super::{
     Check,
     Enrolled::{ByScan, Eagerly},
-    Keeper::{AdoptGuard, Guard, Kernel, Nobody, Rule},
+    Keeper::{AdoptGuard, Guard, Kernel, LateGuard, Nobody, Rule},
     calls, closing, queue, sleeping, subflows,
 };
 
@@ -288,7 +288,11 @@ pub const LIST: &[Check] = &[
         fact: "urgent data sent on an enrolled socket arrives as normal data",
         plain: "urgent",
         fixed_in: None,
-        keeper: Nobody("keep out telnet, rlogin, rsh and old FTP, which use urgent data"),
+        keeper: LateGuard(
+            Reason::SignalDriven,
+            "keep out telnet, rlogin, rsh and old FTP, which use urgent data; those that want \
+             SIGURG are kept off",
+        ),
         enrolled: Eagerly,
         script: calls::urgent,
     },
@@ -298,7 +302,11 @@ pub const LIST: &[Check] = &[
         fact: "redirected bytes do not count as unread: the peer gets FIN and not a reset",
         plain: "ECONNRESET",
         fixed_in: None,
-        keeper: Nobody("keep out programs that tell by a reset that they have dropped a request"),
+        keeper: LateGuard(
+            Reason::ClosedUnread,
+            "keep out programs that tell by a reset that they have dropped a request; each shows \
+             it once, then its sockets are kept off",
+        ),
         enrolled: Eagerly,
         script: closing::unread,
     },

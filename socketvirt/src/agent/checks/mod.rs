@@ -83,6 +83,10 @@ pub enum Keeper {
     Guard(Reason),
     /// A guard of adopt mode alone.
     AdoptGuard(Reason),
+    /// A guard that comes late: some programs show it before they do it, and
+    /// are kept off; the others are remembered and show it once. What the
+    /// operator can do.
+    LateGuard(Reason, &'static str),
     /// Nothing. What the operator can do.
     Nobody(&'static str),
 }

@@ -28,7 +28,7 @@ pub enum Proof {
 }
 
 /// What makes a socket unsuitable.
-type Trigger = fn(&Pair<'_>) -> Result<(), CheckError>;
+type Trigger = fn(&mut Pair<'_>) -> Result<(), CheckError>;
 
 /// When it does.
 #[derive(Clone, Copy)]
@@ -37,6 +37,8 @@ enum When {
     AtFirst,
     /// After the pair was adopted: it must be released.
     InMidLife,
+    /// On an adopted pair, for good: the next one must never be adopted.
+    ForTheNext,
 }
 
 /// How a guard is put to the test, for those that can be.
@@ -59,6 +61,12 @@ fn trigger(reason: Reason) -> Option<(When, Trigger)> {
         Reason::Timestamp => in_mid_life(|pair| calls::set_time_stamp(&pair.server)),
         Reason::Inq => in_mid_life(|pair| calls::set_inq(&pair.server)),
         Reason::PeekOffset => in_mid_life(|pair| calls::set_peek_offset(&pair.server, 0)),
+        Reason::SignalDriven => in_mid_life(|pair| calls::want_signals(&pair.server)),
+        Reason::ClosedUnread => Some((When::ForTheNext, |pair| {
+            pair.exchange_and_scan()?;
+            pair.fast(b"lost")?;
+            pair.close_server()
+        })),
         // Nothing waits, but the call is what the guard sees.
         Reason::Splice => in_mid_life(|pair| calls::splice_out(&pair.server).map(|_| ())),
         _ => None,
@@ -70,7 +78,9 @@ fn trigger(reason: Reason) -> Option<(When, Trigger)> {
 pub fn all(lab: &mut Lab<'_>, mode: ReceiveMode) -> Vec<(Reason, Proof)> {
     let mut proofs: Vec<(Reason, Proof)> = Vec::new();
     for check in LIST {
-        let (Keeper::Guard(reason) | Keeper::AdoptGuard(reason)) = check.keeper else {
+        let (Keeper::Guard(reason) | Keeper::AdoptGuard(reason) | Keeper::LateGuard(reason, _)) =
+            check.keeper
+        else {
             continue;
         };
         if proofs.iter().any(|(known, _)| *known == reason) {
@@ -95,8 +105,15 @@ fn prove(lab: &mut Lab<'_>, reason: Reason) -> Result<Proof, CheckError> {
     let mut pair = lab.pair(Mode::Adopt)?;
     pair.nonblocking()?;
     match when {
-        When::AtFirst => {
-            trigger(&pair)?;
+        When::AtFirst | When::ForTheNext => {
+            if matches!(when, When::ForTheNext) {
+                pair.adopt()?;
+                trigger(&mut pair)?;
+                pair.again()?;
+                pair.nonblocking()?;
+            } else {
+                trigger(&mut pair)?;
+            }
             for _ in 0..SCANS {
                 pair.exchange_and_scan()?;
                 if !pair.neither_enrolled()? {
@@ -106,7 +123,7 @@ fn prove(lab: &mut Lab<'_>, reason: Reason) -> Result<Proof, CheckError> {
         }
         When::InMidLife => {
             pair.adopt()?;
-            trigger(&pair)?;
+            trigger(&mut pair)?;
             let mut scans = 0;
             while !pair.neither_enrolled()? {
                 if scans == SCANS {

@@ -125,6 +125,7 @@ fn a_difference_is_guarded_only_by_a_guard_that_held() {
         |keeper, proof, mode| verdict(&check(keeper), &differs, &proofs(proof), mode);
     let failed = || Proof::Failed("the pair was adopted".into());
     let untried = || Proof::Untried("no".into());
+    let late = Keeper::LateGuard(Reason::Splice, "keep out");
     let adopt_only = Keeper::AdoptGuard(Reason::Splice);
     for (keeper, proof, mode, expected) in [
         (GUARD, Proof::Held, Mode::Adopt, Verdict::Guarded),
@@ -132,6 +133,8 @@ fn a_difference_is_guarded_only_by_a_guard_that_held() {
         (GUARD, failed(), Mode::Adopt, Verdict::Differs),
         (GUARD, failed(), Mode::Eager, Verdict::Differs),
         (GUARD, untried(), Mode::Adopt, Verdict::Unclear),
+        (late, Proof::Held, Mode::Adopt, Verdict::Partly),
+        (late, failed(), Mode::Adopt, Verdict::Differs),
         (adopt_only, Proof::Held, Mode::Adopt, Verdict::Guarded),
         (adopt_only, Proof::Held, Mode::Eager, Verdict::Differs),
         (
