@@ -37,7 +37,7 @@ const EXCHANGES: u32 = 2 * socketvirt_common::worth::MIN_EXCHANGES;
 
 /// Passes of one scan, of which the first measures: adopting takes one for
 /// each end, and so does leaving.
-const PASSES: u32 = 4;
+const PASSES: u32 = 2;
 
 /// A check has no answer.
 #[derive(Debug, thiserror::Error)]
