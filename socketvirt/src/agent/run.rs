@@ -121,12 +121,12 @@ impl Run {
         }
         let mut config = path.take_config()?;
         let stats = path.take_stats()?;
-        let splicers = Splicers::new(path.take_habits()?);
 
         let tested = {
             let _inside = places.cgroup.enter()?;
             selftest::choose(&mut path, &mut config, places.pins.path())?
         };
+        let splicers = Splicers::new(path.take_habits()?);
         for (mode, defect) in &tested.defects {
             warnings.push(format!(
                 "receive mode {} is not used: {defect}",
