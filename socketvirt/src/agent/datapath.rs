@@ -322,6 +322,28 @@ impl DataPath {
         .map_err(DataPathError::map("opening sv_flow"))
     }
 
+    /// Forgets what programs have shown.
+    ///
+    /// # Errors
+    /// When the map cannot be opened or written.
+    pub fn forget_habits(&mut self) -> Result<(), DataPathError> {
+        let map = self
+            .ebpf
+            .map_mut("sv_habits")
+            .ok_or(DataPathError::Missing("sv_habits"))?;
+        let mut habits: HashMap<_, habit::Program, Reason> =
+            HashMap::try_from(map).map_err(DataPathError::map("opening sv_habits"))?;
+        let programs: Vec<_> = habits.keys().filter_map(Result::ok).collect();
+        for program in programs {
+            match habits.remove(&program) {
+                // The oldest go by themselves when the map is full.
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(DataPathError::map("forgetting habits")(error)),
+            }
+        }
+        Ok(())
+    }
+
     fn fast_fd(&self) -> Result<&MapFd, DataPathError> {
         match self.ebpf.map(pins::FAST) {
             Some(Map::SockHash(map)) => Ok(map.fd()),

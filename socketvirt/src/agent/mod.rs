@@ -1,5 +1,6 @@
 //! The agent: loads the data path, scans, and takes it away again.
 
+pub mod checks;
 pub mod config;
 pub mod datapath;
 pub mod leftovers;

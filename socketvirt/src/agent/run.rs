@@ -84,9 +84,9 @@ pub struct Finished {
 
 /// The cgroup and the folder of pinned objects, taken away on drop.
 #[derive(Debug)]
-struct Places {
-    cgroup: Cgroup,
-    pins: PinDir,
+pub(crate) struct Places {
+    pub(crate) cgroup: Cgroup,
+    pub(crate) pins: PinDir,
     taken: bool,
 }
 
@@ -121,12 +121,12 @@ impl Run {
         }
         let mut config = path.take_config()?;
         let stats = path.take_stats()?;
-        let splicers = Splicers::new(path.take_habits()?);
 
         let tested = {
             let _inside = places.cgroup.enter()?;
-            selftest::choose(&mut path, &mut config)?
+            selftest::choose(&mut path, &mut config, places.pins.path())?
         };
+        let splicers = Splicers::new(path.take_habits()?);
         for (mode, defect) in &tested.defects {
             warnings.push(format!(
                 "receive mode {} is not used: {defect}",
@@ -214,7 +214,8 @@ impl Run {
 }
 
 impl Places {
-    fn make(kind: &str) -> Result<Self, RunError> {
+    /// Makes both, under a name that begins with `kind`.
+    pub(crate) fn make(kind: &str) -> Result<Self, RunError> {
         let name = crate::kernel::owner::name(kind);
         let cgroup = Cgroup::create(&name)?;
         match PinDir::create(&name) {
@@ -233,7 +234,7 @@ impl Places {
 
     /// Takes both away; when sockets are still enrolled, leaves the pins and
     /// says so.
-    fn take_away(&mut self) -> Result<Option<String>, RunError> {
+    pub(crate) fn take_away(&mut self) -> Result<Option<String>, RunError> {
         self.taken = true;
         leftovers::take_away(&self.cgroup, &self.pins)
     }

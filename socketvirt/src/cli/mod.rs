@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod bench;
+mod doctor;
 mod events;
 mod exec;
 mod run;
@@ -25,6 +26,8 @@ enum Command {
     Exec(exec::Args),
     /// Keep the table of the host, with the life of each socket
     Run(run::Args),
+    /// Say what this kernel does to accelerated sockets, and what to do
+    Doctor(doctor::Args),
     /// Show every socket of the host
     Table(table::Args),
     /// Show every field of a socket, and its peer
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Exec(args) => exec::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Table(args) => table::run(args),
         Command::Events(args) => events::run(&args),
         Command::Show(args) => show::run(&args),

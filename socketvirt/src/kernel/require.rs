@@ -102,45 +102,89 @@ pub enum Requirement {
     },
 }
 
+/// What is asked, and what was found.
+pub type Need = (&'static str, fn() -> Result<String, Requirement>);
+
+/// Everything that is needed, in an order in which the first thing that is
+/// missing explains the ones after it.
+pub const NEEDS: [Need; 7] = [
+    ("capabilities", capabilities),
+    ("kernel", kernel),
+    ("btf", types),
+    ("lockdown", lockdown),
+    ("socket_maps", socket_maps),
+    ("cgroup", cgroups),
+    ("bpffs", pins),
+];
+
 /// Whether the agent can work here. Nothing is changed.
 ///
 /// # Errors
 /// The first thing that is missing.
 pub fn check() -> Result<(), Requirement> {
-    capabilities()?;
-    let release = release();
-    if !is_at_least(&release, LEAST) {
-        return Err(Requirement::Kernel { release });
-    }
-    if !Path::new(btf::VMLINUX).exists() {
-        return Err(Requirement::Btf);
-    }
-    // Not there without lockdown, or without securityfs: then the verifier's
-    // answer is the first to tell.
-    if fs::read_to_string(LOCKDOWN).is_ok_and(|text| is_confidential(&text)) {
-        return Err(Requirement::Lockdown);
-    }
-    match aya::sys::is_map_supported(MapType::SockHash) {
-        Ok(true) => {}
-        Ok(false) => return Err(Requirement::SocketMaps),
-        Err(error) => return Err(Requirement::Refused(error.io_error)),
-    }
-    cgroup::mounts()?;
-    let usual = Path::new(bpffs::USUAL);
-    if bpffs::mounted()?.is_none() && !usual.is_dir() {
-        return Err(Requirement::Bpffs(usual.to_owned()));
-    }
-    Ok(())
+    NEEDS.iter().try_for_each(|(_, ask)| ask().map(|_| ()))
 }
 
-fn capabilities() -> Result<(), Requirement> {
+fn kernel() -> Result<String, Requirement> {
+    let release = release();
+    if is_at_least(&release, LEAST) {
+        Ok(release)
+    } else {
+        Err(Requirement::Kernel { release })
+    }
+}
+
+fn types() -> Result<String, Requirement> {
+    if Path::new(btf::VMLINUX).exists() {
+        Ok(btf::VMLINUX.into())
+    } else {
+        Err(Requirement::Btf)
+    }
+}
+
+/// Not there without lockdown, or without securityfs: then the verifier's
+/// answer is the first to tell.
+fn lockdown() -> Result<String, Requirement> {
+    match fs::read_to_string(LOCKDOWN) {
+        Ok(text) if is_confidential(&text) => Err(Requirement::Lockdown),
+        Ok(text) => Ok(text.trim_end().into()),
+        Err(_) => Ok("unknown, securityfs is not mounted".into()),
+    }
+}
+
+fn socket_maps() -> Result<String, Requirement> {
+    match aya::sys::is_map_supported(MapType::SockHash) {
+        Ok(true) => Ok("SOCKHASH".into()),
+        Ok(false) => Err(Requirement::SocketMaps),
+        Err(error) => Err(Requirement::Refused(error.io_error)),
+    }
+}
+
+fn cgroups() -> Result<String, Requirement> {
+    let mounts = cgroup::mounts()?;
+    let first = mounts
+        .first()
+        .map(|mount| mount.point.display().to_string());
+    Ok(first.unwrap_or_default())
+}
+
+fn pins() -> Result<String, Requirement> {
+    let usual = Path::new(bpffs::USUAL);
+    match bpffs::mounted()? {
+        Some(point) => Ok(point.display().to_string()),
+        None if usual.is_dir() => Ok(format!("will be mounted on {}", usual.display())),
+        None => Err(Requirement::Bpffs(usual.to_owned())),
+    }
+}
+
+fn capabilities() -> Result<String, Requirement> {
     let status = fs::read_to_string(STATUS).map_err(|source| Requirement::Proc {
         path: STATUS,
         source,
     })?;
     let missing = missing(&status);
     if missing.is_empty() {
-        Ok(())
+        Ok(CAPABILITIES.map(|(name, _)| name).join(", "))
     } else {
         Err(Requirement::Capabilities(missing.join(", ")))
     }
@@ -169,7 +213,9 @@ pub fn iterator_locks_sockets() -> bool {
     is_at_least(&release(), LOCKING_ITERATOR)
 }
 
-fn release() -> String {
+/// What the kernel calls itself.
+#[must_use]
+pub fn release() -> String {
     uname().map_or_else(
         |_| String::new(),
         |name| name.release().to_string_lossy().into_owned(),

@@ -1,0 +1,151 @@
+//! What `socketvirt doctor` finds out: whether this machine has what the agent
+//! needs, and what its kernel does to accelerated sockets.
+//!
+//! The checks are the agent's own ([`crate::agent::checks`]), on a data path
+//! of their own in a scratch cgroup; nothing of it is left.
+
+mod report;
+mod requirements;
+mod text;
+
+use socketvirt_common::{config::ReceiveMode, layout::KernelLayout, reason::Reason};
+
+pub use self::{
+    report::{Report, SCHEMA},
+    requirements::Requirement,
+    text::render,
+};
+use crate::{
+    agent::{
+        checks::{
+            Answer, Check, Enrolled, LIST,
+            judge::{self, Judgement},
+            lab::{self, CheckError, Lab},
+            proofs::{self, Proof},
+        },
+        datapath::DataPath,
+        run::{Places, RunError},
+    },
+    kernel::{layout, require},
+};
+
+/// The answers of every check in one receive mode, in the order of the list.
+struct Answers {
+    mode: ReceiveMode,
+    judged: Vec<Judgement>,
+}
+
+impl Answers {
+    fn pairs(&self) -> impl Iterator<Item = (&Check, &Judgement)> {
+        LIST.iter().zip(&self.judged)
+    }
+
+    fn defect(&self) -> Option<String> {
+        judge::defect(self.pairs())
+    }
+}
+
+/// What live connections have shown.
+#[derive(Default)]
+struct Findings {
+    modes: Vec<Answers>,
+    proofs: Vec<(Reason, Proof)>,
+}
+
+impl Findings {
+    fn defects(&self) -> Vec<(ReceiveMode, Option<String>)> {
+        self.modes
+            .iter()
+            .map(|answers| (answers.mode, answers.defect()))
+            .collect()
+    }
+}
+
+/// Examines this machine. What cannot be found out is in the report.
+#[must_use]
+pub fn examine() -> Report {
+    let mut requirements = requirements::of_the_machine();
+    let mut findings = Findings::default();
+    // The first thing that is missing explains the rest.
+    if requirements.iter().all(Requirement::is_fulfilled) {
+        match layout::kernel_layout() {
+            Ok(layout) => {
+                requirements.push(Requirement::layout(&layout));
+                findings =
+                    on_live_connections(&layout, &mut requirements).unwrap_or_else(|error| {
+                        requirements.push(Requirement::missing("data_path", &error));
+                        Findings::default()
+                    });
+            }
+            Err(error) => requirements.push(Requirement::missing("layout", &error)),
+        }
+    }
+    requirements.extend(requirements::of_the_kernel());
+    report::write(requirements, &findings)
+}
+
+/// Loads a data path, attaches it to a scratch cgroup, and runs everything.
+fn on_live_connections(
+    layout: &KernelLayout,
+    requirements: &mut Vec<Requirement>,
+) -> Result<Findings, RunError> {
+    let mut places = Places::make("doctor")?;
+    let found = in_places(layout, requirements, &places);
+    places.take_away()?;
+    found
+}
+
+fn in_places(
+    layout: &KernelLayout,
+    requirements: &mut Vec<Requirement>,
+    places: &Places,
+) -> Result<Findings, RunError> {
+    let folder = places.pins.path();
+    let mut path = DataPath::load(layout, folder)?;
+    requirements.push(Requirement::fulfilled(
+        "programs",
+        "the verifier accepts every program, with its helpers".into(),
+    ));
+    path.attach(&places.cgroup.open()?, folder)?;
+    requirements.push(match path.watch_splice(folder) {
+        Ok(()) => Requirement::fulfilled("splice_watch", "tracepoint sys_enter_splice".into()),
+        Err(error) => Requirement::missing("splice_watch", &error)
+            .with_hint("mount tracefs: `mount -t tracefs tracefs /sys/kernel/tracing`"),
+    });
+    let mut config = path.take_config()?;
+    let _inside = places.cgroup.enter()?;
+    let findings = lab::within(&mut path, &mut config, folder, every_check)
+        .map_err(crate::agent::selftest::SelfTestError::from)?;
+    Ok(findings)
+}
+
+fn every_check(lab: &mut Lab<'_>) -> Result<Findings, CheckError> {
+    lab.receive(ReceiveMode::TableOnly)?;
+    let plain: Vec<Answer> = LIST.iter().map(|check| lab.answer(check)).collect();
+    let mut findings = Findings::default();
+    for mode in [ReceiveMode::Unified, ReceiveMode::TxOnly] {
+        lab.receive(mode)?;
+        let judged = LIST
+            .iter()
+            .zip(&plain)
+            .map(|(check, plain)| judge::judge_beside(check, plain, &accelerated(lab, check)))
+            .collect();
+        findings.modes.push(Answers { mode, judged });
+    }
+    let mode = judge::receive_mode(&findings.defects());
+    if mode != ReceiveMode::TableOnly && require::iterator_locks_sockets() {
+        findings.proofs = proofs::all(lab, mode);
+    }
+    Ok(findings)
+}
+
+/// The answer of an enrolled pair, unless the kernel would not survive it.
+fn accelerated(lab: &mut Lab<'_>, check: &Check) -> Answer {
+    if check.enrolled == Enrolled::ByScan && !require::iterator_locks_sockets() {
+        return Err(CheckError::NotEnrolled(
+            "the TCP iterator does not hold the socket's lock, so that adopting would deadlock"
+                .into(),
+        ));
+    }
+    lab.answer(check)
+}

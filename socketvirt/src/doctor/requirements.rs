@@ -1,0 +1,121 @@
+//! What the agent needs, each with one line of what to do.
+
+use std::fmt::Display;
+
+use aya::programs::ProgramType;
+use serde::Serialize;
+use socketvirt_common::layout::KernelLayout;
+
+use crate::kernel::require::{self, NEEDS};
+
+/// One thing that the agent needs, or would use.
+#[derive(Clone, Debug, Serialize)]
+pub struct Requirement {
+    /// Its name; never changed.
+    pub name: &'static str,
+    /// Whether acceleration needs it.
+    pub needed: bool,
+    /// Whether it is there.
+    pub met: bool,
+    /// What was found, or what is missing and what to do.
+    pub found: String,
+}
+
+impl Requirement {
+    pub(super) fn fulfilled(name: &'static str, found: String) -> Self {
+        Self {
+            name,
+            needed: true,
+            met: true,
+            found,
+        }
+    }
+
+    pub(super) fn missing(name: &'static str, why: &dyn Display) -> Self {
+        Self {
+            name,
+            needed: true,
+            met: false,
+            found: why.to_string(),
+        }
+    }
+
+    pub(super) fn with_hint(mut self, hint: &str) -> Self {
+        self.found = format!("{}; {hint}", self.found);
+        self
+    }
+
+    fn optional(mut self) -> Self {
+        self.needed = false;
+        self
+    }
+
+    /// The fields were found; those that may be missing are named.
+    pub(super) fn layout(layout: &KernelLayout) -> Self {
+        let missing: Vec<_> = [
+            ("ep_poll_callback", layout.ep_poll_callback == 0),
+            ("pollwake", layout.pollwake == 0),
+        ]
+        .into_iter()
+        .filter_map(|(symbol, unknown)| unknown.then_some(symbol))
+        .collect();
+        let found = if missing.is_empty() {
+            "every field and symbol that the programs read".into()
+        } else {
+            format!(
+                "every field; without the address of {} sockets in epoll or poll are not adopted: \
+                 allow it with `sysctl kernel.kptr_restrict=0`",
+                missing.join(" and ")
+            )
+        };
+        Self::fulfilled("layout", found)
+    }
+
+    /// Whether nothing that is needed is missing.
+    #[must_use]
+    pub fn is_fulfilled(&self) -> bool {
+        self.met || !self.needed
+    }
+}
+
+/// What is asked of machine and caller before anything is loaded.
+pub fn of_the_machine() -> Vec<Requirement> {
+    NEEDS
+        .iter()
+        .map(|(name, ask)| match ask() {
+            Ok(found) => Requirement::fulfilled(name, found),
+            Err(error) => Requirement::missing(name, &error),
+        })
+        .collect()
+}
+
+/// What depends on the kernel's version or its hardening.
+pub fn of_the_kernel() -> [Requirement; 2] {
+    let iterator = if require::iterator_locks_sockets() {
+        Requirement::fulfilled(
+            "iterator",
+            "the TCP iterator holds the socket's lock".into(),
+        )
+    } else {
+        Requirement::missing(
+            "iterator",
+            &"the TCP iterator does not hold the socket's lock, so that no socket can be adopted; \
+              use Linux 6.5 or later",
+        )
+    };
+    [iterator, fentry().optional()]
+}
+
+/// Whether programs at the entry of kernel functions are permitted. Nothing
+/// needs them today.
+fn fentry() -> Requirement {
+    match aya::sys::is_program_supported(ProgramType::Tracing) {
+        Ok(true) => Requirement::fulfilled("fentry", "permitted; not used".into()),
+        Ok(false) => Requirement::missing("fentry", &"not in this kernel; not used"),
+        Err(error) => {
+            let why = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            Requirement::missing("fentry", &format!("not permitted ({why}); not used"))
+        }
+    }
+}
