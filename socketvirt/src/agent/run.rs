@@ -127,11 +127,12 @@ impl Run {
             let _inside = places.cgroup.enter()?;
             selftest::choose(&mut path, &mut config)?
         };
-        for (mode, defect) in &tested.defects {
-            warnings.push(format!(
-                "receive mode {} is not used: {defect}",
-                mode.word()
-            ));
+        if tested.receive_mode == ReceiveMode::TableOnly {
+            warnings.push(tested.refusal());
+        } else {
+            warnings.extend(tested.defects.iter().map(|(mode, defect)| {
+                format!("receive mode {} is not used: {defect}", mode.word())
+            }));
         }
         if let Some(error) = &unwatched {
             warnings.push(format!(

@@ -137,7 +137,7 @@ fn iterator(
 ) -> Result<Iterator, TableError> {
     let refused = |source: ProgramError| DataPathError::Program {
         name,
-        source: Box::new(source),
+        refusal: source.into(),
     };
     let program: &mut Iter = ebpf
         .program_mut(name)
