@@ -10,6 +10,7 @@ mod demo;
 mod progress;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -37,6 +38,11 @@ enum Task {
     Test,
     /// Measure: loopback TCP, the fast path and a Unix socket, through `socketvirt bench`
     Bench(bench::Options),
+    /// Boot kernels that Debian offers with QEMU and show what works on each
+    Vm(vm::Options),
+    /// The checks inside such a machine; `vm` starts it there
+    #[command(hide = true)]
+    VmGuest(vm::guest::Options),
     /// One run of the demo's server and client; `demo` starts it, plain and below `socketvirt exec`
     #[command(hide = true)]
     DemoWorkload(demo::workload::Options),
@@ -59,6 +65,8 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::VmGuest(options) => vm::guest::run(&options),
         Task::DemoWorkload(options) => demo::workload::run(&options),
     }
 }
