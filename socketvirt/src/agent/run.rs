@@ -1,8 +1,9 @@
 //! One run: a data path and whose connections it accelerates, from the start of
 //! a command, or of an agent of the host, to its end.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
+use nix::sys::utsname::uname;
 use socketvirt_common::config::{Config, Mode, ReceiveMode};
 
 use super::{
@@ -128,7 +129,7 @@ impl Run {
             selftest::choose(&mut path, &mut config)?
         };
         if tested.receive_mode == ReceiveMode::TableOnly {
-            warnings.push(tested.refusal());
+            warnings.push(refusal(&tested.defects));
         } else {
             warnings.extend(tested.defects.iter().map(|(mode, defect)| {
                 format!("receive mode {} is not used: {defect}", mode.word())
@@ -212,6 +213,25 @@ impl Run {
         }
         Ok(Finished { summary, warnings })
     }
+}
+
+/// Why nothing is accelerated, in one line.
+fn refusal(defects: &[(ReceiveMode, impl Display)]) -> String {
+    let release = uname().map_or_else(
+        |_| String::new(),
+        |name| format!(" {}", name.release().display()),
+    );
+    let mut reasons: Vec<String> = Vec::new();
+    for (_, defect) in defects {
+        let reason = defect.to_string();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let reasons = reasons.join("; ");
+    format!(
+        "nothing is accelerated on Linux{release}: {reasons}; `socketvirt table` works all the same"
+    )
 }
 
 impl Places {

@@ -17,7 +17,6 @@ use nix::{
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, unshare},
-    sys::utsname::uname,
 };
 use socketvirt_common::config::{Mode, ReceiveMode};
 
@@ -67,27 +66,6 @@ pub struct Outcome {
     pub receive_mode: ReceiveMode,
     /// The modes that failed and their first defect.
     pub defects: Vec<(ReceiveMode, Defect)>,
-}
-
-impl Outcome {
-    /// Why nothing is accelerated, in one line.
-    #[must_use]
-    pub fn refusal(&self) -> String {
-        let release = uname().map_or_else(
-            |_| String::new(),
-            |name| format!(" {}", name.release().display()),
-        );
-        let mut reasons: Vec<String> = Vec::new();
-        for (_, defect) in &self.defects {
-            if !reasons.contains(&defect.0) {
-                reasons.push(defect.0.clone());
-            }
-        }
-        format!(
-            "nothing is accelerated on Linux{release}: {}; `socketvirt table` works all the same",
-            reasons.join("; ")
-        )
-    }
 }
 
 /// Finds the receive mode and leaves the data path set to it, with the mode

@@ -110,21 +110,55 @@ fn socketvirt() -> Command {
     Command::new(Path::new(RELEASE).join("socketvirt"))
 }
 
+/// The part of `doctor --json` that is looked at.
+#[derive(Deserialize)]
+struct Diagnosis {
+    advisable: bool,
+    recommendation: Advice,
+}
+
+#[derive(Deserialize)]
+struct Advice {
+    mode: String,
+    eager: String,
+    reasons: Vec<String>,
+}
+
 /// Its judgement of the kernel, where the binary has the command.
 fn doctor(limit: u64) -> Result<Seen> {
     let known = run_limited(socketvirt().args(["doctor", "--help"]), 30, |_| Ok(()))?;
     if !known.succeeded() {
         return Ok((Outcome::Skipped, "this binary has no doctor".into()));
     }
-    let ended = run_limited(socketvirt().arg("doctor"), limit, |_| Ok(()))?;
-    let last = ended.last_line();
-    Ok(match ended.code {
-        _ if ended.late => (Outcome::Failed, "it took too long".into()),
-        Some(0) => (Outcome::Works, last),
-        // It exits so where it advises against acceleration.
-        Some(code) => (Outcome::Refused, format!("exit status {code}: {last}")),
-        None => (Outcome::Failed, "it was killed".into()),
-    })
+    let ended = run_limited(socketvirt().args(["doctor", "--json"]), limit, |_| Ok(()))?;
+    if ended.late {
+        return Ok((Outcome::Failed, ended.reason()));
+    }
+    // It ends with 1 where it advises against acceleration, and where it could not look.
+    let report = ended.lines.iter().skip_while(|line| !line.starts_with('{'));
+    let report = report.map(String::as_str).collect::<Vec<_>>().join("\n");
+    let Ok(Diagnosis {
+        advisable,
+        recommendation,
+    }) = serde_json::from_str(&report)
+    else {
+        return Ok((Outcome::Failed, ended.reason()));
+    };
+    let Advice {
+        mode,
+        eager,
+        reasons,
+    } = recommendation;
+    let outcome = if advisable {
+        Outcome::Works
+    } else {
+        Outcome::Refused
+    };
+    let mut detail = format!("recommends {mode} (eager: {eager})");
+    if !advisable {
+        detail = format!("{detail}: {}", reasons.join("; "));
+    }
+    Ok((outcome, detail))
 }
 
 /// The workload below `exec`, every byte checked by itself.
