@@ -42,7 +42,7 @@ enum Task {
     Vm(vm::Options),
     /// The checks inside such a machine; `vm` starts it there
     #[command(hide = true)]
-    VmGuest(vm::guest::Options),
+    VmGuest,
     /// One run of the demo's server and client; `demo` starts it, plain and below `socketvirt exec`
     #[command(hide = true)]
     DemoWorkload(demo::workload::Options),
@@ -66,7 +66,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Vm(options) => vm::run(&options),
-        Task::VmGuest(options) => vm::guest::run(&options),
+        Task::VmGuest => vm::guest::run(),
         Task::DemoWorkload(options) => demo::workload::run(&options),
     }
 }

@@ -35,7 +35,10 @@ pub struct Options {
     /// package. More than once for several; 6.1, 6.12 and newest without it
     #[arg(long, value_name = "6.1|6.12|newest|FILE")]
     kernel: Vec<Wanted>,
-    /// Leave out the test programs: a minute a kernel instead of many
+    /// Run this program of integration tests alone; more than once for several
+    #[arg(long, value_name = "NAME", value_parser = checks::names(), conflicts_with = "quick")]
+    test: Vec<String>,
+    /// Leave out the integration tests: a minute a kernel instead of many
     #[arg(long)]
     quick: bool,
     /// Print the results as JSON
@@ -47,6 +50,19 @@ pub struct Options {
     /// Kernels of Debian that match, and nothing else
     #[arg(long)]
     list: bool,
+}
+
+impl Options {
+    fn tests(&self) -> Vec<&str> {
+        if self.quick {
+            return Vec::new();
+        }
+        checks::TESTS
+            .iter()
+            .map(|tests| tests.program)
+            .filter(|name| self.test.is_empty() || self.test.iter().any(|one| one == name))
+            .collect()
+    }
 }
 
 /// Where downloads, images and logs are kept.
@@ -87,7 +103,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     setup::run(Purpose::Vm)?;
     let binary = build::release()?;
-    let programs = programs::collect(&binary, options.quick)?;
+    let programs = programs::collect(&binary, &options.tests())?;
     let kernels = kernels::fetch(&folder, &wanted, options.update)?;
     // One machine at a time: each takes a whole CPU.
     let alone = fs::File::create(folder.0.join("lock")).context("making the lock")?;
@@ -96,7 +112,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut reports: Vec<Report> = Vec::new();
     for kernel in &kernels {
         progress::step(&format!("vm: Linux {}", kernel.version));
-        let initramfs = archive::make(&folder, kernel, &programs, options.quick)?;
+        let initramfs = archive::make(&folder, kernel, &programs)?;
         let report = machine::boot(&folder, kernel, &initramfs)?;
         if !options.json {
             println!("{}", report.text(progress::Style::stdout()));

@@ -24,7 +24,7 @@ const FOLDERS: [&str; 9] = [
 ];
 
 /// Makes the initramfs of one kernel.
-pub fn make(folder: &Folder, kernel: &Kernel, programs: &Programs, quick: bool) -> Result<PathBuf> {
+pub fn make(folder: &Folder, kernel: &Kernel, programs: &Programs) -> Result<PathBuf> {
     let root = folder.below("root")?;
     // What an earlier run had.
     fs::remove_dir_all(&root).with_context(|| format!("clearing {}", root.display()))?;
@@ -43,7 +43,6 @@ pub fn make(folder: &Folder, kernel: &Kernel, programs: &Programs, quick: bool) 
     }
     write(&root, "etc/passwd", "root:x:0:0:root:/:/bin/sh\n")?;
     write(&root, "etc/group", "root:x:0:\n")?;
-    write(&root, "arguments", if quick { "--quick\n" } else { "\n" })?;
     write(&root, "init", INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))
         .context("making init executable")?;

@@ -1,5 +1,7 @@
 //! What is tried inside the machine, and how long each may take under emulation.
 
+use clap::builder::PossibleValuesParser;
+
 /// Seconds that one look at the table may take.
 pub const TABLE_LIMIT: u64 = 180;
 /// Seconds for the doctor.
@@ -61,4 +63,9 @@ const fn tests(
         limit,
         accelerated,
     }
+}
+
+/// The programs of [`TESTS`], for the command line.
+pub fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(TESTS.map(|tests| tests.program))
 }

@@ -27,6 +27,6 @@ done
 ip link set lo up
 stty -F /dev/ttyS1 raw -echo
 export SOCKETVIRT_BIN=/release/socketvirt
-/release/xtask vm-guest $(cat /arguments) </dev/null >/dev/ttyS1
+/release/xtask vm-guest </dev/null >/dev/ttyS1
 echo "vm-guest ended with status $?"
 poweroff -f

@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use super::checks;
 use crate::{command, progress, workspace};
 
 /// Where the machine has our programs. Tests look for the workload above their own folder.
@@ -25,8 +24,8 @@ const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Files by the path that they get in the machine.
 pub type Programs = BTreeMap<PathBuf, PathBuf>;
 
-/// Builds the tests and collects everything.
-pub fn collect(binary: &Path, quick: bool) -> Result<Programs> {
+/// Builds the tests, of which the machine gets those that are `wanted`, and collects everything.
+pub fn collect(binary: &Path, wanted: &[&str]) -> Result<Programs> {
     progress::step("vm: programs for inside the machine");
     let release = Path::new(RELEASE);
     let mut programs = Programs::new();
@@ -37,9 +36,9 @@ pub fn collect(binary: &Path, quick: bool) -> Result<Programs> {
         release.join("xtask"),
         env::current_exe().context("finding this program")?,
     );
-    if !quick {
+    if !wanted.is_empty() {
         for (name, test) in tests()? {
-            if checks::TESTS.iter().any(|one| one.program == name) {
+            if wanted.contains(&name.as_str()) {
                 programs.insert(release.join("deps").join(name), test);
             }
         }
