@@ -77,7 +77,7 @@ pub fn choose(path: &mut DataPath, config: &mut ConfigMap) -> Result<Outcome, Se
     let mut defects = Vec::new();
     if !require::iterator_locks_sockets() {
         let defect =
-            "the kernel is older than 6.5, whose TCP iterator does not hold the socket's lock";
+            "before 6.5, enrolling a socket that the TCP iterator shows can deadlock the kernel";
         config.change(|config| config.receive_mode = ReceiveMode::TableOnly)?;
         return Ok(Outcome {
             receive_mode: ReceiveMode::TableOnly,

@@ -161,9 +161,10 @@ fn missing(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Whether the TCP iterator holds the lock of the socket that it shows
-/// (`bpf_iter_tcp_seq_show`, `net/ipv4/tcp_ipv4.c`). Before 6.5 it does not, and
-/// enrolling a socket from it would deadlock.
+/// Whether the TCP iterator surely holds the lock of the socket that it shows
+/// (`bpf_iter_tcp_seq_show`, `net/ipv4/tcp_ipv4.c`). Before 6.5 it takes the
+/// fast lock, under which enrolling a socket deadlocks. Stable kernels have the
+/// correction too (Debian's 6.1.192 has), but nothing tells which.
 #[must_use]
 pub fn iterator_locks_sockets() -> bool {
     is_at_least(&release(), LOCKING_ITERATOR)

@@ -63,9 +63,10 @@ pub fn boot(folder: &Folder, kernel: &Kernel, initramfs: &Path) -> Result<Report
     let console = folder
         .below("logs")?
         .join(format!("{}.log", kernel.version));
-    let mut command = Command::new("nice");
+    // It ends with this program, however that ends.
+    let mut command = Command::new("setpriv");
     command
-        .args(["-n", "10"])
+        .args(["--pdeathsig", "KILL", "nice", "-n", "10"])
         .args(QEMU.split_whitespace())
         .args(["-cpu", cpu(kernel)])
         .arg("-serial")
