@@ -150,6 +150,12 @@ impl Run {
             places.pins.remove_object(pins::SOCK_OPS_LINK)?;
             path.attach(&target.folder, places.pins.path())?;
         }
+        if mode == Mode::Adopt && !require::scans_find_pairs() {
+            warnings.push(
+                "nothing is adopted: before Linux 6.12 a scan cannot follow a connection to its end"
+                    .into(),
+            );
+        }
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
         let mut scanner = Scanner::new(

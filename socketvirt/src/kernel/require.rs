@@ -23,6 +23,9 @@ const LEAST: (u32, u32) = (5, 15);
 /// See [`iterator_locks_sockets`].
 const LOCKING_ITERATOR: (u32, u32) = (6, 5);
 
+/// See [`scans_find_pairs`].
+const CALLBACKS_IN_MID_LIFE: (u32, u32) = (6, 12);
+
 const STATUS: &str = "/proc/thread-self/status";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
@@ -168,6 +171,14 @@ fn missing(status: &str) -> Vec<&'static str> {
 #[must_use]
 pub fn iterator_locks_sockets() -> bool {
     is_at_least(&release(), LOCKING_ITERATOR)
+}
+
+/// Whether a scan can have the end of a connection reported
+/// (`TCP_BPF_SOCK_OPS_CB_FLAGS`, include/uapi/linux/bpf.h), without which it
+/// adopts nothing. Eager mode asks for that in the handshake, on any kernel.
+#[must_use]
+pub fn scans_find_pairs() -> bool {
+    is_at_least(&release(), CALLBACKS_IN_MID_LIFE)
 }
 
 fn release() -> String {
