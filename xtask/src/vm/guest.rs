@@ -56,7 +56,7 @@ pub fn run() -> Result<()> {
             continue;
         }
         let name = format!("test {}", tests.program);
-        check(&name, tests.limit, |limit| {
+        check(&name, checks::TESTS_LIMIT, |limit| {
             if tests.accelerated && !accelerates {
                 return Ok((Outcome::Skipped, "nothing is accelerated here".into()));
             }
