@@ -16,7 +16,7 @@ use crate::{command, progress, workspace};
 pub const RELEASE: &str = "/release";
 
 /// Tools that tests call.
-const TOOLS: [&str; 4] = ["bpftool", "ip", "nft", "ss"];
+const TOOLS: [&str; 5] = ["bash", "bpftool", "ip", "nft", "ss"];
 
 /// Folders of programs that a user's PATH may lack.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
