@@ -11,6 +11,7 @@ mod demo;
 mod progress;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,6 +41,11 @@ enum Task {
     Bench(bench::Options),
     /// Run real programs and their test suites plain and accelerated; their results must be equal
     Compat(compat::Options),
+    /// Boot kernels that Debian offers with QEMU and show what works on each
+    Vm(vm::Options),
+    /// The checks inside such a machine; `vm` starts it there
+    #[command(hide = true)]
+    VmGuest,
     /// One run of the demo's server and client; `demo` starts it, plain and below `socketvirt exec`
     #[command(hide = true)]
     DemoWorkload(demo::workload::Options),
@@ -63,6 +69,8 @@ fn run(task: Task) -> Result<()> {
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Compat(options) => compat::run(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::VmGuest => vm::guest::run(),
         Task::DemoWorkload(options) => demo::workload::run(&options),
     }
 }

@@ -23,6 +23,8 @@ pub enum Purpose {
     Bench,
     /// Build, measure, then run the demo and the tests.
     Test,
+    /// All of that, and boot other kernels.
+    Vm,
 }
 
 /// Installs what is missing for `purpose`.

@@ -136,10 +136,16 @@ fn unix_address(to: &mut Text<ADDRESS_TEXT>, address: u64) {
         bpf_probe_read_kernel(to.as_mut_ptr().cast(), PATH as u32, name as *const c_void)
     };
     let end = (len as usize).wrapping_sub(2);
-    if failed != 0 || end == 0 || end > PATH {
+    // Through memory: the compiler makes one comparison of the two, on what it
+    // computes from `end`, and the verifiers of 6.1 and 6.12 learn no bound of
+    // `end` itself from that.
+    // SAFETY: a value of this function.
+    let bounded = unsafe { core::ptr::read_volatile(&raw const end) };
+    if failed != 0 || end == 0 || bounded > PATH {
         to[0] = 0;
         return;
     }
+    let end = bounded;
     to[end] = 0;
     // A name outside the file system begins with a zero byte.
     if to[0] == 0 {

@@ -28,6 +28,7 @@ use super::{
     sys::{self, AttachType},
     tracefs,
 };
+use crate::kernel::refusal::Refusal;
 
 /// Sockets that can be enrolled, and ends that can be remembered, at once.
 ///
@@ -47,13 +48,12 @@ pub enum DataPathError {
     #[error("the embedded BPF object has no {0}; rebuild with `cargo xtask build`")]
     Missing(&'static str),
     /// The kernel refused a program.
-    #[error("the kernel refused the program {name}: {source}")]
+    #[error("the kernel refused the program {name}: {refusal}")]
     Program {
         /// The program.
         name: &'static str,
         /// What the kernel answered.
-        #[source]
-        source: Box<ProgramError>,
+        refusal: Refusal,
     },
     /// A map could not be used.
     #[error("{attempt} failed: {source}")]
@@ -108,7 +108,7 @@ impl DataPathError {
     fn program(name: &'static str) -> impl FnOnce(ProgramError) -> Self {
         move |source| Self::Program {
             name,
-            source: Box::new(source),
+            refusal: source.into(),
         }
     }
 }

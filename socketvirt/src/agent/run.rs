@@ -1,8 +1,9 @@
 //! One run: a data path and whose connections it accelerates, from the start of
 //! a command, or of an agent of the host, to its end.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
+use nix::sys::utsname::uname;
 use socketvirt_common::config::{Config, Mode, ReceiveMode};
 
 use super::{
@@ -127,11 +128,12 @@ impl Run {
             selftest::choose(&mut path, &mut config, places.pins.path())?
         };
         let splicers = Splicers::new(path.take_habits()?);
-        for (mode, defect) in &tested.defects {
-            warnings.push(format!(
-                "receive mode {} is not used: {defect}",
-                mode.word()
-            ));
+        if tested.receive_mode == ReceiveMode::TableOnly {
+            warnings.push(refusal(&tested.defects));
+        } else {
+            warnings.extend(tested.defects.iter().map(|(mode, defect)| {
+                format!("receive mode {} is not used: {defect}", mode.word())
+            }));
         }
         if let Some(error) = &unwatched {
             warnings.push(format!(
@@ -147,6 +149,12 @@ impl Run {
         if let Some(target) = &target {
             places.pins.remove_object(pins::SOCK_OPS_LINK)?;
             path.attach(&target.folder, places.pins.path())?;
+        }
+        if mode == Mode::Adopt && !require::scans_find_pairs() {
+            warnings.push(
+                "nothing is adopted: before Linux 6.12 a scan cannot follow a connection to its end"
+                    .into(),
+            );
         }
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
@@ -211,6 +219,25 @@ impl Run {
         }
         Ok(Finished { summary, warnings })
     }
+}
+
+/// Why nothing is accelerated, in one line.
+fn refusal(defects: &[(ReceiveMode, impl Display)]) -> String {
+    let release = uname().map_or_else(
+        |_| String::new(),
+        |name| format!(" {}", name.release().display()),
+    );
+    let mut reasons: Vec<String> = Vec::new();
+    for (_, defect) in defects {
+        let reason = defect.to_string();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let reasons = reasons.join("; ");
+    format!(
+        "nothing is accelerated on Linux{release}: {reasons}; `socketvirt table` works all the same"
+    )
 }
 
 impl Places {

@@ -45,7 +45,7 @@ pub fn choose(
 ) -> Result<Outcome, SelfTestError> {
     if !require::iterator_locks_sockets() {
         let defect =
-            "the kernel is older than 6.5, whose TCP iterator does not hold the socket's lock";
+            "before 6.5, enrolling a socket that the TCP iterator shows can deadlock the kernel";
         config
             .change(|config| config.receive_mode = ReceiveMode::TableOnly)
             .map_err(CheckError::from)?;

@@ -3,7 +3,7 @@
 //!
 //! *Asked*: whether it can carry the data path at all ([`require`]), where it
 //! keeps what the programs read ([`layout`], from [`btf`] and [`symbols`]),
-//! what is mounted ([`mounts`]). *Made*: a folder of pinned objects
+//! what is mounted ([`mounts`]), why it refused a program ([`refusal`]). *Made*: a folder of pinned objects
 //! ([`bpffs`]) and a cgroup ([`cgroup`]), each named after its [`owner`], so
 //! that what a killed agent leaves is found by the next one. [`namespaces`]
 //! reaches sockets that are not in the agent's own network namespace.
@@ -17,6 +17,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod owner;
 pub mod places;
+pub mod refusal;
 pub mod require;
 pub mod symbols;
 

@@ -23,6 +23,9 @@ const LEAST: (u32, u32) = (5, 15);
 /// See [`iterator_locks_sockets`].
 const LOCKING_ITERATOR: (u32, u32) = (6, 5);
 
+/// See [`scans_find_pairs`].
+const CALLBACKS_IN_MID_LIFE: (u32, u32) = (6, 12);
+
 const STATUS: &str = "/proc/thread-self/status";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
@@ -205,12 +208,21 @@ fn missing(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Whether the TCP iterator holds the lock of the socket that it shows
-/// (`bpf_iter_tcp_seq_show`, `net/ipv4/tcp_ipv4.c`). Before 6.5 it does not, and
-/// enrolling a socket from it would deadlock.
+/// Whether the TCP iterator surely holds the lock of the socket that it shows
+/// (`bpf_iter_tcp_seq_show`, `net/ipv4/tcp_ipv4.c`). Before 6.5 it takes the
+/// fast lock, under which enrolling a socket deadlocks. Stable kernels have the
+/// correction too (Debian's 6.1.192 has), but nothing tells which.
 #[must_use]
 pub fn iterator_locks_sockets() -> bool {
     is_at_least(&release(), LOCKING_ITERATOR)
+}
+
+/// Whether a scan can have the end of a connection reported
+/// (`TCP_BPF_SOCK_OPS_CB_FLAGS`, include/uapi/linux/bpf.h), without which it
+/// adopts nothing. Eager mode asks for that in the handshake, on any kernel.
+#[must_use]
+pub fn scans_find_pairs() -> bool {
+    is_at_least(&release(), CALLBACKS_IN_MID_LIFE)
 }
 
 /// What the kernel calls itself.

@@ -25,7 +25,6 @@ use super::{
 use crate::{
     agent::datapath::DataPathError,
     kernel::{
-        layout,
         namespaces::{self, NetNamespace, NetNamespaces},
         places, require,
     },
@@ -92,11 +91,12 @@ pub fn keeping(btf: &Btf, rows: u32) -> Result<Ebpf, TableError> {
 
 fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, TableError> {
     let keep = u32::from(rows.is_some());
-    let (layout, places) = (layout::kernel_layout()?, places::places()?);
+    // `LAYOUT` stays unknown: these programs read `PLACES` alone, so that the
+    // table also works where the data path lacks a field.
+    let places = places::places()?;
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
-        .override_global("LAYOUT", &layout, true)
         .override_global("PLACES", &places, true)
         .override_global("KEEP", &keep, true)
         .map_max_entries("sv_fast", 1)
@@ -137,7 +137,7 @@ fn iterator(
 ) -> Result<Iterator, TableError> {
     let refused = |source: ProgramError| DataPathError::Program {
         name,
-        source: Box::new(source),
+        refusal: source.into(),
     };
     let program: &mut Iter = ebpf
         .program_mut(name)

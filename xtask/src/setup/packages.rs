@@ -47,7 +47,15 @@ pub struct Extra<'a> {
     pub reason: &'a str,
 }
 
-const PACKAGES: [Package; 16] = [
+const fn vm(name: &'static str, reason: &'static str) -> Package {
+    Package {
+        name,
+        purpose: Purpose::Vm,
+        reason,
+    }
+}
+
+const PACKAGES: [Package; 20] = [
     build("g++", "links Rust programs, and bpf-linker with LLVM"),
     build("libpolly-22-dev", "LLVM's library list names Polly"),
     build(
@@ -67,6 +75,10 @@ const PACKAGES: [Package; 16] = [
     test("redis-server", "the demo's server"),
     test("redis-tools", "the demo's client, redis-benchmark"),
     test("wrk", "HTTP load"),
+    vm("busybox-static", "shell and init of the machines"),
+    vm("cpio", "packs their initramfs"),
+    vm("qemu-system-x86", "emulates them"),
+    vm("xz-utils", "unpacks kernel modules"),
 ];
 
 /// Installs the packages that are missing for `purpose`.

@@ -17,7 +17,7 @@ fn program(name: &'static str) -> impl FnOnce(ProgramError) -> TableError {
     move |source| {
         TableError::DataPath(DataPathError::Program {
             name,
-            source: Box::new(source),
+            refusal: source.into(),
         })
     }
 }

@@ -1,0 +1,68 @@
+//! What is tried inside the machine, and how long each may take under emulation.
+
+use clap::builder::PossibleValuesParser;
+
+/// Seconds that one look at the table may take.
+pub const TABLE_LIMIT: u64 = 180;
+/// Seconds for the doctor.
+pub const DOCTOR_LIMIT: u64 = 600;
+/// Seconds for one run of the workload.
+pub const EXEC_LIMIT: u64 = 180;
+/// Seconds for a program of tests, which on an idle host take one to five minutes.
+pub const TESTS_LIMIT: u64 = 1500;
+
+/// Streams of two connections, with all that makes a path change; contents are checked.
+pub const WORKLOAD: &str = "--deadline 150 streams --io level --connections 2 --phases \
+                            pp:300@150,stream:200K,pp:100,slowup:50K,pp:100@150,slowdown:50K,pipe:20x16";
+
+/// A program of integration tests.
+pub struct Tests {
+    /// Its name.
+    pub program: &'static str,
+    /// Which of its tests.
+    pub filters: &'static [&'static str],
+    /// They say nothing where nothing is accelerated.
+    pub accelerated: bool,
+}
+
+/// The core of the suite, the short ones first: the table, calls, namespaces, ends, bytes, readiness,
+/// back-pressure. Not `table_truth`, whose thousands of connections a second never end under emulation.
+pub const TESTS: [Tests; 7] = [
+    tests("table_life", &[], false),
+    tests("calls", &[], true),
+    tests("namespaces", &[], true),
+    tests("closing", &[], true),
+    tests(
+        "exact_streams",
+        &[
+            "plain_tcp_passes",
+            "adopted_",
+            "eager_",
+            "blocking_sockets_are_not_adopted",
+            "two_ends_in_one_process",
+            "small_buffers",
+            "released_for_bulk",
+        ],
+        true,
+    ),
+    tests("readiness", &[], true),
+    // A byte a message fills no buffer in time.
+    tests("backpressure", &["--skip", "single_bytes"], true),
+];
+
+const fn tests(
+    program: &'static str,
+    filters: &'static [&'static str],
+    accelerated: bool,
+) -> Tests {
+    Tests {
+        program,
+        filters,
+        accelerated,
+    }
+}
+
+/// The programs of [`TESTS`], for the command line.
+pub fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(TESTS.map(|tests| tests.program))
+}

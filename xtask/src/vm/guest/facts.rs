@@ -1,0 +1,69 @@
+//! What kind of kernel this is.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use super::{Seen, limited::run_limited};
+use crate::vm::report::Outcome;
+
+/// What decides how much socketvirt can do.
+pub fn collect() -> Vec<(String, String)> {
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        fact("release", line("/proc/sys/kernel/osrelease")),
+        fact("lockdown", line("/sys/kernel/security/lockdown")),
+        fact("BTF", there("/sys/kernel/btf/vmlinux")),
+        fact("BPF JIT", line("/proc/sys/net/core/bpf_jit_enable")),
+        fact("kprobes", kprobes()),
+        fact("kTLS", there("/proc/net/tls_stat")),
+    ]
+}
+
+fn line(path: &str) -> String {
+    fs::read_to_string(path).map_or_else(|_| "none".into(), |text| text.trim().to_owned())
+}
+
+fn there(path: &str) -> String {
+    let word = if Path::new(path).exists() {
+        "yes"
+    } else {
+        "no"
+    };
+    word.into()
+}
+
+/// Tried, because lockdown refuses them where they are built in.
+fn kprobes() -> String {
+    const EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
+    match fs::write(EVENTS, "p:socketvirt/probe tcp_sendmsg\n") {
+        Ok(()) => {
+            // It was never on, and goes with the machine.
+            let _ = fs::write(EVENTS, "");
+            "yes".into()
+        }
+        Err(error) => format!("no: {error}"),
+    }
+}
+
+/// Nothing that a kernel says when it has found a fault of its own.
+pub fn kernel_log() -> Result<Seen> {
+    const WORDS: [&str; 6] = [
+        "WARNING:",
+        "BUG:",
+        "Oops",
+        "lockdep",
+        "hung task",
+        "blocked for more",
+    ];
+    let ended = run_limited(&mut std::process::Command::new("dmesg"), 20, |_| Ok(()))
+        .context("reading the kernel's log")?;
+    let found = ended
+        .lines
+        .iter()
+        .find(|line| WORDS.iter().any(|word| line.contains(word)));
+    Ok(match found {
+        Some(line) => (Outcome::Failed, line.trim().to_owned()),
+        None => (Outcome::Works, "no fault is reported".into()),
+    })
+}
