@@ -99,7 +99,7 @@ fn dump(sockets: usize) -> Result<Dump, Error> {
     drop(holders);
     Ok(Dump {
         sockets,
-        seconds: median(times.into_iter()).unwrap_or_default(),
+        seconds: median(times).unwrap_or_default(),
     })
 }
 

@@ -55,7 +55,7 @@ pub struct Args {
 }
 
 /// What an operator of eager mode has to know.
-const EAGER: &str = "eager mode enrols blocking sockets too, whose calls the kernel can end early (EAGAIN, a short \
+pub(super) const EAGER: &str = "eager mode enrols blocking sockets too, whose calls the kernel can end early (EAGAIN, a short \
                      MSG_WAITALL): only for programs that you have vetted, see docs/compatibility.md";
 
 /// Runs the command and ends as it ended.

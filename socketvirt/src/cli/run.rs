@@ -10,7 +10,7 @@ use nix::{
     sys::signalfd::SignalFd,
 };
 
-use super::exec::ModeName;
+use super::exec::{EAGER, ModeName};
 use crate::{
     agent::{
         run::{self, Run},
@@ -62,8 +62,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         })?),
         None => None,
     };
-    if accelerating.is_some() {
-        eprintln!("socketvirt: accelerating");
+    match args.mode {
+        Some(ModeName::Eager) => eprintln!("socketvirt: accelerating; {EAGER}"),
+        Some(ModeName::Adopt) => eprintln!("socketvirt: accelerating"),
+        None => {}
     }
     signals
         .read_signal()

@@ -4,11 +4,12 @@ use std::{
     io::{self, Write as _},
     process::ExitCode,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
+use nix::time::{ClockId, clock_gettime};
 
 use crate::table::{
     filter::{Filter, Order},
@@ -125,10 +126,10 @@ fn watch(
 ) -> Result<()> {
     const LEAST: Duration = Duration::from_secs(1);
     loop {
-        let began = Instant::now();
+        let began = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
         let mut table = Table::read(source, netns)?;
-        // What a look costs is bounded by what it takes.
-        let pause = socketvirt_common::pace::pause(began.elapsed(), LEAST);
+        let ended = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
+        let pause = socketvirt_common::pace::pause((ended - began).into(), LEAST);
         filter.apply(&mut table, order);
         if as_json {
             json(&table)?;

@@ -144,11 +144,11 @@ impl Ring {
     /// Reads what there is; returns how many notes were lost, because others
     /// were written over them.
     pub fn read(&mut self, into: &mut Vec<Note>) -> u64 {
-        let last = self.last();
-        let oldest = (last + 1).saturating_sub(self.places);
+        let newest = self.last();
+        let oldest = (newest + 1).saturating_sub(self.places);
         let mut lost = oldest.saturating_sub(self.next);
         self.next += lost;
-        while self.next <= last {
+        while self.next <= newest {
             match self.note(self.next) {
                 Some(note) => into.push(note),
                 // Written over while it was read.

@@ -102,14 +102,11 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         .map_max_entries("sv_fast", 1)
         .map_max_entries("sv_asked", 64)
         .map_max_entries("sv_seen", 64);
-    match rows {
-        Some(rows) => {
-            loader
-                .map_max_entries("sv_sockets", rows)
-                .map_max_entries("sv_events", NOTES)
-                .override_global("NOTES_MASK", &const { NOTES - 1 }, true);
-        }
-        None => {}
+    if let Some(rows) = rows {
+        loader
+            .map_max_entries("sv_sockets", rows)
+            .map_max_entries("sv_events", NOTES)
+            .override_global("NOTES_MASK", &const { NOTES - 1 }, true);
     }
     match agent {
         Some(folder) => {

@@ -122,13 +122,13 @@ impl Maps {
     #[must_use]
     pub fn rows(&mut self) -> Vec<Row> {
         // Before the rows: a note that comes twice counts once.
-        let noted = self.stats().map_or(0, |stats| stats.noted);
+        let until = self.stats().map_or(0, |stats| stats.noted);
         let mut known: Known<u64, Row> = rows(&self.sockets)
             .into_iter()
             .map(|row| (row.id, row))
             .collect();
         let mut notes = Vec::new();
-        self.ring.seek(noted);
+        self.ring.seek(until);
         // What is lost is lost to the keeper too, which counts it.
         let _ = self.ring.read(&mut notes);
         for note in notes {

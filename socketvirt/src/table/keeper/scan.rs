@@ -212,7 +212,7 @@ impl Scan {
         touched.sort_by_key(|row| row.seen);
         peers::find(&mut touched);
         for row in touched {
-            self.write(row);
+            self.write(&row);
         }
         self.stats.noted = self.ring.position();
         self.folded = Instant::now();
@@ -239,7 +239,7 @@ impl Scan {
 
     /// Writes a row; when the map is full, the oldest of a closed socket makes
     /// room, and when there is none, the socket is missing.
-    fn write(&mut self, row: Row) {
+    fn write(&mut self, row: &Row) {
         let over = row.status == Status::TERMINATED;
         let mut written = self.sockets.insert(row.id, row, ANY).is_ok();
         if !written && self.give_up(1) > 0 {
