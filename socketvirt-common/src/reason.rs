@@ -77,8 +77,8 @@ pub enum Reason {
     /// The program receives with `MSG_WAITALL`, which ends early on an
     /// enrolled socket.
     WaitAll = 31,
-    /// The program has closed a socket with redirected bytes unread, where
-    /// plain TCP would have reset the connection.
+    /// The server has closed a socket with redirected bytes unread, where plain
+    /// TCP would have reset the connection.
     ClosedUnread = 32,
     /// A program of the socket's cgroup can call splice(2), by its executable
     /// or a library.

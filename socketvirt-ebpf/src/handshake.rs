@@ -250,8 +250,10 @@ fn half_closed(ops: *mut bpf_sock_ops) {
     let psock = sock.psock();
     // Plain TCP would send a reset now, an enrolled socket sends FIN. It is
     // close(2) and not shutdown(2) that takes the psock away, whose memory
-    // stays for a grace period (`sock_map_close`).
-    if !psock.exists() && !Psock(flow.psock).queue_empty() {
+    // stays for a grace period (`sock_map_close`). Clients that end with
+    // answers under way are common, and a server ends with them either way; a
+    // server that does so may want its client to see an error.
+    if matches!(flow.side, Side::Server) && !psock.exists() && !Psock(flow.psock).queue_empty() {
         habits::remember(sock, flow.side, Reason::ClosedUnread);
     }
     let peer = pairs::peer_of(flow);

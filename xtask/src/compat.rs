@@ -194,12 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_excused_in_adopt_mode() {
-        for program in programs() {
-            for known in program.known {
-                assert_eq!(program.known(Side::Adopt, known.fact), None);
-                assert_eq!(program.known(Side::Eager, known.fact), Some(known.reason));
-            }
-        }
+    fn one_program_is_excused_in_adopt_mode() {
+        let excused =
+            |program: &&Program| program.known.iter().any(|k| k.sides.contains(&Side::Adopt));
+        let names: Vec<_> = programs()
+            .filter(excused)
+            .map(|program| program.name)
+            .collect();
+        assert_eq!(names, ["python-switch"]);
     }
 }

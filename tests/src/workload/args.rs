@@ -229,6 +229,6 @@ pub(crate) enum Shows {
     WaitAll,
     /// A receive with `MSG_OOB`.
     Urgent,
-    /// close(2) with redirected bytes unread.
+    /// close(2) by the server with redirected bytes unread.
     Unread,
 }

@@ -141,7 +141,7 @@ impl Connection {
         bail!("the connection is not released")
     }
 
-    /// Does it, on the end of the client.
+    /// Does it, on the end of the client where it does not say otherwise.
     fn show(&mut self, what: Shows) -> Result<()> {
         match what {
             // Owner is shown from the beginning on.
@@ -164,8 +164,9 @@ impl Connection {
                 ensure!(answer.is_err(), "MSG_OOB: {answer:?}");
                 Ok(())
             }
+            // The only habit of servers: a client that ends so is no news.
             Shows::Unread => {
-                let sent = send(self.server.as_raw_fd(), &MESSAGE, MsgFlags::empty())?;
+                let sent = send(self.client.as_raw_fd(), &MESSAGE, MsgFlags::empty())?;
                 ensure!(sent == MESSAGE.len(), "{sent} bytes of a message were sent");
                 Ok(())
             }

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::program::{Known, Program, SUPPORT, seconds};
+use super::program::{EAGER, Known, Program, SUPPORT, seconds};
 use crate::{
     command,
     setup::{self, Extra},
@@ -103,6 +103,7 @@ pub const PROGRAMS: &[Program] = &[
         &[Known {
             fact: "test_handle_expt",
             reason: "urgent data (MSG_OOB) arrives as normal data",
+            sides: EAGER,
         }],
     ),
 ];

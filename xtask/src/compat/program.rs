@@ -50,20 +50,25 @@ pub struct Program {
 
 /// A difference that is known, with its reason: told in the table, and no failure.
 ///
-/// Only `eager` may have any: it enrols what cannot be kept equal, and says so.
+/// Mostly of `eager`: it enrols what cannot be kept equal, and says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Known {
     /// Part of the fact's name; empty for all of them.
     pub fact: &'static str,
     pub reason: &'static str,
+    /// The modes that show it.
+    pub sides: &'static [Side],
 }
 
+/// What most differences are of.
+pub const EAGER: &[Side] = &[Side::Eager];
+
 impl Program {
-    /// The reason why eager may differ in this fact.
+    /// The reason why this side may differ in this fact.
     pub fn known(&self, side: Side, fact: &str) -> Option<&'static str> {
         self.known
             .iter()
-            .find(|known| side == Side::Eager && fact.contains(known.fact))
+            .find(|known| known.sides.contains(&side) && fact.contains(known.fact))
             .map(|known| known.reason)
     }
 }

@@ -1,6 +1,6 @@
 //! Web servers and proxies: non-blocking, event driven, and the ones that splice.
 
-use super::program::{Known, Program, SPLICE, SUPPORT, seconds};
+use super::program::{EAGER, Known, Program, SPLICE, SUPPORT, seconds};
 use crate::setup::Extra;
 
 const WEBSOCKET: (&str, &str) = ("websocket.py", include_str!("data/websocket.py"));
@@ -41,6 +41,7 @@ pub const PROGRAMS: &[Program] = &[
         known: &[Known {
             fact: "",
             reason: SPLICE,
+            sides: EAGER,
         }],
     },
     Program {

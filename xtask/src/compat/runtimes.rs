@@ -1,6 +1,6 @@
 //! Language runtimes: each has its own way with sockets.
 
-use super::program::{BLOCKING, Known, Program, SPLICE, SUPPORT, seconds};
+use super::program::{BLOCKING, EAGER, Known, Program, SPLICE, SUPPORT, Side, seconds};
 use crate::setup::Extra;
 
 pub const PROGRAMS: &[Program] = &[
@@ -59,6 +59,7 @@ pub const PROGRAMS: &[Program] = &[
         known: &[Known {
             fact: "",
             reason: SPLICE,
+            sides: EAGER,
         }],
     },
     Program {
@@ -74,10 +75,12 @@ pub const PROGRAMS: &[Program] = &[
             Known {
                 fact: "blocking recv with signals",
                 reason: BLOCKING,
+                sides: EAGER,
             },
             Known {
                 fact: "reader and writer of one socket",
                 reason: BLOCKING,
+                sides: EAGER,
             },
         ],
     },
@@ -93,6 +96,8 @@ pub const PROGRAMS: &[Program] = &[
         known: &[Known {
             fact: "with signals",
             reason: BLOCKING,
+            // A guard sees the change only when it has happened.
+            sides: &[Side::Adopt, Side::Eager],
         }],
     },
 ];

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    compat::program::{Known, SUPPORT},
+    compat::program::{EAGER, Known, SUPPORT},
     demo::summary::ByPath,
 };
 
@@ -18,6 +18,7 @@ static PROGRAM: Program = Program {
     known: &[Known {
         fact: "urgent",
         reason: "the reason",
+        sides: EAGER,
     }],
 };
 
