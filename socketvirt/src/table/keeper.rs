@@ -1,8 +1,8 @@
 //! Keeping the table: rows in `sv_sockets` that follow each socket's life,
 //! for as long as this value lives.
 //!
-//! [`hooks`] only note what happens; the keeper's thread (`scan`) makes rows
-//! of the notes and of what its scans find. [`maps`] is where others read both.
+//! `hooks` only note what happens; the keeper's thread (`scan`) makes rows
+//! of the notes and of what its scans find. `maps` is where others read both.
 
 mod hooks;
 mod maps;
