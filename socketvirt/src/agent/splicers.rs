@@ -17,7 +17,10 @@ use std::{
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
 use socketvirt_common::{habit::Program, reason::Reason};
 
-use crate::kernel::{cgroup::Cgroup, executable};
+use crate::kernel::{
+    cgroup::Cgroup,
+    executable::{self, ExecutableError},
+};
 
 /// How often the libraries of known processes are looked at again: a program
 /// can load more at any time.
@@ -26,10 +29,14 @@ const LIBRARIES_EVERY: Duration = Duration::from_secs(1);
 /// A file, whatever its names.
 type FileId = (u64, u64);
 
+/// What is known of executables and libraries.
+#[derive(Default)]
+struct Files(HashMap<FileId, bool>);
+
 /// What is known of executables, processes and cgroups.
 pub struct Splicers {
     habits: BpfHashMap<MapData, Program, Reason>,
-    files: HashMap<FileId, bool>,
+    files: Files,
     processes: HashMap<u32, FileId>,
     libraries_looked: Option<Instant>,
 }
@@ -40,7 +47,7 @@ impl Splicers {
     pub fn new(habits: BpfHashMap<MapData, Program, Reason>) -> Self {
         Self {
             habits,
-            files: HashMap::new(),
+            files: Files::default(),
             processes: HashMap::new(),
             libraries_looked: None,
         }
@@ -64,12 +71,12 @@ impl Splicers {
             let Ok(id) = id_of(&program) else { continue };
             let is_new = before.get(&pid) != Some(&id);
             self.processes.insert(pid, id);
-            let mut may_splice = self.may_splice(id, &program);
+            let mut may_splice = self.files.may_splice(id, &program);
             if !may_splice && (is_new || again) {
                 may_splice = libraries(pid)
                     .unwrap_or_default()
                     .into_iter()
-                    .any(|(id, library)| self.may_splice(id, &library));
+                    .any(|(id, library)| self.files.may_splice(id, &library));
             }
             if may_splice
                 && let Ok(cgroup) = Cgroup::of_process(&pid.to_string()).and_then(|c| c.id())
@@ -80,13 +87,22 @@ impl Splicers {
         }
         Ok(())
     }
+}
 
-    /// What cannot be read is taken to splice.
+impl Files {
+    /// What cannot be read is taken to splice, unless its process has ended.
     fn may_splice(&mut self, id: FileId, path: &Path) -> bool {
-        *self
-            .files
-            .entry(id)
-            .or_insert_with(|| executable::may_splice(path).unwrap_or(true))
+        if let Some(known) = self.0.get(&id) {
+            return *known;
+        }
+        let judged = match executable::may_splice(path) {
+            Ok(judged) => judged,
+            // Of the file itself nothing is known then.
+            Err(ExecutableError::Open { .. }) if !path.exists() => return false,
+            Err(_) => true,
+        };
+        self.0.insert(id, judged);
+        judged
     }
 }
 
@@ -129,6 +145,16 @@ mod tests {
 7fff-8000 r-xp 00000000 00:00 0 [vdso]
 ";
         assert_eq!(code(maps).collect::<Vec<_>>(), ["55d1-55d2"]);
+    }
+
+    /// A process that ends while it is looked at says nothing of its file.
+    #[test]
+    fn a_process_that_has_ended() {
+        let mut files = Files::default();
+        let id = (1, 2);
+        assert!(!files.may_splice(id, Path::new("/proc/0/exe")));
+        // Nor does it decide for the next one that runs it.
+        assert!(files.may_splice(id, Path::new("/etc/passwd")));
     }
 
     #[test]
