@@ -4,7 +4,7 @@ use std::fs;
 
 use socketvirt_tests::{
     process::must,
-    run::{Mode, Outcome, Run, shell, workload, workload_path},
+    run::{Mode, Outcome, Run, binary, redirected, shell, workload, workload_path},
     session::Session,
 };
 
@@ -93,4 +93,17 @@ fn the_executable_tells_of_splice() {
     );
     let outcome = Run::new(Mode::Adopt, shell(&script)).success();
     outcome.summary().left_alone("may_splice");
+}
+
+/// socketvirt's own commands may be used beside the programs.
+#[test]
+fn own_commands_keep_nothing_off() {
+    let _session = Session::start();
+    let script = format!(
+        "{} table --json > /dev/null && {} streams --io edge --phases pp:600@300",
+        binary().display(),
+        workload_path(),
+    );
+    let outcome = redirected(Mode::Adopt, &shell(&script));
+    outcome.summary().accelerated();
 }

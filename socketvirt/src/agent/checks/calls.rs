@@ -89,14 +89,18 @@ pub(super) fn set_tls(end: &TcpStream) -> io::Result<()> {
 pub(super) fn splice_out(end: &TcpStream) -> Result<io::Result<usize>, CheckError> {
     let (_read, write) =
         pipe2(OFlag::O_CLOEXEC).map_err(|errno| CheckError::setup("make a pipe")(errno.into()))?;
+    let none = std::ptr::null_mut::<libc::loff_t>();
+    // Not by the C library, whose function this program would import: a
+    // cgroup in which a program does is left alone, see `executable`.
     // SAFETY: no offsets; both descriptors are open.
     let count = unsafe {
-        libc::splice(
+        libc::syscall(
+            libc::SYS_splice,
             end.as_raw_fd(),
-            std::ptr::null_mut(),
+            none,
             write.as_raw_fd(),
-            std::ptr::null_mut(),
-            64,
+            none,
+            64_usize,
             libc::SPLICE_F_NONBLOCK,
         )
     };
