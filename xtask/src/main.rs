@@ -10,6 +10,7 @@ mod compat;
 mod demo;
 mod progress;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 mod workspace;
@@ -41,6 +42,8 @@ enum Task {
     Bench(bench::Options),
     /// Run real programs and their test suites plain and accelerated; their results must be equal
     Compat(compat::Options),
+    /// Run mixed traffic for an hour while agents are killed and the machine is pressed; each byte is checked
+    Soak(soak::Options),
     /// Boot kernels that Debian offers with QEMU and show what works on each
     Vm(vm::Options),
     /// The checks inside such a machine; `vm` starts it there
@@ -69,6 +72,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Compat(options) => compat::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::VmGuest => vm::guest::run(),
         Task::DemoWorkload(options) => demo::workload::run(&options),

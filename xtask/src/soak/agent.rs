@@ -1,0 +1,163 @@
+//! The agent under kill: started, stalled, ended and killed while connections live.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::Signal;
+
+use super::{
+    job::Job,
+    report::{Deeds, Totals},
+};
+
+/// Without a CPU and memory everything takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const FOR_EVER: Duration = Duration::from_secs(u64::MAX);
+
+/// What an agent does; the only policies that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Adopt,
+    Eager,
+    Table,
+}
+
+impl Mode {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Adopt => "adopt",
+            Self::Eager => "eager",
+            Self::Table => "table",
+        }
+    }
+}
+
+pub struct Agents {
+    binary: PathBuf,
+    cgroup: PathBuf,
+    folder: PathBuf,
+    number: u32,
+    running: Option<Job>,
+}
+
+impl Agents {
+    pub fn new(binary: &Path, cgroup: &Path, folder: &Path) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            cgroup: cgroup.to_owned(),
+            folder: folder.to_owned(),
+            number: 0,
+            running: None,
+        }
+    }
+
+    pub const fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(Job::pid)
+    }
+
+    fn spawn(&mut self, mode: Mode) -> Result<Job> {
+        self.number += 1;
+        let mut words = vec![self.binary.display().to_string(), String::from("run")];
+        if mode != Mode::Table {
+            let more = ["--mode", mode.word(), "--cgroup"].map(String::from);
+            words.extend(more);
+            words.push(self.cgroup.display().to_string());
+        }
+        let log = self
+            .folder
+            .join(format!("agent-{}-{}.log", self.number, mode.word()));
+        Job::start("the agent", &words, &[], log, FOR_EVER)
+    }
+
+    /// Starts one and waits until it is at work; says whether it accelerates what it shall.
+    pub fn start(&mut self, mode: Mode) -> Result<bool> {
+        let mut job = self.spawn(mode)?;
+        let says = match mode {
+            Mode::Table => "keeping the table",
+            Mode::Adopt | Mode::Eager => "socketvirt: accelerating",
+        };
+        let start = Instant::now();
+        while !job.text().contains(says) {
+            if let Some(status) = job.status()? {
+                bail!("the agent did not start: {status}\n{}", job.text());
+            }
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "the agent is not ready after {} s\n{}",
+                PATIENCE.as_secs(),
+                job.text()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+        let refused = job.text().contains("nothing is accelerated");
+        self.running = Some(job);
+        Ok(!refused)
+    }
+
+    /// Starts one and kills it while it sets up, wherever it is then.
+    pub fn kill_at_start(&mut self, mode: Mode, after: Duration) -> Result<()> {
+        let mut job = self.spawn(mode)?;
+        if let Some(status) = job.wait(after)? {
+            bail!("the agent ended while it started: {status}\n{}", job.text());
+        }
+        job.signal(Signal::SIGKILL)?;
+        job.wait(PATIENCE)?.context("a killed agent goes on")?;
+        job.discard();
+        Ok(())
+    }
+
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut job) = self.running.take() {
+            job.signal(Signal::SIGKILL)?;
+            job.wait(PATIENCE)?.context("a killed agent goes on")?;
+            job.discard();
+        }
+        Ok(())
+    }
+
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.running
+            .as_mut()
+            .map_or(Ok(()), |job| job.signal(signal))
+    }
+
+    /// Ends it in order, and adds what it did.
+    pub fn end(&mut self, totals: &mut Totals) -> Result<()> {
+        let Some(mut job) = self.running.take() else {
+            return Ok(());
+        };
+        job.signal(Signal::SIGINT)?;
+        let status = job
+            .wait(PATIENCE)?
+            .with_context(|| format!("the agent does not end\n{}", job.text()))?;
+        ensure!(
+            status.success(),
+            "the agent ended with {status}\n{}",
+            job.text()
+        );
+        if let Some(deeds) = Deeds::of_text(&job.text()) {
+            totals.deeds += deeds;
+        }
+        job.discard();
+        Ok(())
+    }
+
+    /// That it has not ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        if let Some(job) = &mut self.running
+            && let Some(status) = job.status()?
+        {
+            bail!("the agent ended by itself: {status}\n{}", job.text());
+        }
+        Ok(())
+    }
+}
