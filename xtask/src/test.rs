@@ -26,6 +26,9 @@ const BPF_TARGET: &str = "bpfel-unknown-none";
 #[cfg(target_endian = "big")]
 const BPF_TARGET: &str = "bpfeb-unknown-none";
 
+/// How long agents are killed under traffic in every run.
+const SOAK_MINUTES: &str = "2";
+
 struct Step {
     name: &'static str,
     command: Command,
@@ -50,6 +53,7 @@ pub fn run() -> Result<()> {
     pass(unit())?;
     pass(integration(&binary))?;
     pass(programs(&binary)?)?;
+    pass(soak(&binary)?)?;
 
     let all = progress::elapsed(start.elapsed());
     println!("passed in {all}: {}", passed.join(", "));
@@ -152,6 +156,19 @@ fn programs(binary: &Path) -> Result<Step> {
     command.args(["compat", "--short", "--binary"]).arg(binary);
     Ok(Step {
         name: "programs",
+        command,
+    })
+}
+
+/// The short form of what `cargo xtask soak` does for an hour; the seed is another one each time, and printed.
+fn soak(binary: &Path) -> Result<Step> {
+    let this = env::current_exe().context("finding this program")?;
+    let mut command = Command::new(this);
+    command
+        .args(["soak", "--minutes", SOAK_MINUTES, "--binary"])
+        .arg(binary);
+    Ok(Step {
+        name: "soak",
         command,
     })
 }

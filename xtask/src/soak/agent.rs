@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Without a CPU and memory everything takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const FOR_EVER: Duration = Duration::from_secs(u64::MAX);
 
@@ -68,8 +68,7 @@ impl Agents {
         self.number += 1;
         let mut words = vec![self.binary.display().to_string(), String::from("run")];
         if mode != Mode::Table {
-            let more = ["--mode", mode.word(), "--cgroup"].map(String::from);
-            words.extend(more);
+            words.extend(["--mode", mode.word(), "--cgroup"].map(String::from));
             words.push(self.cgroup.display().to_string());
         }
         let log = self

@@ -133,8 +133,8 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let words = ["sh", "-c", "echo said; exit 3"].map(String::from);
         let log = folder.path().join("log");
-        let mut job = Job::start("short", &words, &[], log, Duration::from_secs(60))?;
-        let status = job.wait(Duration::from_secs(60))?;
+        let mut job = Job::start("short", &words, &[], log, Duration::from_mins(1))?;
+        let status = job.wait(Duration::from_mins(1))?;
         assert_eq!(status.and_then(|status| status.code()), Some(3));
         assert_eq!(job.text(), "said\n");
         assert!(!job.is_late());

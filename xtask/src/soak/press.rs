@@ -42,7 +42,7 @@ impl<'a> Press<'a> {
         self.number += 1;
         let words: Vec<_> = line.iter().map(ToString::to_string).collect();
         let log = self.folder.join(format!("{name}-{}.log", self.number));
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         self.jobs
             .push(Job::start(name, &words, groups, log, limit)?);
         Ok(())
