@@ -140,7 +140,7 @@ impl<'a> Press<'a> {
     }
 
     /// Ends all of it.
-    pub fn end(mut self, agents: &mut Agents) -> Result<()> {
+    pub fn end(&mut self, agents: &mut Agents) -> Result<()> {
         self.wake(agents)?;
         self.place.squeeze(None)?;
         self.jobs.drain(..).for_each(Job::discard);

@@ -114,7 +114,7 @@ impl<'a> Soak<'a> {
         self.drain()
     }
 
-    /// The last traffic ends, then its servers, then the agent; one more clears what killed ones have left.
+    /// Lets the last traffic come to its end.
     fn drain(&mut self) -> Result<()> {
         self.note("the traffic ends");
         while !self.jobs.is_empty() {
@@ -123,13 +123,7 @@ impl<'a> Soak<'a> {
             self.check()?;
             thread::sleep(LOOK);
         }
-        self.servers.check()?;
-        self.servers.end();
-        self.press.wake(&mut self.agents)?;
-        self.note("the last agents end");
-        self.agents.end(&mut self.totals)?;
-        self.agents.start(Mode::Adopt)?;
-        self.agents.end(&mut self.totals)
+        self.servers.check()
     }
 
     fn check(&mut self) -> Result<()> {
@@ -296,17 +290,21 @@ impl<'a> Soak<'a> {
         }
     }
 
-    /// Ends whatever still runs, after a failure too, and leaves nothing of an agent.
+    /// Ends whatever still runs, after a failure too: the traffic, its servers, then the agent. One more agent
+    /// clears what killed ones have left.
     pub fn finish(mut self) -> (Totals, String, Result<()>) {
         if io::stderr().is_terminal() {
             eprintln!();
         }
-        let mut ended = self.press.end(&mut self.agents);
+        self.note("the servers and the last agents end");
         self.jobs.clear();
         self.servers.end();
-        if self.agents.runs() {
-            ended = ended.and(self.agents.end(&mut self.totals));
-        }
+        let ended = self
+            .press
+            .end(&mut self.agents)
+            .and_then(|()| self.agents.end(&mut self.totals))
+            .and_then(|()| self.agents.start(Mode::Adopt))
+            .and_then(|_| self.agents.end(&mut self.totals));
         (self.totals, self.diary, ended)
     }
 }
