@@ -122,6 +122,10 @@ pub(crate) struct Streams {
     /// The accepting side speaks first.
     #[arg(long)]
     pub(crate) server_first: bool,
+    /// accept(2) may come after the first bytes, which FIONREAD then does not
+    /// count on a socket enrolled at the handshake.
+    #[arg(long)]
+    pub(crate) late_accept: bool,
     /// Written by the server once it listens; for tests that act meanwhile.
     #[arg(long)]
     pub(crate) ready_file: Option<PathBuf>,

@@ -101,7 +101,8 @@ impl Programs {
         match kind {
             Kind::Streams => words(self.streams(seed, random)),
             Kind::Churn => words(format!(
-                "{workload} --deadline {DEADLINE} streams --io {} --connections 16 --total {} --seed {seed} --phases pp:{}",
+                "{workload} --deadline {DEADLINE} streams --late-accept --io {} --connections 16 --total {} --seed {seed} \
+                 --phases pp:{}",
                 random.pick("level", &["edge"]),
                 random.within(100..=600),
                 random.within(2..=40)
@@ -172,7 +173,7 @@ impl Programs {
         // The ends of an `idle` are not at one time, and the first to end would surprise the other.
         phases.push("pp:20".into());
         let mut line = format!(
-            "{} --deadline {DEADLINE} streams --io {} --connections {} --seed {seed} --phases {}",
+            "{} --deadline {DEADLINE} streams --late-accept --io {} --connections {} --seed {seed} --phases {}",
             self.workload.display(),
             random.pick("level", &["edge", "edge-short"]),
             random.within(1..=12),
