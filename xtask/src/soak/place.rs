@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process, thread,
     time::{Duration, Instant},
@@ -115,7 +116,8 @@ impl Place {
         }
     }
 
-    /// Takes the sockets' buffers away, as far as can be: true if there is a limit for it.
+    /// Takes the sockets' buffers away, as far as can be: true if there is a limit for it and the
+    /// sockets do not hold more already.
     pub fn squeeze(&self, bytes: Option<u64>) -> Result<bool> {
         let Memory::First(folder) = &self.memory else {
             return Ok(false);
@@ -125,8 +127,12 @@ impl Place {
             return Ok(false);
         }
         let limit = bytes.map_or_else(|| String::from("-1"), |bytes| bytes.to_string());
-        fs::write(&file, limit).with_context(|| format!("writing {}", file.display()))?;
-        Ok(true)
+        match fs::write(&file, limit) {
+            Ok(()) => Ok(true),
+            // More than that is in use.
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("writing {}", file.display())),
+        }
     }
 
     /// Takes the cgroups away; whoever is still in one is what was left behind.

@@ -136,10 +136,11 @@ fn numbered() -> String {
     text
 }
 
+/// One process, which so ends with the soak however that ends.
 fn nginx_config(folder: &Path, port: u16) -> String {
     let root = folder.display();
     format!(
-        "worker_processes 2; pid {root}/nginx.pid; error_log {root}/nginx-error.log; daemon off; user root;
+        "master_process off; pid {root}/nginx.pid; error_log {root}/nginx-error.log; daemon off; user root;
          events {{ worker_connections 512; }}
          http {{
            access_log off; keepalive_requests 1000000; client_max_body_size 100m; sendfile on;
