@@ -235,7 +235,8 @@ impl PinDir {
     /// When the file system refuses.
     pub fn remove(&self) -> Result<(), PinError> {
         there(fs::remove_dir_all(&self.path)).map_err(PinError::refused("removing", &self.path))?;
-        if let Some(ours) = self.path.parent() {
+        // The keeper of a table has locked it before it pins anything there.
+        if let Some(ours) = self.path.parent().filter(|ours| !Lock::is_held(ours)) {
             // Fails while others have folders in it, which is as it should be.
             let _ = fs::remove_dir(ours);
         }

@@ -10,6 +10,7 @@ use std::{
     fmt,
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process,
 };
@@ -64,7 +65,7 @@ impl Owner {
 /// The lock of an owner on a folder, for as long as this value lives.
 #[derive(Debug)]
 pub struct Lock {
-    _folder: File,
+    folder: File,
 }
 
 impl Lock {
@@ -75,7 +76,15 @@ impl Lock {
     pub fn take(folder: &Path) -> io::Result<Self> {
         let folder = File::open(folder)?;
         folder.try_lock()?;
-        Ok(Self { _folder: folder })
+        Ok(Self { folder })
+    }
+
+    /// Whether this is the lock of the folder that is there now.
+    #[must_use]
+    pub fn is_of(&self, folder: &Path) -> bool {
+        let locked = self.folder.metadata();
+        let found = folder.metadata();
+        matches!((locked, found), (Ok(locked), Ok(found)) if locked.ino() == found.ino())
     }
 
     /// Whether a process holds the lock of this folder.

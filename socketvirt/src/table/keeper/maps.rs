@@ -4,6 +4,8 @@ use std::{
     collections::HashMap as Known,
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use aya::{
@@ -20,6 +22,12 @@ use crate::{
 
 /// The maps that others may open.
 pub const SHARED: [&str; 4] = ["sv_sockets", "sv_events", "sv_cursor", "sv_table"];
+
+/// How often the folder is locked before somebody else is said to keep a table.
+const ATTEMPTS: u32 = 20;
+
+/// Between two attempts; who only looks holds the lock for less.
+const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) fn map(attempt: &'static str) -> impl FnOnce(MapError) -> TableError {
     move |source| {
@@ -49,13 +57,23 @@ impl Shared {
         let folder = bpffs::mount_point()
             .map_err(require::Requirement::from)?
             .join("socketvirt");
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(refused("making the folder of pinned maps")(error));
+        let mut attempt = 1;
+        let lock = loop {
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(refused("making the folder of pinned maps")(error));
+                }
+                _ => {}
             }
-            _ => {}
-        }
-        let lock = Lock::take(&folder).map_err(|_| TableError::Kept)?;
+            match Lock::take(&folder) {
+                // A run that ends may have removed the folder, then empty, before it was locked.
+                Ok(lock) if lock.is_of(&folder) => break lock,
+                Err(_) if attempt >= ATTEMPTS => return Err(TableError::Kept),
+                // Also where somebody looks at this moment whether it is locked.
+                _ => thread::sleep(PAUSE),
+            }
+            attempt += 1;
+        };
         let shared = Self {
             folder,
             _lock: lock,
