@@ -103,7 +103,7 @@ impl Place {
     pub fn pressed_by(&self) -> &'static str {
         match self.memory {
             Memory::None => "processes that fill memory; no memory controller is here",
-            Memory::First(_) => "cgroup v1 limits, of the sockets' buffers too",
+            Memory::First(_) => "a cgroup v1 limit",
             Memory::Second => "a cgroup v2 limit",
         }
     }

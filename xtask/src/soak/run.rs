@@ -253,7 +253,7 @@ impl<'a> Soak<'a> {
                 Ok(())
             }
             _ => {
-                if press.squeeze(random)? {
+                if self.programs.squeeze && press.squeeze(random)? {
                     self.count("squeeze buffers", "");
                 }
                 Ok(())
