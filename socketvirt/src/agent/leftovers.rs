@@ -57,13 +57,18 @@ pub fn clear() -> Vec<String> {
 }
 
 /// Takes a run's cgroup and pins away. Its processes move to the parent
-/// cgroup and go on. Sockets that could not be released keep the pins.
+/// cgroup and go on. Sockets that could not be released keep both.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub fn take_away(cgroup: &Cgroup, pins: &PinDir) -> Result<Option<String>, RunError> {
     let warning = take_away_pins(pins)?;
-    take_away_cgroup(cgroup)?;
+    // With the cgroup goes the program that lets sockets leave when they are
+    // shut down; without it a blocking reader gets `EAGAIN` for the end of
+    // file.
+    if warning.is_none() {
+        take_away_cgroup(cgroup)?;
+    }
     Ok(warning)
 }
 
@@ -73,8 +78,6 @@ fn take_away_pins(pins: &PinDir) -> Result<Option<String>, RunError> {
         pins.remove()?;
         return Ok(None);
     }
-    // Nothing new is to be enrolled.
-    pins.remove_object(pins::SOCK_OPS_LINK)?;
     Ok(Some(format!(
         "{left} sockets are in use and stay in {}; the next start clears it once they are closed",
         pins.path().display()
