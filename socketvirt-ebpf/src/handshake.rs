@@ -79,9 +79,10 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server),
         BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
             TCP_CLOSE => closed(ops),
-            TCP_FIN_WAIT1 | TCP_LAST_ACK => half_closed(ops, true),
-            // When the peer answers, which can be long after.
-            TCP_FIN_WAIT2 => half_closed(ops, false),
+            TCP_FIN_WAIT1 => half_closed(ops, true),
+            // When the peer answers, which can be long after; or has sent its
+            // FIN before, which lies in the psock's queue like a message.
+            TCP_FIN_WAIT2 | TCP_LAST_ACK => half_closed(ops, false),
             _ => {}
         },
         BPF_SOCK_OPS_TCP_CONNECT_CB => reconnect(ops),
@@ -236,7 +237,7 @@ fn carries_data(ops: *mut bpf_sock_ops) -> bool {
 /// senders look at `sk_shutdown`, which is set before this callback runs
 /// (`inet_shutdown`, `__tcp_close`).
 #[inline(always)]
-fn half_closed(ops: *mut bpf_sock_ops, by_call: bool) {
+fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
     let Some((sk, sock)) = socket(ops) else {
         return;
     };
@@ -255,7 +256,7 @@ fn half_closed(ops: *mut bpf_sock_ops, by_call: bool) {
     // stays for a grace period (`sock_map_close`). Clients that end with
     // answers under way are common, and a server ends with them either way; a
     // server that does so may want its client to see an error.
-    if by_call && matches!(flow.side, Side::Server) && !psock.exists() {
+    if first && matches!(flow.side, Side::Server) && !psock.exists() {
         let gone = Psock(flow.psock);
         if gone.refs() == 0 && !gone.queue_empty() {
             habits::remember(sock, flow.side, Reason::ClosedUnread);

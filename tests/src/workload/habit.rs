@@ -49,7 +49,9 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
     }
     first.show(args.shows)?;
     let was = first.path()?;
-    drop(first);
+    // The server closes first: it is told by its unread bytes alone.
+    drop(first.server);
+    drop(first.client);
 
     let mut second = open(&listener)?;
     if args.shows == Shows::Owner {

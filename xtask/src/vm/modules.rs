@@ -45,7 +45,8 @@ pub fn copy(modules: &Path, into: &Path) -> Result<()> {
         }
         let to = into.join(format!("{name}.ko"));
         if packing.is_empty() {
-            fs::copy(&file, &to).with_context(|| format!("copying {}", file.display()))?;
+            super::programs::duplicate(&file, &to)
+                .with_context(|| format!("copying {}", file.display()))?;
         } else {
             unpack(&file, packing, &to)?;
         }

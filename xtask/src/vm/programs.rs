@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -128,9 +128,18 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
         .output()
         .is_ok_and(|output| output.status.success());
     if !stripped {
-        fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+        duplicate(from, to).with_context(|| format!("copying {}", from.display()))?;
     }
     Ok(())
+}
+
+/// Copies a file with its permissions.
+///
+/// Not by `fs::copy`: it brings splice(2) into this program, whose sockets then
+/// would never be enrolled in the demo.
+pub fn duplicate(from: &Path, to: &Path) -> io::Result<()> {
+    fs::write(to, fs::read(from)?)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())
 }
 
 #[cfg(test)]
