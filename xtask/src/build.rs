@@ -1,8 +1,11 @@
 //! `cargo xtask build`: the release binary, with the BPF object embedded.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     command, progress,
@@ -13,6 +16,16 @@ use crate::{
 /// Sets up what building needs, builds, and says where the binary is.
 pub fn run() -> Result<PathBuf> {
     setup::run(Purpose::Build)?;
+    release()
+}
+
+/// The binary that was given, as an absolute path, for which nothing is set up
+/// or built; otherwise one built on a machine that can run all tests.
+pub fn given_or_built(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(binary) = given {
+        return fs::canonicalize(binary).with_context(|| format!("finding {}", binary.display()));
+    }
+    setup::run(Purpose::Test)?;
     release()
 }
 

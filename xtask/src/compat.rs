@@ -28,13 +28,7 @@ use self::{
     report::{Report, Row, Runs},
     sandbox::{Finished, Sandbox},
 };
-use crate::{
-    build,
-    demo::leftovers::Traces,
-    progress,
-    setup::{self, Purpose},
-    workspace,
-};
+use crate::{build, demo::leftovers::Traces, progress, setup, workspace};
 
 #[derive(Args)]
 pub struct Options {
@@ -79,12 +73,7 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     setup::require_root("socketvirt loads BPF programs, which")?;
-    let binary = if let Some(binary) = &options.binary {
-        fs::canonicalize(binary).with_context(|| format!("finding {}", binary.display()))?
-    } else {
-        setup::run(Purpose::Test)?;
-        build::release()?
-    };
+    let binary = build::given_or_built(options.binary.as_deref())?;
     let packages: Vec<_> = chosen
         .iter()
         .flat_map(|program| program.packages)

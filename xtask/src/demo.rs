@@ -22,10 +22,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::{cpus::Cpus, leftovers::Traces, report::Report, summary::Summary, workload::Outcome};
-use crate::{
-    build, command, progress,
-    setup::{self, Purpose},
-};
+use crate::{build, command, progress, setup};
 
 #[derive(Args)]
 pub struct Options {
@@ -58,12 +55,7 @@ enum Side {
 
 pub fn run(options: &Options) -> Result<()> {
     setup::require_root("the demo loads BPF programs, which")?;
-    let binary = if let Some(binary) = &options.binary {
-        fs::canonicalize(binary).with_context(|| format!("finding {}", binary.display()))?
-    } else {
-        setup::run(Purpose::Test)?;
-        build::release()?
-    };
+    let binary = build::given_or_built(options.binary.as_deref())?;
 
     let before = Traces::take()?;
     let report = measure(&binary, options)?;

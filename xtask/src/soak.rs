@@ -23,13 +23,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use self::{kernel::Kernel, place::Place, report::Report, run::Soak, traffic::Programs};
-use crate::{
-    build,
-    demo::leftovers::Traces,
-    progress,
-    setup::{self, Purpose},
-    workspace,
-};
+use crate::{build, demo::leftovers::Traces, progress, setup, workspace};
 
 /// Keeps everything that uses the whole host one at a time.
 const LOCK: &str = "/run/socketvirt-tests.lock";
@@ -62,12 +56,7 @@ pub fn run(options: &Options) -> Result<()> {
         "--minutes takes up to a day"
     );
     setup::require_root("socketvirt loads BPF programs, which")?;
-    let binary = if let Some(binary) = &options.binary {
-        fs::canonicalize(binary).with_context(|| format!("finding {}", binary.display()))?
-    } else {
-        setup::run(Purpose::Test)?;
-        build::release()?
-    };
+    let binary = build::given_or_built(options.binary.as_deref())?;
     let seed = options.seed.unwrap_or_else(clock);
     let workload = binary.with_file_name("workload");
     ensure!(

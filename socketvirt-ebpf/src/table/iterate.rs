@@ -33,6 +33,21 @@ pub struct IterSocket {
     pub sk: *mut c_void,
 }
 
+impl IterSocket {
+    /// The reader and the socket; the last call of an iteration has none.
+    #[inline(always)]
+    pub fn of(ctx: *mut Self) -> Option<(*mut Meta, *mut c_void)> {
+        // SAFETY: fields of the context.
+        let (meta, sk) = unsafe {
+            (
+                core::ptr::read_volatile(&raw const (*ctx).meta),
+                core::ptr::read_volatile(&raw const (*ctx).sk),
+            )
+        };
+        if sk.is_null() { None } else { Some((meta, sk)) }
+    }
+}
+
 /// `struct bpf_iter__task_file`, `kernel/bpf/task_iter.c`.
 #[repr(C)]
 pub struct IterFile {
@@ -72,16 +87,9 @@ pub(crate) use write;
 /// One socket of a namespace.
 #[inline(always)]
 pub fn on_socket(ctx: *mut IterSocket) {
-    // SAFETY: fields of the context.
-    let (meta, sk) = unsafe {
-        (
-            core::ptr::read_volatile(&raw const (*ctx).meta),
-            core::ptr::read_volatile(&raw const (*ctx).sk),
-        )
-    };
-    if sk.is_null() {
+    let Some((meta, sk)) = IterSocket::of(ctx) else {
         return;
-    }
+    };
     // SAFETY: the verifier checks `sk`. Gives the socket a cookie when it has
     // none yet.
     let id = unsafe { bpf_get_socket_cookie(sk) };

@@ -9,16 +9,9 @@ use crate::{enrol, kernel::Sock, pairs};
 /// One TCP socket of a namespace.
 #[inline(always)]
 pub fn on_socket(ctx: *mut IterSocket) {
-    // SAFETY: fields of the context.
-    let (meta, sk) = unsafe {
-        (
-            core::ptr::read_volatile(&raw const (*ctx).meta),
-            core::ptr::read_volatile(&raw const (*ctx).sk),
-        )
-    };
-    if sk.is_null() {
+    let Some((meta, sk)) = IterSocket::of(ctx) else {
         return;
-    }
+    };
     // SAFETY: the verifier checks `sk`; requests and TIME_WAIT give null.
     let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk) };
     if tcp_sock.is_null() {

@@ -119,8 +119,8 @@ impl Scanner {
     /// # Errors
     /// When the kernel refuses a pass.
     pub fn scan(&mut self) -> Result<(), ScanError> {
-        self.look_for_namespaces();
         let pids = self.pids();
+        self.look_for_namespaces(&pids);
         self.splicers.look(pids)?;
         let pressure = memory::tcp_is_short();
         let mut waiting = self.stats.read()?.waiting;
@@ -169,12 +169,13 @@ impl Scanner {
         }
     }
 
-    fn look_for_namespaces(&mut self) {
+    fn look_for_namespaces(&mut self, pids: &[u32]) {
         if self
             .looked
             .is_none_or(|at| at.elapsed() >= NAMESPACES_EVERY)
         {
-            self.namespaces.refresh(self.pids(), self.procs.is_none());
+            self.namespaces
+                .refresh(pids.iter().copied(), self.procs.is_none());
             self.looked = Some(Instant::now());
         }
     }

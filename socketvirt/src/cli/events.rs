@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::{SigSet, Signal},
     sys::signalfd::SignalFd,
 };
 use std::os::fd::AsFd as _;
 
+use super::ends;
 use crate::table::{
     TableError,
     events::{Follower, PAUSE, Shown},
@@ -36,11 +36,7 @@ pub struct Args {
 /// Prints events. Where no `socketvirt run` keeps the table, it is kept for as
 /// long as this command runs.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut ends = SigSet::empty();
-    ends.add(Signal::SIGINT);
-    ends.add(Signal::SIGTERM);
-    ends.thread_block().context("blocking signals failed")?;
-    let signals = SignalFd::new(&ends).context("making a signal descriptor failed")?;
+    let signals = ends::signals()?;
     let mut keeper = take_over(None)?;
     let mut follower = Follower::of_agents()?;
     eprintln!("socketvirt: following");

@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod ends;
 mod events;
 mod exec;
 mod run;

@@ -5,12 +5,11 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
-use nix::{
-    sys::signal::{SigSet, Signal},
-    sys::signalfd::SignalFd,
-};
 
-use super::exec::{EAGER, ModeName};
+use super::{
+    ends,
+    exec::{EAGER, ModeName},
+};
 use crate::{
     agent::{
         run::{self, Run},
@@ -43,12 +42,7 @@ const ADOPTING: Duration = Duration::from_millis(50);
 
 /// Works until SIGINT or SIGTERM.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut ends = SigSet::empty();
-    ends.add(Signal::SIGINT);
-    ends.add(Signal::SIGTERM);
-    // Before any thread is started, so that no signal ends the process at once.
-    ends.thread_block().context("blocking signals failed")?;
-    let signals = SignalFd::new(&ends).context("making a signal descriptor failed")?;
+    let signals = ends::signals()?;
     let keeper = Keeper::start(&Options {
         rows: args.rows,
         interval: Duration::from_millis(args.scan_interval),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::table::{
@@ -18,17 +18,6 @@ use crate::table::{
     view::Table,
     words::ALL_STATUSES,
 };
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SortName {
-    Kind,
-    Id,
-    Bytes,
-    Queue,
-    Pid,
-    Port,
-    Status,
-}
 
 /// Arguments of `socketvirt table`.
 #[derive(Debug, ClapArgs)]
@@ -65,7 +54,7 @@ pub struct Args {
     pid: Vec<u32>,
     /// The order of rows.
     #[arg(long, value_enum, default_value = "kind")]
-    sort: SortName,
+    sort: Order,
     /// Refresh in place; scans take at most 1% of one CPU.
     #[arg(long, short)]
     watch: bool,
@@ -83,22 +72,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
         types: args.kind,
         pids: args.pid,
     };
-    let order = match args.sort {
-        SortName::Kind => Order::Kind,
-        SortName::Id => Order::Id,
-        SortName::Bytes => Order::Bytes,
-        SortName::Queue => Order::Queue,
-        SortName::Pid => Order::Pid,
-        SortName::Port => Order::Port,
-        SortName::Status => Order::Status,
-    };
     let source = Source::open()?;
     if args.watch {
-        watch(&source, &args.netns, &filter, order, args.json)?;
+        watch(&source, &args.netns, &filter, args.sort, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::read(&source, &args.netns)?;
-    filter.apply(&mut table, order);
+    filter.apply(&mut table, args.sort);
     if args.json {
         json(&table)?;
     } else {

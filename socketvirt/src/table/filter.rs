@@ -24,7 +24,7 @@ pub struct Filter {
 }
 
 /// The order of rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Order {
     /// By kind, status and address.
     #[default]
