@@ -23,6 +23,8 @@ pub struct Flow {
     pub peer_sock: u64,
     /// Address of the own psock in the kernel, from the last enrolment.
     pub psock: u64,
+    /// Address of TCP's note that its memory is short, 0 when it is not known.
+    pub pressure: u64,
     /// Which end the own socket is.
     pub side: Side,
     /// The path that the last message took.

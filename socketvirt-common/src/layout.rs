@@ -116,6 +116,27 @@ pub struct KernelLayout {
     pub psock_ingress_msg: u32,
     /// `sk_psock.ingress_skb.qlen` (4 bytes).
     pub psock_ingress_skb_len: u32,
+    /// `sock_common.skc_prot` (8 bytes).
+    pub sk_prot: u32,
+    /// `proto.memory_pressure` (8 bytes): where the protocol notes that its
+    /// memory is short; [`KernelLayout::MISSING`] when it is not known.
+    pub proto_memory_pressure: u32,
+    /// Which of the fields that follow are there.
+    pub charging: Charging,
+    /// `sock.sk_memcg` (8 bytes): null when nobody limits the socket's memory.
+    pub sk_memcg: u32,
+    /// `mem_cgroup.tcpmem_active` (1 byte): a limit for TCP has been set.
+    pub memcg_tcp_active: u32,
+    /// `mem_cgroup.tcpmem` (a `struct page_counter`): memory for TCP.
+    pub memcg_tcp: u32,
+    /// `page_counter.usage` (8 bytes), in pages.
+    pub counter_usage: u32,
+    /// `page_counter.max` (8 bytes), in pages.
+    pub counter_max: u32,
+    /// `page_counter.parent` (8 bytes).
+    pub counter_parent: u32,
+    /// Processors that there may be.
+    pub cpus: u32,
     /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
     /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
     pub sk_flags_zerocopy: u64,
@@ -132,7 +153,25 @@ pub struct KernelLayout {
     pub pollwake: u64,
 }
 
+/// What is known of how memory of sockets is charged to cgroups.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Charging {
+    /// Nothing can be refused: this kernel has no memory cgroups, or none of
+    /// version 1, whose limit alone is hard.
+    #[default]
+    Free = 0,
+    /// All counters can be read.
+    Counted = 1,
+    /// A socket tells that it is charged, but not how much is left.
+    Hidden = 2,
+    /// Not even that, and version 1 is in use.
+    Unknown = 3,
+}
+
 impl KernelLayout {
+    /// A field that this kernel does not have, and that can be done without.
+    pub const MISSING: u32 = u32::MAX;
     /// All zero: what the object holds before the loader has filled it in.
     // SAFETY: integers only, for which zero is a value.
     pub const UNKNOWN: Self = unsafe { core::mem::zeroed() };

@@ -1,4 +1,5 @@
-//! Back-pressure: how much may wait in a receiver's redirect queue.
+//! Back-pressure: how much may wait in a receiver's redirect queue, and
+//! whether its memory can be charged.
 //!
 //! No kernel compares the receiver's limit when a message is redirected
 //! (`bpf_tcp_ingress`, `net/ipv4/tcp_bpf.c`), so the program does. Above the
@@ -30,4 +31,74 @@ pub const fn fits(queued: u32, messages: u32, size: u32, limit: u32) -> bool {
 #[must_use]
 pub const fn messages_queued(queued: u32, since_empty: u32) -> u32 {
     if queued == 0 { 0 } else { since_empty }
+}
+
+/// The smallest page of any kernel, in bytes. Where pages are larger, fewer
+/// are charged than counted here.
+const PAGE: u64 = 4096;
+
+/// Pages that redirects under way on one processor may be charged: two of the
+/// largest messages, in pieces.
+const PAGES_UNDER_WAY: u64 = 2 * (crate::path::BULK_MESSAGE as u64 / PAGE + 2);
+
+/// Whether `size` bytes can be charged to a counter of pages, `usage` of `max`,
+/// that others charge at the same time.
+///
+/// The receiver is charged some time after the decision, and a refusal then
+/// fails the send (`bpf_tcp_ingress`). Each processor may be about to charge a
+/// message, and a task that waits for the receiver's lock is on none; so half
+/// of the limit is left to them. `usage` may be above `max`: TCP forces
+/// charges that it cannot do without.
+#[inline(always)]
+#[must_use]
+pub const fn can_be_charged(usage: u64, max: u64, size: u32, cpus: u32) -> bool {
+    let free = max.saturating_sub(usage);
+    let pages = size as u64 / PAGE + 2;
+    free >= max / 2 && free >= pages + cpus as u64 * PAGES_UNDER_WAY
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Each processor charges one message of any size, those who wait the
+        /// rest of half the limit, and the message still fits.
+        #[test]
+        fn a_charge_holds_whatever_others_charge(
+            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=crate::path::BULK_MESSAGE,
+            others in prop::collection::vec(0..=crate::path::BULK_MESSAGE, 1..64),
+        ) {
+            let cpus = u32::try_from(others.len()).unwrap();
+            prop_assume!(can_be_charged(usage, max, size, cpus));
+            let pages = |size: u32| u64::from(size).div_ceil(PAGE) + 1;
+            let charged: u64 = others.iter().copied().map(pages).sum();
+            prop_assert!(usage + charged + pages(size) <= max);
+            prop_assert!(max - usage >= max / 2);
+        }
+
+        /// More room, a smaller message or fewer processors never forbid what
+        /// was allowed.
+        #[test]
+        fn more_room_never_hurts(
+            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=crate::path::BULK_MESSAGE,
+            cpus in 1..256_u32, less in 0..1_u64 << 20,
+        ) {
+            prop_assume!(can_be_charged(usage, max, size, cpus));
+            prop_assert!(can_be_charged(usage.saturating_sub(less), max, size, cpus));
+            prop_assert!(can_be_charged(usage, max, size / 2, cpus));
+            prop_assert!(can_be_charged(usage, max, size, cpus - 1));
+        }
+    }
+
+    #[test]
+    fn no_limit_and_no_counter() {
+        // What an unlimited counter holds: `PAGE_COUNTER_MAX`.
+        assert!(can_be_charged(1 << 30, i64::MAX as u64 / PAGE, 65536, 4096));
+        // What an address that cannot be read gives.
+        assert!(!can_be_charged(0, 0, 0, 1));
+        assert!(!can_be_charged(300, 200, 1, 1));
+    }
 }

@@ -83,10 +83,13 @@ pub enum Reason {
     /// A program of the socket's cgroup can call splice(2), by its executable
     /// or a library.
     MaySplice = 33,
+    /// The receiver's memory may not be charged: the limit of its cgroup for
+    /// sockets is near, or the host's memory for TCP is short.
+    MemoryLimit = 34,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 34;
+pub const REASONS: usize = 35;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -126,6 +129,7 @@ impl Reason {
         Self::WaitAll,
         Self::ClosedUnread,
         Self::MaySplice,
+        Self::MemoryLimit,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -166,6 +170,7 @@ impl Reason {
             Self::WaitAll => "wait_all",
             Self::ClosedUnread => "closed_unread",
             Self::MaySplice => "may_splice",
+            Self::MemoryLimit => "memory_limit",
         }
     }
 }

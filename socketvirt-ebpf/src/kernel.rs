@@ -12,16 +12,15 @@ use socketvirt_common::{
     suitable::{Facts, O_NONBLOCK, Reading},
 };
 
-use crate::maps::LAYOUT;
-
 /// An offset of `LAYOUT`. Volatile, because the compiler must not fold the
 /// zero that stands there until the loader has replaced it.
 macro_rules! offset {
     ($field:ident) => {{
         // SAFETY: a field of a static.
-        unsafe { core::ptr::read_volatile(&raw const LAYOUT.$field) }
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::LAYOUT.$field) }
     }};
 }
+pub(crate) use offset;
 
 /// Waiters of a socket that are looked at; with more, one is assumed to be a
 /// sleeping reader.
@@ -36,7 +35,7 @@ pub struct Sock(pub u64);
 
 /// Reads a value at `address`; zero when the address cannot be read.
 #[inline(always)]
-fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
+pub fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes all of `value` or fails, and checks the source.
     let failed = unsafe {

@@ -24,6 +24,7 @@
     reason = "the kernel's own types are narrower or signed where the helpers' are not"
 )]
 
+mod charge;
 mod count;
 mod discover;
 mod enrol;

@@ -15,6 +15,7 @@ use socketvirt_common::{
 };
 
 use crate::{
+    charge,
     count::count,
     enrol::flow_of,
     kernel::{self, Sock},
@@ -80,8 +81,11 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verd
     let Some(config) = sv_config.get(0) else {
         return Verdict::Stack(Reason::Draining);
     };
-    if config.draining != 0 || config.memory_pressure != 0 {
+    if config.draining != 0 {
         return Verdict::Stack(Reason::Draining);
+    }
+    if config.memory_pressure != 0 {
+        return Verdict::Stack(Reason::MemoryLimit);
     }
     if flow.peer_cookie == 0
         && let Some(reason) = meet(flow, address)
@@ -107,7 +111,7 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verd
         calm: flow.calm,
         size,
     };
-    path::verdict(
+    let verdict = path::verdict(
         &own,
         &Peer {
             shutdown: peer.shutdown(),
@@ -119,7 +123,13 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verd
             queued,
             rcvbuf: peer.rcvbuf(),
         },
-    )
+    );
+    if matches!(verdict, Verdict::Redirect)
+        && (charge::is_short(flow.pressure) || !peer.can_be_charged(size))
+    {
+        return Verdict::Stack(Reason::MemoryLimit);
+    }
+    verdict
 }
 
 /// Looks the peer up in the pair, until it is enrolled and has proved that it
@@ -142,6 +152,7 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
         }
         Enrolment::None | Enrolment::Leaving => return Some(Reason::PeerNotEnrolled),
     }
+    flow.pressure = own.pressure_note();
     flow.peer_sock = peer.sock;
     flow.peer_cookie = peer.cookie;
     None

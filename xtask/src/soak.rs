@@ -42,9 +42,6 @@ pub struct Options {
     /// Use this binary, and the `workload` beside it; nothing is built
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Also take the sockets' buffers away for moments (cgroup v1); redirected sends then fail with ENOMEM now and then
-    #[arg(long)]
-    squeeze: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -77,7 +74,6 @@ pub fn run(options: &Options) -> Result<()> {
         binary,
         workload,
         folder: folder.clone(),
-        squeeze: options.squeeze,
     };
     let report = soak(
         programs,

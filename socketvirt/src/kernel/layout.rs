@@ -3,7 +3,7 @@
 use socketvirt_common::layout::KernelLayout;
 
 pub use crate::kernel::btf::LayoutError;
-use crate::kernel::{btf::KernelTypes, symbols};
+use crate::kernel::{btf::KernelTypes, charges, symbols};
 
 const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
 
@@ -25,6 +25,7 @@ fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     tcp(types, &mut layout)?;
     waiters(types, &mut layout)?;
     psock(types, &mut layout)?;
+    charges::resolve(types, &mut layout)?;
     layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
     layout.sk_flags_timestamp = flags(types, &TIMESTAMP)?;
     Ok(layout)
@@ -230,6 +231,8 @@ mod tests {
             (l.sk_cgroup, 8),
             (l.sk_txhash, 4),
             (l.sk_rxhash, 4),
+            (l.sk_prot, 8),
+            (l.sk_memcg, 8),
         ];
         let tcp = [
             (l.icsk_ulp_ops, 8),

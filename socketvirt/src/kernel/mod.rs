@@ -2,7 +2,7 @@
 //! there.
 //!
 //! *Asked*: whether it can carry the data path at all ([`require`]), where it
-//! keeps what the programs read ([`layout`], from [`btf`] and [`symbols`]),
+//! keeps what the programs read ([`layout`] with [`charges`], from [`btf`] and [`symbols`]),
 //! what is mounted ([`mounts`]), why it refused a program ([`refusal`]). *Made*: a folder of pinned objects
 //! ([`bpffs`]) and a cgroup ([`cgroup`]), each named after its [`owner`], so
 //! that what a killed agent leaves is found by the next one. [`namespaces`]
@@ -11,6 +11,7 @@
 pub mod bpffs;
 pub mod btf;
 pub mod cgroup;
+pub mod charges;
 pub mod executable;
 pub mod layout;
 pub mod mounts;

@@ -17,6 +17,8 @@ use nix::{
     sys::socket::{MsgFlags, Shutdown, recv, send, shutdown},
 };
 
+use crate::cgroup;
+
 use super::{
     args::Backpressure,
     content::{Content, Rng},
@@ -39,6 +41,8 @@ struct Lane {
     sent: AtomicU64,
     messages: AtomicU64,
     refused: AtomicU64,
+    /// Where the sender ends, once it knows.
+    target: AtomicU64,
     read: u64,
     answered: u64,
     progress: Arc<watchdog::Progress>,
@@ -47,7 +51,7 @@ struct Lane {
 pub(crate) fn run(args: &Backpressure, deadline: u64) -> Result<()> {
     watchdog::start("backpressure", deadline);
     let mut lanes = open(args)?;
-    warm_up(args, &mut lanes)?;
+    rounds(args, &mut lanes, args.warm_rounds)?;
     let before = Memory::now()?;
     let going_on = AtomicBool::new(false);
     thread::scope(|scope| -> Result<()> {
@@ -66,18 +70,26 @@ pub(crate) fn run(args: &Backpressure, deadline: u64) -> Result<()> {
             thread.join().map_err(|_| anyhow!("a thread panicked"))?;
         }
         Ok(())
-    })
+    })?;
+    for lane in &mut lanes {
+        lane.read = lane.sent.load(Relaxed);
+    }
+    rounds(args, &mut lanes, args.rounds_after)?;
+    lanes.iter().try_for_each(|lane| end(args, lane))
 }
 
 fn open(args: &Backpressure) -> Result<Vec<Lane>> {
     let (listener, addr) = sides::listener(&args.place)?;
     let mut lanes = Vec::new();
     for index in 0..args.connections {
-        let (client, _) = net::connect_to(&args.place, addr, index, !args.blocking, &[])?;
-        let server =
-            net::accept(listener.as_fd(), &args.place, !args.blocking).context("accept")?;
         // Every other connection is sent on by its accepting side.
         let from_client = index.is_multiple_of(2);
+        // A socket is charged to the cgroup of who makes it, or accepts it.
+        let connect = || net::connect_to(&args.place, addr, index, !args.blocking, &[]);
+        let accept =
+            || net::accept(listener.as_fd(), &args.place, !args.blocking).context("accept");
+        let (client, _) = charged(args, !from_client, connect)?;
+        let server = charged(args, from_client, accept)?;
         let (sender, reader) = if from_client {
             (client, server)
         } else {
@@ -91,6 +103,7 @@ fn open(args: &Backpressure) -> Result<Vec<Lane>> {
             sent: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            target: AtomicU64::new(u64::MAX),
             read: 0,
             answered: 0,
             progress: watchdog::watch(format!("lane {index}")),
@@ -99,12 +112,19 @@ fn open(args: &Backpressure) -> Result<Vec<Lane>> {
     Ok(lanes)
 }
 
+/// Makes a socket, as a thread of the readers' cgroup if it `reads`.
+fn charged<T>(args: &Backpressure, reads: bool, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    let folder = args.readers_in.as_ref().filter(|_| reads);
+    let _inside = folder.map(|folder| cgroup::Inside::enter(folder));
+    make()
+}
+
 /// Requests and answers in turn, so that the connection proves itself.
-fn warm_up(args: &Backpressure, lanes: &mut [Lane]) -> Result<()> {
+fn rounds(args: &Backpressure, lanes: &mut [Lane], count: u32) -> Result<()> {
     let gap = Duration::from_secs(1) / args.warm_rate.max(1);
     let mut rng = Rng::new(args.seed);
     let start = Instant::now();
-    for round in 0..args.warm_rounds {
+    for round in 0..count {
         for lane in &mut *lanes {
             let size = rng.size(512);
             let sent = lane.sent.load(Relaxed);
@@ -161,22 +181,30 @@ fn transfer(
 
 fn send_on(args: &Backpressure, lane: &Lane, going_on: &AtomicBool) -> Result<()> {
     let mut buffer = vec![0; args.message];
-    let mut left_after = AFTER;
-    while left_after > 0 {
-        if lane.messages.load(Relaxed) >= args.limit && !going_on.load(Relaxed) {
+    loop {
+        let position = lane.sent.load(Relaxed);
+        if lane.target.load(Relaxed) == u64::MAX && going_on.load(Relaxed) {
+            lane.target.store(position + AFTER, Relaxed);
+        }
+        let target = lane.target.load(Relaxed);
+        if position == target {
+            return Ok(());
+        }
+        if target == u64::MAX && lane.messages.load(Relaxed) >= args.limit {
             thread::sleep(Duration::from_millis(10));
             continue;
         }
-        let position = lane.sent.load(Relaxed);
-        lane.content.fill(position, &mut buffer);
-        match send(lane.sender.as_raw_fd(), &buffer, MsgFlags::MSG_NOSIGNAL) {
+        let size = usize::try_from(target - position).map_or(args.message, |n| n.min(args.message));
+        lane.content.fill(position, &mut buffer[..size]);
+        match send(
+            lane.sender.as_raw_fd(),
+            &buffer[..size],
+            MsgFlags::MSG_NOSIGNAL,
+        ) {
             Ok(n) => {
                 lane.sent.store(position + n as u64, Relaxed);
                 lane.progress.sent.store(position + n as u64, Relaxed);
                 lane.messages.fetch_add(1, Relaxed);
-                if going_on.load(Relaxed) {
-                    left_after = left_after.saturating_sub(n as u64);
-                }
             }
             Err(Errno::EAGAIN) if !args.blocking => {
                 lane.refused.fetch_add(1, Relaxed);
@@ -186,7 +214,6 @@ fn send_on(args: &Backpressure, lane: &Lane, going_on: &AtomicBool) -> Result<()
             Err(errno) => bail!("send at {position} to a reader that stands still: {errno}"),
         }
     }
-    shutdown(lane.sender.as_raw_fd(), Shutdown::Write).context("shutdown")
 }
 
 /// True once every sender stands still; false if one sent all it may.
@@ -221,24 +248,29 @@ fn report(lanes: &[Lane], stopped: bool, before: Memory, after: Memory) {
 fn read_all(args: &Backpressure, lane: &Lane) -> Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut position = lane.read;
-    loop {
-        if !args.blocking {
-            net::wait(lane.reader.as_fd(), libc::POLLIN, 60_000)?;
-        }
-        match recv(lane.reader.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-            Ok(0) => break,
-            Ok(n) => {
-                lane.content.check(position, &buffer[..n])?;
-                position += n as u64;
-                lane.progress.received.store(position, Relaxed);
-            }
-            Err(errno) => bail!("receive at {position}: {errno}"),
-        }
+    // The sender knows its end before it sends the last bytes.
+    while position < lane.target.load(Relaxed) {
+        let n = receive(args, lane, &mut buffer).with_context(|| format!("at {position}"))?;
+        ensure!(n > 0, "end of file at {position}");
+        lane.content.check(position, &buffer[..n])?;
+        position += n as u64;
+        lane.progress.received.store(position, Relaxed);
     }
-    let sent = lane.sent.load(Relaxed);
-    ensure!(
-        position == sent,
-        "end of file at {position}, {sent} bytes were sent"
-    );
+    Ok(())
+}
+
+fn receive(args: &Backpressure, lane: &Lane, buffer: &mut [u8]) -> Result<usize> {
+    if !args.blocking {
+        let ready = net::wait(lane.reader.as_fd(), libc::POLLIN, 60_000)?;
+        ensure!(ready != 0, "nothing to read for a minute");
+    }
+    recv(lane.reader.as_raw_fd(), buffer, MsgFlags::empty()).context("receive")
+}
+
+/// The end of file comes right behind the last byte.
+fn end(args: &Backpressure, lane: &Lane) -> Result<()> {
+    shutdown(lane.sender.as_raw_fd(), Shutdown::Write).context("shutdown")?;
+    let more = receive(args, lane, &mut [0; 64])?;
+    ensure!(more == 0, "{more} bytes behind the last one");
     Ok(())
 }

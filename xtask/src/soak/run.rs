@@ -253,7 +253,7 @@ impl<'a> Soak<'a> {
                 Ok(())
             }
             _ => {
-                if self.programs.squeeze && press.squeeze(random)? {
+                if press.squeeze(random)? {
                     self.count("squeeze buffers", "");
                 }
                 Ok(())

@@ -74,8 +74,6 @@ pub struct Programs {
     pub binary: PathBuf,
     pub workload: PathBuf,
     pub folder: PathBuf,
-    /// Whether the sockets' buffers are taken away for moments.
-    pub squeeze: bool,
 }
 
 impl Programs {
