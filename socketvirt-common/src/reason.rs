@@ -83,10 +83,15 @@ pub enum Reason {
     /// A program of the socket's cgroup can call splice(2), by its executable
     /// or a library.
     MaySplice = 33,
+    /// The program discards what it receives (`MSG_TRUNC`); an enrolled socket
+    /// copies it, or fails without a buffer.
+    Discards = 34,
+    /// Sent with `MSG_MORE`: the stack holds it back until more comes.
+    More = 35,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 34;
+pub const REASONS: usize = 36;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -126,6 +131,8 @@ impl Reason {
         Self::WaitAll,
         Self::ClosedUnread,
         Self::MaySplice,
+        Self::Discards,
+        Self::More,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -166,6 +173,8 @@ impl Reason {
             Self::WaitAll => "wait_all",
             Self::ClosedUnread => "closed_unread",
             Self::MaySplice => "may_splice",
+            Self::Discards => "discards",
+            Self::More => "more",
         }
     }
 }
