@@ -72,17 +72,20 @@ pub const fn is_habit(reason: Reason) -> bool {
             | Reason::SignalDriven
             | Reason::WaitAll
             | Reason::ClosedUnread
+            | Reason::Discards
     )
 }
 
 /// `MSG_OOB`, include/linux/socket.h.
 const MSG_OOB: u32 = 0x1;
+/// `MSG_TRUNC`, include/linux/socket.h.
+const MSG_TRUNC: u32 = 0x20;
 /// `MSG_DONTWAIT`, include/linux/socket.h.
 const MSG_DONTWAIT: u32 = 0x40;
 /// `MSG_WAITALL`, include/linux/socket.h.
 const MSG_WAITALL: u32 = 0x100;
 
-/// The habit that the flags of a receive call show; [`Reason::None`] for
+/// The habit that the flags of a receive call on a TCP socket show; [`Reason::None`] for
 /// most. A file in non-blocking mode adds `MSG_DONTWAIT` (`__sys_recvfrom` in
 /// net/socket.c), with which `MSG_WAITALL` means nothing.
 #[inline(always)]
@@ -90,6 +93,8 @@ const MSG_WAITALL: u32 = 0x100;
 pub const fn of_receive(flags: u32) -> Reason {
     if flags & MSG_OOB != 0 {
         Reason::Urgent
+    } else if flags & MSG_TRUNC != 0 {
+        Reason::Discards
     } else if flags & (MSG_WAITALL | MSG_DONTWAIT) == MSG_WAITALL {
         Reason::WaitAll
     } else {
@@ -118,6 +123,7 @@ mod tests {
         assert_eq!(of_receive(MSG_WAITALL), Reason::WaitAll);
         assert_eq!(of_receive(MSG_WAITALL | MSG_DONTWAIT), Reason::None);
         assert_eq!(of_receive(MSG_OOB | MSG_DONTWAIT), Reason::Urgent);
+        assert_eq!(of_receive(MSG_TRUNC | MSG_DONTWAIT), Reason::Discards);
     }
 
     /// What passes by itself, or is true of one connection only, says nothing

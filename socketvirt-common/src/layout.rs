@@ -4,6 +4,8 @@
 //! own BTF and writes this struct into the object's read-only data before the
 //! programs are verified. The verifier then sees constants.
 
+use crate::send::Calls;
+
 /// Byte offsets into kernel structures, all from the start of the structure
 /// named first in the field's documentation. `struct tcp_sock` begins with
 /// `struct sock`, so one address serves both.
@@ -19,6 +21,8 @@ pub struct KernelLayout {
     /// `sock_common.skc_rxhash` (4 bytes): the hash of the packet received
     /// last.
     pub sk_rxhash: u32,
+    /// `sock_common.skc_family` (2 bytes).
+    pub sk_family: u32,
     /// `sock_common.skc_state` (1 byte).
     pub sk_state: u32,
     /// `sock.sk_rmem_alloc`, that is `sk_backlog.rmem_alloc` (4 bytes): bytes
@@ -32,6 +36,10 @@ pub struct KernelLayout {
     pub sk_rcvlowat: u32,
     /// `sock.sk_flags` (8 bytes): bits of `enum sock_flags`.
     pub sk_flags: u32,
+    /// `sock.sk_protocol` (2 bytes).
+    pub sk_protocol: u32,
+    /// `sock.sk_err` (4 bytes): the error that waits for the program.
+    pub sk_err: u32,
     /// `sock.sk_shutdown` (1 byte).
     pub sk_shutdown: u32,
     /// `sock.sk_peek_off` (4 bytes, signed): `SO_PEEK_OFF`, -1 when unset.
@@ -68,6 +76,9 @@ pub struct KernelLayout {
     pub snd_una: u32,
     /// `tcp_sock.urg_data` (2 bytes).
     pub urg_data: u32,
+    /// `tcp_sock.urg_seq` (4 bytes): where the urgent data was that came last;
+    /// 0 before the first (`tcp_check_urg`, which alone writes it).
+    pub urg_seq: u32,
     /// `tcp_sock.bytes_acked` (8 bytes).
     pub bytes_acked: u32,
     /// `tcp_sock.bytes_received` (8 bytes).
@@ -114,6 +125,10 @@ pub struct KernelLayout {
     pub psock_refcnt: u32,
     /// `sk_psock.ingress_msg` (list head, 16 bytes): redirected bytes.
     pub psock_ingress_msg: u32,
+    /// `sk_msg.list` (list head, 16 bytes): its place in `ingress_msg`.
+    pub msg_list: u32,
+    /// `sk_msg.sg.size` (4 bytes): bytes that are not read yet.
+    pub msg_size: u32,
     /// `sk_psock.ingress_skb.qlen` (4 bytes).
     pub psock_ingress_skb_len: u32,
     /// `sock_common.skc_prot` (8 bytes).
@@ -137,6 +152,18 @@ pub struct KernelLayout {
     pub counter_parent: u32,
     /// Processors that there may be.
     pub cpus: u32,
+    /// `pt_regs`: the number of the system call that the program is in (8
+    /// bytes), and its third and fourth argument. All 0 where they are not
+    /// known.
+    pub call_number: u32,
+    /// The third argument (8 bytes).
+    pub call_third: u32,
+    /// The fourth argument (8 bytes).
+    pub call_fourth: u32,
+    /// Keeps what follows aligned.
+    pub reserved: u32,
+    /// The numbers of the system calls that send with flags.
+    pub calls: Calls,
     /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
     /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
     pub sk_flags_zerocopy: u64,

@@ -7,7 +7,8 @@
 //! [`event`]. *Rules* are the decisions that
 //! keep bytes exact, as pure functions over plain numbers, so that they are
 //! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
-//! [`worth`], [`habit`], [`release`], [`pace`], [`status`], [`readiness`].
+//! [`worth`], [`habit`], [`send`], [`release`], [`pace`], [`status`],
+//! [`readiness`].
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -34,6 +35,7 @@ pub mod reason;
 pub mod record;
 pub mod release;
 pub mod row;
+pub mod send;
 pub mod stats;
 pub mod status;
 pub mod suitable;

@@ -86,10 +86,15 @@ pub enum Reason {
     /// The receiver's memory may not be charged: the limit of its cgroup for
     /// sockets is near, or the host's memory for TCP is short.
     MemoryLimit = 34,
+    /// The program discards what it receives (`MSG_TRUNC`); an enrolled socket
+    /// copies it, or fails without a buffer.
+    Discards = 35,
+    /// Sent with `MSG_MORE`: the stack holds it back until more comes.
+    More = 36,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 35;
+pub const REASONS: usize = 37;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -130,6 +135,8 @@ impl Reason {
         Self::ClosedUnread,
         Self::MaySplice,
         Self::MemoryLimit,
+        Self::Discards,
+        Self::More,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -171,6 +178,8 @@ impl Reason {
             Self::ClosedUnread => "closed_unread",
             Self::MaySplice => "may_splice",
             Self::MemoryLimit => "memory_limit",
+            Self::Discards => "discards",
+            Self::More => "more",
         }
     }
 }

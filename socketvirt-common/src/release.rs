@@ -5,6 +5,8 @@
 //! first both ends stop redirecting, then each waits until nothing is under
 //! way.
 
+use crate::path::{TCP_CLOSE_WAIT, TCP_ESTABLISHED};
+
 /// What is known when an enrolled socket that shall leave is visited, under
 /// its lock.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,45 @@ pub const fn may_leave(leaving: &Leaving) -> bool {
         && leaving.backlog_empty
 }
 
+/// What is known when the connection of an enrolled socket has ended while its
+/// program still holds it, under its lock.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent fact of the two sockets"
+)]
+pub struct Ended {
+    /// The peer is another connection's socket by now, or has no file: no call
+    /// of it is under way.
+    pub peer_gone: bool,
+    /// No call of the peer is between a verdict and its queueing.
+    pub peer_idle: bool,
+    /// Holders of the own psock, see [`Leaving`].
+    pub psock_refs: u32,
+    /// Nothing is left to be read.
+    pub nothing_queued: bool,
+    /// See [`disconnected`].
+    pub disconnected: bool,
+}
+
+/// Whether its socket may leave at once. A call that is inside the own psock
+/// keeps that until it returns.
+#[inline(always)]
+#[must_use]
+pub const fn may_go(ended: &Ended) -> bool {
+    let no_sender = ended.peer_gone || ended.peer_idle && quiet(true, ended.psock_refs);
+    no_sender && (ended.nothing_queued || ended.disconnected)
+}
+
+/// Whether a connection that has ended in the state `before` was ended by its
+/// own program, with `connect(AF_UNSPEC)`: plain TCP drops what is unread then.
+/// Whatever else closes an open connection leaves an error.
+#[inline(always)]
+#[must_use]
+pub const fn disconnected(before: u32, error: u32) -> bool {
+    error == 0 && (before == TCP_ESTABLISHED as u32 || before == TCP_CLOSE_WAIT as u32)
+}
+
 /// Scans that a pair stays on the stack after its release number `releases`
 /// (counted from 1): twice as long each time, up to 16 times the first.
 #[inline(always)]
@@ -63,4 +104,61 @@ pub const fn waiting_scans(releases: u32) -> u32 {
         releases.saturating_sub(1)
     };
     10 << doublings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESET: Ended = Ended {
+        peer_gone: true,
+        peer_idle: false,
+        psock_refs: 1,
+        nothing_queued: true,
+        disconnected: false,
+    };
+
+    #[test]
+    fn unread_bytes_outlive_a_reset_alone() {
+        assert!(may_go(&RESET));
+        let unread = Ended {
+            nothing_queued: false,
+            ..RESET
+        };
+        assert!(!may_go(&unread));
+        let disconnected = Ended {
+            disconnected: true,
+            ..unread
+        };
+        assert!(may_go(&disconnected));
+    }
+
+    #[test]
+    fn a_peer_that_may_send_is_waited_for() {
+        let there = Ended {
+            peer_gone: false,
+            ..RESET
+        };
+        assert!(!may_go(&there));
+        let idle = Ended {
+            peer_idle: true,
+            ..there
+        };
+        assert!(may_go(&idle));
+        // It may be the peer's call that holds the own psock.
+        let held = Ended {
+            psock_refs: 2,
+            ..idle
+        };
+        assert!(!may_go(&held));
+    }
+
+    #[test]
+    fn only_a_disconnect_leaves_no_error() {
+        const FIN_WAIT2: u32 = 5;
+        assert!(disconnected(u32::from(TCP_ESTABLISHED), 0));
+        assert!(disconnected(u32::from(TCP_CLOSE_WAIT), 0));
+        assert!(!disconnected(u32::from(TCP_ESTABLISHED), 104));
+        assert!(!disconnected(FIN_WAIT2, 0));
+    }
 }

@@ -34,7 +34,7 @@ pub struct Facts {
     pub ulp: bool,
     /// The socket is a subflow of Multipath TCP.
     pub mptcp: bool,
-    /// Urgent data is pending.
+    /// Urgent data has come at any time.
     pub urgent: bool,
     /// The file has an owner for `SIGIO` and `SIGURG`.
     pub signals: bool,

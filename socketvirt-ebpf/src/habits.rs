@@ -3,14 +3,11 @@
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use socketvirt_common::{
     habit::{self, Program},
-    pair::Side,
+    pair::{End, Side},
     reason::Reason,
 };
 
-use crate::{
-    kernel::{Sock, socket_of},
-    maps::sv_habits,
-};
+use crate::{kernel::Sock, maps::sv_habits, task::socket_of};
 
 /// Offset of the first argument of a system call in its entry's record
 /// (`events/syscalls/sys_enter_splice/format` in tracefs).
@@ -33,8 +30,13 @@ pub fn on_splice(ctx: &TracePointContext) {
 #[inline(always)]
 pub fn on_receive(ctx: &BtfTracePointContext) {
     let reason = habit::of_receive(ctx.arg::<i32>(2) as u32);
-    if !matches!(reason, Reason::None) {
-        remember_either(Sock(ctx.arg::<*const u8>(0) as u64), reason);
+    if matches!(reason, Reason::None) {
+        return;
+    }
+    let sock = Sock(ctx.arg::<*const u8>(0) as u64);
+    // Other protocols' programs ask with MSG_TRUNC how long a message is.
+    if sock.is_tcp() {
+        remember_either(sock, reason);
     }
 }
 
@@ -44,6 +46,17 @@ pub fn remember(sock: Sock, side: Side, reason: Reason) {
     if habit::is_habit(reason) {
         // A full map drops the oldest.
         let _ = sv_habits.insert(&program(sock, side), &reason, 0);
+    }
+}
+
+/// The same of what both ends of a connection have part in: one program sends
+/// urgent data, the other gets it.
+#[inline(always)]
+pub fn remember_of_both(sock: Sock, side: Side, peer: &End, reason: Reason) {
+    remember(sock, side, reason);
+    let other = Sock(peer.sock);
+    if matches!(reason, Reason::Urgent) && peer.is_known() && other.cookie() == peer.cookie {
+        remember(other, side.other(), reason);
     }
 }
 

@@ -7,10 +7,7 @@ use aya_ebpf::{
         BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
         BPF_SOCK_OPS_TIMEOUT_INIT, bpf_sock_ops,
     },
-    helpers::generated::{
-        bpf_get_socket_cookie, bpf_sk_storage_delete, bpf_skc_to_tcp_sock,
-        bpf_sock_ops_cb_flags_set,
-    },
+    helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock, bpf_sock_ops_cb_flags_set},
 };
 use socketvirt_common::{
     config::Mode,
@@ -19,15 +16,14 @@ use socketvirt_common::{
     pair::{End, EndKey, Enrolment, HandshakeId, Side},
     path::Path,
     reason::Reason,
-    release::{self, Leaving},
     suitable,
 };
 
 use crate::{
-    count::{self, count},
-    enrol, habits,
-    kernel::{MAX_WAITERS, Psock, Sock},
-    maps::{Endpoint, handle, sv_asked, sv_config, sv_flow, sv_pairs},
+    count::count,
+    ending, enrol, habits,
+    kernel::Sock,
+    maps::{Endpoint, sv_asked, sv_config, sv_pairs},
     pairs,
     table::events,
 };
@@ -78,14 +74,14 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, Side::Client),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server),
         BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
-            TCP_CLOSE => closed(ops),
-            TCP_FIN_WAIT1 => half_closed(ops, true),
+            TCP_CLOSE => ending::closed(ops, field!(ops, __bindgen_anon_1.args[0])),
+            TCP_FIN_WAIT1 => ending::half_closed(ops, true),
             // When the peer answers, which can be long after; or has sent its
             // FIN before, which lies in the psock's queue like a message.
-            TCP_FIN_WAIT2 | TCP_LAST_ACK => half_closed(ops, false),
+            TCP_FIN_WAIT2 | TCP_LAST_ACK => ending::half_closed(ops, false),
             _ => {}
         },
-        BPF_SOCK_OPS_TCP_CONNECT_CB => reconnect(ops),
+        BPF_SOCK_OPS_TCP_CONNECT_CB => ending::reconnect(ops),
         BPF_SOCK_OPS_TIMEOUT_INIT => asked(ops),
         _ => {}
     }
@@ -93,7 +89,7 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
 
 /// The callback's socket, when it is a full one.
 #[inline(always)]
-fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> {
+pub fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> {
     let sk: *mut core::ffi::c_void = field!(ops, __bindgen_anon_2.sk).cast();
     if sk.is_null() {
         return None;
@@ -228,117 +224,6 @@ fn carries_data(ops: *mut bpf_sock_ops) -> bool {
     let header = field!(ops, __bindgen_anon_3.skb_data) as u64;
     let end = field!(ops, __bindgen_anon_4.skb_data_end) as u64;
     length > end - header
-}
-
-/// The program has shut down sending. Once the peer does so too, its FIN
-/// closes this socket before the psock hears of it, and a blocking reader
-/// would get `EAGAIN` for the end of file; so the socket leaves now, if it can,
-/// and again when the peer has acknowledged. No new redirect can begin, because
-/// senders look at `sk_shutdown`, which is set before this callback runs
-/// (`inet_shutdown`, `__tcp_close`).
-#[inline(always)]
-fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
-    let Some((sk, sock)) = socket(ops) else {
-        return;
-    };
-    let Some(flow) = enrol::flow_of(sk) else {
-        return;
-    };
-    if matches!(flow.enrolment, Enrolment::None) || flow.cookie == 0 {
-        return;
-    }
-    let Some(own) = pairs::own_of(flow) else {
-        return;
-    };
-    let psock = sock.psock();
-    // Plain TCP would send a reset now, an enrolled socket sends FIN. It is
-    // close(2) and not shutdown(2) that takes the psock away, whose memory
-    // stays for a grace period (`sock_map_close`). Clients that end with
-    // answers under way are common, and a server ends with them either way; a
-    // server that does so may want its client to see an error.
-    if first && matches!(flow.side, Side::Server) && !psock.exists() {
-        let gone = Psock(flow.psock);
-        if gone.refs() == 0 && !gone.queue_empty() {
-            habits::remember(sock, flow.side, Reason::ClosedUnread);
-        }
-    }
-    let peer = pairs::peer_of(flow);
-    let peer_sock = Sock(peer.sock);
-    let peer_gone = !peer.is_known() || peer_sock.cookie() != peer.cookie;
-    let leaving = Leaving {
-        stopped: true,
-        peer_quiet: peer_gone || idle(peer_sock),
-        psock_refs: psock.refs(),
-        queue_empty: psock.queue_empty(),
-        // Whoever called shutdown(2) or reads the peer's last bytes next does
-        // not hold the psock now.
-        blocking: false,
-        backlog_empty: sock.backlog_empty(psock),
-    };
-    if release::may_leave(&leaving) {
-        enrol::remove(flow);
-        flow.enrolment = Enrolment::None;
-        own.enrolment = Enrolment::None;
-        flow.reason = Reason::Closing;
-    }
-}
-
-/// Whether every call inside the socket's psock sleeps. One that does is not
-/// between a verdict and its queueing, and will look at the peer again.
-#[inline(always)]
-fn idle(sock: Sock) -> bool {
-    let sleepers = sock.sleepers();
-    sleepers <= MAX_WAITERS && release::quiet(true, sock.psock().refs().saturating_sub(sleepers))
-}
-
-/// The socket is closed for good: counts what it did and forgets it.
-#[inline(always)]
-fn closed(ops: *mut bpf_sock_ops) {
-    let Some((sk, sock)) = socket(ops) else {
-        return;
-    };
-    let Some(flow) = enrol::flow_of(sk) else {
-        return;
-    };
-    leave_table(flow, sock);
-}
-
-/// A socket that had a connection before connects again: redirected bytes of
-/// the old connection must not be read on the new one. Not earlier, because
-/// until now the program may still read them.
-#[inline(always)]
-fn reconnect(ops: *mut bpf_sock_ops) {
-    let Some((sk, sock)) = socket(ops) else {
-        return;
-    };
-    let Some(flow) = enrol::flow_of(sk) else {
-        return;
-    };
-    if !matches!(flow.enrolment, Enrolment::None) {
-        enrol::remove(flow);
-        flow.enrolment = Enrolment::None;
-    }
-    leave_table(flow, sock);
-    // SAFETY: the verifier checks all arguments; `flow` is not used again.
-    unsafe { bpf_sk_storage_delete(handle(&sv_flow), sk) };
-}
-
-#[inline(always)]
-fn leave_table(flow: &mut Flow, sock: Sock) {
-    if flow.cookie == 0 {
-        return;
-    }
-    count::flush(flow, sock);
-    if flow.total.fast_messages == 0 {
-        let alone = matches!(flow.side, Side::Client) && !pairs::peer_of(flow).is_known();
-        count::left_on_stack(if alone && matches!(flow.reason, Reason::TooShort) {
-            Reason::PeerNotHere
-        } else {
-            flow.reason
-        });
-    }
-    pairs::forget(flow);
-    flow.cookie = 0;
 }
 
 /// A listener was asked for a connection: remembers by whom. The request has

@@ -2,15 +2,14 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::{
-    bindings::tcp_sock,
-    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
-};
+use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
 use socketvirt_common::{
     layout::KernelLayout,
     pair::{Sequences, Witness},
     suitable::{Facts, O_NONBLOCK, Reading},
 };
+
+use crate::psock::Psock;
 
 /// An offset of `LAYOUT`. Volatile, because the compiler must not fold the
 /// zero that stands there until the loader has replaced it.
@@ -21,6 +20,13 @@ macro_rules! offset {
     }};
 }
 pub(crate) use offset;
+
+/// include/linux/socket.h.
+const AF_INET: u16 = 2;
+/// include/linux/socket.h.
+const AF_INET6: u16 = 10;
+/// include/uapi/linux/in.h.
+const IPPROTO_TCP: u16 = 6;
 
 /// Waiters of a socket that are looked at; with more, one is assumed to be a
 /// sleeping reader.
@@ -51,23 +57,6 @@ pub fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
     } else {
         T::default()
     }
-}
-
-/// The socket behind a descriptor of the calling program.
-#[inline(always)]
-pub fn socket_of(fd: u64) -> Option<Sock> {
-    // SAFETY: takes nothing.
-    let task = unsafe { bpf_get_current_task() };
-    let files: u64 = read(task, offset!(task_files));
-    let table: u64 = read(files, offset!(files_table));
-    let array: u64 = read(table, offset!(table_files));
-    let file: u64 = read(array + u64::from(fd as u32) * 8, 0);
-    let socket: u64 = read(file, offset!(file_private));
-    // What another kind of file keeps there does not point back to it.
-    if file == 0 || read::<u64>(socket, offset!(socket_file)) != file {
-        return None;
-    }
-    Some(Sock(read(socket, offset!(socket_sk))))
 }
 
 /// The own socket of a program, as the verifier knows it: its fields are
@@ -128,6 +117,26 @@ impl Sock {
         read(self.0, offset!(sk_shutdown))
     }
 
+    /// `sk_err`: why the connection has ended, until the program was told.
+    #[inline(always)]
+    pub fn error(self) -> u32 {
+        read(self.0, offset!(sk_err))
+    }
+
+    /// A socket of TCP, which some are not that a program hears of.
+    #[inline(always)]
+    pub fn is_tcp(self) -> bool {
+        let family: u16 = read(self.0, offset!(sk_family));
+        let protocol: u16 = read(self.0, offset!(sk_protocol));
+        matches!(family, AF_INET | AF_INET6) && protocol == IPPROTO_TCP
+    }
+
+    /// There is a file: the program can still make calls.
+    #[inline(always)]
+    pub fn has_file(self) -> bool {
+        self.file() != 0
+    }
+
     /// `sk_rmem_alloc`.
     #[inline(always)]
     pub fn queued(self) -> u32 {
@@ -144,6 +153,14 @@ impl Sock {
     #[inline(always)]
     pub fn copied_seq(self) -> u32 {
         read(self.0, offset!(copied_seq))
+    }
+
+    /// `copied_seq` is where plain TCP has it at the end of the stream:
+    /// `tcp_bpf_recvmsg_parser` moves it each time that the end is read, so
+    /// that FIONREAD of a plain socket would answer less than nothing.
+    #[inline(always)]
+    pub fn knows_end(self) -> bool {
+        read::<u32>(self.0, offset!(rcv_nxt)).wrapping_sub(self.copied_seq()) <= 1
     }
 
     /// What the socket can still tell of the handshake.
@@ -258,7 +275,8 @@ impl Sock {
             inq: u32::from(inq) & offset!(recvmsg_inq_mask) != 0,
             ulp: read::<u64>(self.0, offset!(icsk_ulp_ops)) != 0,
             mptcp: u32::from(mptcp) & offset!(is_mptcp_mask) != 0,
-            urgent: read::<u16>(self.0, offset!(urg_data)) != 0,
+            urgent: read::<u16>(self.0, offset!(urg_data)) != 0
+                || read::<u32>(self.0, offset!(urg_seq)) != 0,
             signals: file != 0 && read::<u64>(file, offset!(file_owner)) != 0,
             foreign: !enrolled && read::<u64>(self.0, offset!(sk_user_data)) != 0,
         }
@@ -314,31 +332,6 @@ impl Sock {
     #[inline(always)]
     pub fn backlog_empty(self, psock: Psock) -> bool {
         self.receive_queue_empty() && read::<u32>(psock.0, offset!(psock_ingress_skb_len)) == 0
-    }
-}
-
-/// The address of a `struct sk_psock`, or 0.
-#[derive(Clone, Copy)]
-pub struct Psock(pub u64);
-
-impl Psock {
-    /// The socket has one.
-    #[inline(always)]
-    pub fn exists(self) -> bool {
-        self.0 != 0
-    }
-
-    /// `refcnt`.
-    #[inline(always)]
-    pub fn refs(self) -> u32 {
-        read(self.0, offset!(psock_refcnt))
-    }
-
-    /// `ingress_msg` is empty.
-    #[inline(always)]
-    pub fn queue_empty(self) -> bool {
-        let head = self.0 + u64::from(offset!(psock_ingress_msg));
-        read::<u64>(head, 0) == head
     }
 }
 

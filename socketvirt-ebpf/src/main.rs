@@ -27,6 +27,7 @@
 mod charge;
 mod count;
 mod discover;
+mod ending;
 mod enrol;
 mod habits;
 mod handshake;
@@ -34,8 +35,10 @@ mod kernel;
 mod maps;
 mod message;
 mod pairs;
+mod psock;
 mod scan;
 mod table;
+mod task;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},

@@ -12,15 +12,17 @@ use socketvirt_common::{
     pair::{EndKey, Enrolment},
     path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
     reason::Reason,
+    send,
 };
 
 use crate::{
     charge,
     count::count,
-    enrol::flow_of,
+    enrol::{self, flow_of},
+    habits,
     kernel::{self, Sock},
     maps::{handle, sv_config, sv_dispatch, sv_fast},
-    pairs,
+    pairs, task,
 };
 
 /// Goes on in the program that `sv_dispatch` holds; returns when there is
@@ -50,12 +52,18 @@ pub fn on_message(ctx: &SkMsgContext) {
     let own = kernel::Own::new(tcp_sock);
     let verdict = verdict(flow, own, Sock(tcp_sock as u64), size);
     let reason = match verdict {
-        Verdict::Redirect => {
-            if redirect(ctx, flow, own, size) {
-                return;
+        Verdict::Redirect => match send::needs_stack(task::send_flags()) {
+            Reason::None => {
+                if redirect(ctx, flow, own, size) {
+                    return;
+                }
+                Reason::Closing
             }
-            Reason::Closing
-        }
+            reason => {
+                leave(flow, Sock(tcp_sock as u64), reason);
+                reason
+            }
+        },
         Verdict::Stack(reason) => reason,
         Verdict::Calm => {
             flow.calm -= 1;
@@ -130,6 +138,19 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verd
         return Verdict::Stack(Reason::MemoryLimit);
     }
     verdict
+}
+
+/// The program sends in a way that a redirect does not have: this message and
+/// all that follow take the stack, and the next scan releases the pair, which
+/// is slower there than sockets that are not enrolled.
+#[inline(always)]
+fn leave(flow: &mut Flow, own: Sock, reason: Reason) {
+    let peer = pairs::peer_of(flow);
+    habits::remember_of_both(own, flow.side, &peer, reason);
+    if let Some(end) = pairs::own_of(flow) {
+        end.leave = reason;
+        enrol::stop(flow, end);
+    }
 }
 
 /// Looks the peer up in the pair, until it is enrolled and has proved that it

@@ -150,7 +150,7 @@ fn consider(
         }
     }
     let mut reason = suitable::unsuitable(&sock.facts(false));
-    habits::remember(sock, flow.side, reason);
+    habits::remember_of_both(sock, flow.side, peer, reason);
     if matches!(reason, Reason::None) {
         reason = suitable::unadoptable(&sock.reading());
     }
@@ -203,7 +203,7 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
     let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
         own.leave = leave_for(sock, flow, own, peer, config, blocking);
-        habits::remember(sock, flow.side, own.leave);
+        habits::remember_of_both(sock, flow.side, peer, own.leave);
     }
     // A peer that is not known has no reason either.
     if matches!((own.leave, peer.leave), (Reason::None, Reason::None)) {

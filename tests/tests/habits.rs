@@ -69,6 +69,28 @@ fn flags_of_receive_calls() {
     }
 }
 
+/// Discarding and asking for urgent data are seen before anything is adopted.
+#[test]
+fn flags_of_receive_calls_in_adopt_mode() {
+    for (args, reason) in [
+        ("--shows discards", "discards"),
+        ("--shows urgent", "urgent"),
+    ] {
+        remembered(Mode::Adopt, args, "stack", reason);
+    }
+}
+
+/// A connection that has had urgent data tells it at any later time.
+#[test]
+fn urgent_data_in_early_life() {
+    remembered(Mode::Adopt, "--shows urgent-came", "stack", "urgent");
+}
+
+#[test]
+fn urgent_data_in_mid_life() {
+    remembered(Mode::Adopt, "--shows urgent-sent", "fast", "urgent");
+}
+
 /// A program that could splice keeps all of its cgroup off: it would hang on
 /// the first connection.
 #[test]

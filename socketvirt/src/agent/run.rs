@@ -110,14 +110,9 @@ impl Run {
         let mut path = DataPath::load(&layout, places.pins.path())?;
         path.attach(&places.cgroup.open()?, places.pins.path())?;
         let unwatched = path.watch_splice(places.pins.path()).err();
-        // It costs every receive call of the host some 40 ns, and sockets in
-        // non-blocking mode, which alone are adopted, answer MSG_WAITALL as
-        // plain TCP does.
-        if options.mode == Mode::Eager
-            && let Err(error) = path.watch_receive(places.pins.path())
-        {
+        if let Err(error) = path.watch_receive(places.pins.path()) {
             warnings.push(format!(
-                "programs that receive with MSG_WAITALL are not found out: {error}"
+                "programs that receive with MSG_WAITALL, MSG_TRUNC or MSG_OOB are not found out: {error}"
             ));
         }
         let mut config = path.take_config()?;

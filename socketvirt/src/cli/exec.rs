@@ -56,7 +56,8 @@ pub struct Args {
 
 /// What an operator of eager mode has to know.
 pub(super) const EAGER: &str = "eager mode enrols blocking sockets too, whose calls the kernel can end early (EAGAIN, a short \
-                     MSG_WAITALL): only for programs that you have vetted, see docs/compatibility.md";
+                     MSG_WAITALL), and cannot let them go for splice(2), urgent data, SO_RCVLOWAT, SO_ZEROCOPY and the like: \
+                     only for programs that you have vetted, see docs/compatibility.md";
 
 /// Runs the command and ends as it ended.
 pub fn run(args: &Args) -> Result<ExitCode> {

@@ -112,6 +112,7 @@ fn in_places(
         Err(error) => Requirement::missing("splice_watch", &error)
             .with_hint("mount tracefs: `mount -t tracefs tracefs /sys/kernel/tracing`"),
     });
+    path.watch_receive(folder)?;
     let mut config = path.take_config()?;
     let _inside = places.cgroup.enter()?;
     let findings = lab::within(&mut path, &mut config, folder, every_check)

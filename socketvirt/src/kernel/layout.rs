@@ -1,6 +1,6 @@
 //! The running kernel's [`KernelLayout`], from its BTF and its symbols.
 
-use socketvirt_common::layout::KernelLayout;
+use socketvirt_common::{layout::KernelLayout, send::Calls};
 
 pub use crate::kernel::btf::LayoutError;
 use crate::kernel::{btf::KernelTypes, charges, symbols};
@@ -26,6 +26,7 @@ fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     waiters(types, &mut layout)?;
     psock(types, &mut layout)?;
     charges::resolve(types, &mut layout)?;
+    call(types, &mut layout);
     layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
     layout.sk_flags_timestamp = flags(types, &TIMESTAMP)?;
     Ok(layout)
@@ -42,6 +43,7 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_num = within + common.offset("skc_num", 2, "the port of a service")?;
     layout.sk_dport = within + common.offset("skc_dport", 2, "the port of a service")?;
     layout.sk_rxhash = within + common.offset("skc_rxhash", 4, "which packets are whose")?;
+    layout.sk_family = within + common.offset("skc_family", 2, "which sockets are TCP's")?;
     layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
     layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
     layout.sk_rmem_alloc = sock.offset(
@@ -53,6 +55,8 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_receive_queue_len =
         sock.offset("sk_receive_queue.qlen", 4, "whether packets are unread")?;
     layout.sk_rcvlowat = sock.offset("sk_rcvlowat", 4, "SO_RCVLOWAT")?;
+    layout.sk_protocol = sock.offset("sk_protocol", 2, "which sockets are TCP's")?;
+    layout.sk_err = sock.offset("sk_err", 4, "how a connection ended")?;
     layout.sk_shutdown = sock.offset("sk_shutdown", 1, "whether the socket was shut down")?;
     layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
     layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
@@ -96,6 +100,7 @@ fn tcp(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError
     layout.rcv_nxt = tcp.offset("rcv_nxt", 4, "how much has arrived")?;
     layout.snd_una = tcp.offset("snd_una", 4, "how much is acknowledged")?;
     layout.urg_data = tcp.offset("urg_data", 2, "whether urgent data waits")?;
+    layout.urg_seq = tcp.offset("urg_seq", 4, "whether urgent data has come")?;
     layout.bytes_acked = tcp.offset("bytes_acked", 8, "where the connection began")?;
     layout.bytes_received = tcp.offset("bytes_received", 8, "where the connection began")?;
     layout.bytes_sent = tcp.offset("bytes_sent", 8, "bytes sent by the stack")?;
@@ -131,9 +136,45 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
     )?;
     layout.psock_refcnt = psock.offset("refcnt", 4, "whether a redirect is under way")?;
     layout.psock_ingress_msg = psock.offset("ingress_msg", LIST_HEAD, "redirected bytes")?;
+    let message = types.structure("sk_msg", "redirected bytes", REBUILD)?;
+    layout.msg_list = message.offset("list", LIST_HEAD, "redirected bytes")?;
+    layout.msg_size = message.offset("sg.size", 4, "redirected bytes")?;
     layout.psock_ingress_skb_len =
         psock.offset("ingress_skb.qlen", 4, "packets on their way to the reader")?;
     Ok(())
+}
+
+/// The system call that a program is in. Without its place nothing is known of
+/// the flags of a send, which is no reason to refuse a kernel.
+fn call(types: &KernelTypes, layout: &mut KernelLayout) {
+    let purpose = "the flags of a send";
+    let Ok(regs) = types.structure("pt_regs", purpose, REBUILD) else {
+        return;
+    };
+    let places = if cfg!(target_arch = "x86_64") {
+        ["orig_ax", "dx", "r10"].map(|name| regs.offset(name, POINTER, purpose).ok())
+    } else if cfg!(target_arch = "aarch64") {
+        let argument = |index: u32| Some(regs.offset_of("regs", purpose).ok()? + index * 8);
+        // Four bytes, with those of `sdei_ttbr1` or `pmr` beside them.
+        let number = regs.offset("syscallno", 4, purpose).ok();
+        [number, argument(2), argument(3)]
+    } else {
+        [None; 3]
+    };
+    if let [Some(number), Some(third), Some(fourth)] = places {
+        layout.call_number = number;
+        layout.call_third = third;
+        layout.call_fourth = fourth;
+        layout.calls = Calls {
+            sendto: number_of(libc::SYS_sendto),
+            sendmsg: number_of(libc::SYS_sendmsg),
+            sendmmsg: number_of(libc::SYS_sendmmsg),
+        };
+    }
+}
+
+fn number_of(call: libc::c_long) -> u32 {
+    u32::try_from(call).unwrap_or(0)
 }
 
 /// A constant of `enum sock_flags`: its name, what it tells, and whether every
@@ -223,6 +264,9 @@ mod tests {
             (l.sk_rcvbuf, 4),
             (l.sk_receive_queue_len, 4),
             (l.sk_rcvlowat, 4),
+            (l.sk_family, 2),
+            (l.sk_protocol, 2),
+            (l.sk_err, 4),
             (l.sk_shutdown, 1),
             (l.sk_peek_off, 4),
             (l.sk_user_data, 8),
@@ -241,6 +285,7 @@ mod tests {
             (l.rcv_nxt, 4),
             (l.snd_una, 4),
             (l.urg_data, 2),
+            (l.urg_seq, 4),
             (l.bytes_acked, 8),
             (l.bytes_received, 8),
             (l.bytes_sent, 8),

@@ -51,13 +51,6 @@ pub const EXCUSES: &[Excuse] = &[
         applies: |seen| seen.flag(Flag::Oob),
     },
     Excuse {
-        name: "MSG_MORE",
-        witness: "MSG_MORE is held",
-        states: ENROLLED,
-        fact: "a redirect does not hold bytes back",
-        applies: |seen| seen.flag(Flag::More),
-    },
-    Excuse {
         name: "receive of nothing",
         witness: "empty receive of nothing",
         states: ENROLLED,
@@ -66,10 +59,16 @@ pub const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         name: "send of nothing",
-        witness: "empty send after the end",
+        witness: "end read twice, then sends",
         states: ENROLLED,
-        fact: "tcp_bpf_sendmsg looks at errors and at SHUT_WR only when there is a byte to send",
-        applies: |seen| matches!(seen.last(), Some(Call::Send(0, ..))),
+        fact: "tcp_bpf_sendmsg looks at errors only when there is a byte to send; a socket whose end was read twice cannot leave",
+        applies: |seen| {
+            let read = |(end, call): &&(End, &Call)| {
+                Some(*end) == seen.end() && matches!(call, Call::Recv(1.., ..) | Call::Drain)
+            };
+            let twice = seen.calls.iter().filter(read).count() > 1;
+            twice && matches!(seen.last(), Some(Call::Send(0, ..)))
+        },
     },
     Excuse {
         name: "MSG_TRUNC",
@@ -149,22 +148,18 @@ pub const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         name: "error of a send",
-        witness: "reset by the server",
+        witness: "reset with bytes unread, then sends",
         states: ENROLLED,
-        fact: "a send on an enrolled socket does not clear sk_err: receive, poll and SO_ERROR tell it again",
+        fact: "a send on an enrolled socket does not clear sk_err: send, receive, poll and SO_ERROR tell it again; one with bytes unread at the reset cannot leave",
         applies: |seen| {
             let failed = |line: &String| line.contains("send") && line.contains("ECONNRESET");
             let told = seen.other.contains("ECONNRESET") || seen.other.contains("err");
             let read = matches!(seen.last(), Some(Call::Get(Opt::Error)));
-            (told || read) && seen.before.iter().any(failed)
+            let sent = |(end, call): &(End, &Call)| {
+                Some(*end) != seen.end() && matches!(call, Call::Send(1.., ..) | Call::Fill)
+            };
+            (told || read) && seen.before.iter().any(failed) && seen.calls.iter().any(sent)
         },
-    },
-    Excuse {
-        name: "disconnect with unread bytes",
-        witness: "reconnect with unread bytes",
-        states: &[State::Eager],
-        fact: "connect(AF_UNSPEC) does not empty a psock's queue",
-        applies: |seen| seen.any(|call| matches!(call, Call::Disconnect)),
     },
 ];
 
@@ -175,6 +170,10 @@ impl Seen<'_> {
 
     fn last(&self) -> Option<&Call> {
         self.calls.last().map(|(_, call)| *call)
+    }
+
+    fn end(&self) -> Option<End> {
+        self.calls.last().map(|(end, _)| *end)
     }
 
     fn flag(&self, flag: Flag) -> bool {

@@ -240,6 +240,13 @@ pub(crate) enum Shows {
     WaitAll,
     /// A receive with `MSG_OOB`.
     Urgent,
+    /// A receive with `MSG_TRUNC`.
+    Discards,
+    /// Urgent data from the server, long before the connection could be
+    /// redirected, which the client does not care for.
+    UrgentCame,
+    /// Urgent data from the client, once the connection is redirected.
+    UrgentSent,
     /// close(2) by the server with redirected bytes unread.
     Unread,
 }

@@ -44,10 +44,17 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
         first.own_signals()?;
     }
     // What is only seen on a redirected connection.
-    if matches!(args.shows, Shows::Rcvlowat | Shows::Blocks | Shows::Unread) {
+    if matches!(
+        args.shows,
+        Shows::Rcvlowat | Shows::Blocks | Shows::Unread | Shows::UrgentSent
+    ) {
         together(&mut [&mut first], 0)?;
     }
     first.show(args.shows)?;
+    // What a scan sees, which takes as long as an adoption.
+    if args.shows == Shows::UrgentCame {
+        together(&mut [&mut open(&other_listener)?, &mut first], 0)?;
+    }
     let was = first.path()?;
     // The server closes first: it is told by its unread bytes alone.
     drop(first.server);
@@ -166,6 +173,12 @@ impl Connection {
                 ensure!(answer.is_err(), "MSG_OOB: {answer:?}");
                 Ok(())
             }
+            Shows::Discards => self.receive_with(MsgFlags::MSG_TRUNC),
+            Shows::UrgentCame => self.urgent(&self.server, &self.client),
+            Shows::UrgentSent => {
+                self.urgent(&self.client, &self.server)?;
+                self.exchange_until_released()
+            }
             // The only habit of servers: a client that ends so is no news.
             Shows::Unread => {
                 let sent = send(self.client.as_raw_fd(), &MESSAGE, MsgFlags::empty())?;
@@ -191,6 +204,18 @@ impl Connection {
         let got = recv(self.client.as_raw_fd(), &mut [0; MESSAGE.len()], flags).context("recv")?;
         ensure!(got == MESSAGE.len(), "{got} bytes were received");
         Ok(())
+    }
+
+    /// A byte of urgent data. Its reader looks for ordinary ones, of which
+    /// plain TCP has none for it.
+    fn urgent(&self, from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+        let sent = send(from.as_raw_fd(), &[7], MsgFlags::MSG_OOB).context("MSG_OOB")?;
+        ensure!(sent == 1, "{sent} bytes of urgent data were sent");
+        net::wait(to.as_fd(), libc::POLLIN | libc::POLLPRI, u16::MAX)?;
+        match recv(to.as_raw_fd(), &mut [0; 2], MsgFlags::empty()) {
+            Ok(1) | Err(Errno::EAGAIN) => Ok(()),
+            answer => bail!("beside urgent data: {answer:?}"),
+        }
     }
 
     /// Wants the signals of the client's socket, of which none comes.

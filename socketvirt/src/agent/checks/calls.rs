@@ -147,6 +147,17 @@ pub fn discard(pair: &mut Pair<'_>) -> Answer {
     Ok(sockets::bytes(sockets::discard(&pair.server, 4)))
 }
 
+/// `MSG_MORE` holds bytes back until more comes.
+pub fn more(pair: &mut Pair<'_>) -> Answer {
+    // Where only what makes it the stack's may be the reason that it is.
+    pair.fast(b"fast")?;
+    sockets::read(&pair.server, 4).map_err(CheckError::setup("read"))?;
+    sockets::send(&pair.client, b"more", libc::MSG_MORE).map_err(CheckError::setup("send"))?;
+    let events = sockets::wait(&pair.server, libc::POLLIN, Duration::ZERO)
+        .map_err(CheckError::setup("poll"))?;
+    Ok(if events == 0 { "held" } else { "sent" }.into())
+}
+
 /// `SO_TIMESTAMP` comes with the bytes.
 pub fn time_stamp(pair: &mut Pair<'_>) -> Answer {
     /// The kernel begins to stamp packets some time after the first socket

@@ -278,9 +278,24 @@ pub const LIST: &[Check] = &[
         fact: "EFAULT instead of discarding",
         plain: "4 bytes",
         fixed_in: None,
-        keeper: Nobody("keep out programs that discard with MSG_TRUNC; few do"),
+        keeper: LateGuard(
+            Reason::Discards,
+            "keep out programs that discard with MSG_TRUNC; few do, and each shows it once, then \
+             its sockets are kept off",
+        ),
         enrolled: Eagerly,
         script: calls::discard,
+    },
+    Check {
+        name: "more",
+        title: "MSG_MORE",
+        fact: "a redirect holds nothing back; the data path leaves such messages to the stack where it \
+               can see the flags of a send",
+        plain: "held",
+        fixed_in: None,
+        keeper: Nobody("what is sent with MSG_MORE arrives at once; few programs can tell"),
+        enrolled: Eagerly,
+        script: calls::more,
     },
     Check {
         name: "oob",

@@ -9,6 +9,7 @@ use socketvirt_common::{
 use super::{
     Keeper, LIST, calls,
     lab::{CheckError, Lab, Pair, SCANS},
+    sockets,
 };
 
 /// Scans that go on after a socket was found to be off, to see it stay off.
@@ -68,6 +69,10 @@ fn trigger(reason: Reason) -> Option<(When, Trigger)> {
             pair.close_server()
         })),
         // Nothing waits, but the call is what the guard sees.
+        Reason::Discards => in_mid_life(|pair| {
+            let _ = sockets::discard(&pair.server, 4);
+            Ok(())
+        }),
         Reason::Splice => in_mid_life(|pair| calls::splice_out(&pair.server).map(|_| ())),
         _ => None,
     }

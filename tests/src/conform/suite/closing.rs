@@ -61,6 +61,14 @@ pub(super) const SCENARIOS: &[Named] = &[
         "b reset; a poll; a send 9; a recv 9; a recv 9",
     ),
     (
+        "reset with bytes unread, then sends",
+        "b send 1; b reset; a recv 1; a send 9; a send 9; a recv 9; a poll",
+    ),
+    (
+        "end read twice, then sends",
+        "b close; a recv 1; a recv 1; a send 1; a inq; a send 0; a send 1; a inq",
+    ),
+    (
         "reset with bytes under way",
         "a send 1000; a reset; b poll; b recv 600; b recv 600; b recv 600; b recv 600",
     ),

@@ -52,6 +52,10 @@ pub(super) const SCENARIOS: &[Named] = &[
         "a send 100; b recv 50 trunc peek; b recv 100",
     ),
     (
+        "MSG_TRUNC seen before",
+        "a send 100; b recv 50 trunc; b recv 100; reach; a send 100; b recv 50 null; b inq; b recv 100",
+    ),
+    (
         "MSG_WAITALL of what is there",
         "a send 100; a send 200; b recv 300 waitall; a send 100; b recv 300 waitall; b recv 1 waitall",
     ),

@@ -61,6 +61,14 @@ pub(super) const SCENARIOS: &[Named] = &[
         "a send 5; b recv 1 oob; b recv 5; b mark; b recv 5 oob peek",
     ),
     (
+        "asked for out of band data before",
+        "b recv 1 oob; reach; a send 5; b recv 1 oob; b recv 5; a send 1 oob; b poll; b recv 1 oob; b recv 5",
+    ),
+    (
+        "MSG_MORE by sendmsg and sendmmsg",
+        "a send 10 by=msg more; b poll; b recv 100; a send 10; b drain; a send 10 by=mmsg more; b recv 100; a send 10; b drain",
+    ),
+    (
         "MSG_ZEROCOPY without SO_ZEROCOPY",
         "a send 20000 zerocopy; b drain; a outq; a poll; a recv 1 by=msg errqueue",
     ),

@@ -1,0 +1,161 @@
+//! The ends of a connection: when its socket leaves, and is forgotten.
+
+use aya_ebpf::{bindings::bpf_sock_ops, helpers::generated::bpf_sk_storage_delete};
+use socketvirt_common::{
+    flow::Flow,
+    pair::{End, Enrolment, Side},
+    reason::Reason,
+    release::{self, Ended, Leaving},
+};
+
+use crate::{
+    count, enrol, habits,
+    handshake::socket,
+    kernel::{MAX_WAITERS, Sock},
+    maps::{handle, sv_flow},
+    pairs,
+    psock::Psock,
+};
+
+/// The program has shut down sending. Once the peer does so too, its FIN
+/// closes this socket before the psock hears of it, and a blocking reader
+/// would get `EAGAIN` for the end of file; so the socket leaves now, if it can,
+/// and again when the peer has acknowledged. No new redirect can begin, because
+/// senders look at `sk_shutdown`, which is set before this callback runs
+/// (`inet_shutdown`, `__tcp_close`).
+#[inline(always)]
+pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
+    let Some(flow) = enrol::flow_of(sk) else {
+        return;
+    };
+    if matches!(flow.enrolment, Enrolment::None) || flow.cookie == 0 {
+        return;
+    }
+    let Some(own) = pairs::own_of(flow) else {
+        return;
+    };
+    let psock = sock.psock();
+    // Plain TCP would send a reset now, an enrolled socket sends FIN. It is
+    // close(2) and not shutdown(2) that takes the psock away, whose memory
+    // stays for a grace period (`sock_map_close`). Clients that end with
+    // answers under way are common, and a server ends with them either way; a
+    // server that does so may want its client to see an error.
+    if first && matches!(flow.side, Side::Server) && !psock.exists() {
+        let gone = Psock(flow.psock);
+        if gone.refs() == 0 && !gone.queue_empty() {
+            habits::remember(sock, flow.side, Reason::ClosedUnread);
+        }
+    }
+    let peer = pairs::peer_of(flow);
+    let leaving = Leaving {
+        stopped: true,
+        peer_quiet: peer_gone(&peer) || idle(Sock(peer.sock)),
+        psock_refs: psock.refs(),
+        queue_empty: psock.queue_empty(),
+        // Whoever called shutdown(2) or reads the peer's last bytes next does
+        // not hold the psock now.
+        blocking: false,
+        backlog_empty: sock.backlog_empty(psock),
+    };
+    if release::may_leave(&leaving) {
+        enrol::remove(flow);
+        flow.enrolment = Enrolment::None;
+        own.enrolment = Enrolment::None;
+        flow.reason = Reason::Closing;
+    }
+}
+
+/// Whether every call inside the socket's psock sleeps. One that does is not
+/// between a verdict and its queueing, and will look at the peer again.
+#[inline(always)]
+fn idle(sock: Sock) -> bool {
+    let sleepers = sock.sleepers();
+    sleepers <= MAX_WAITERS && release::quiet(true, sock.psock().refs().saturating_sub(sleepers))
+}
+
+/// The connection is over: counts what it did and forgets it. A program that
+/// still has the socket, after a reset or `connect(AF_UNSPEC)`, finds a plain one.
+#[inline(always)]
+pub fn closed(ops: *mut bpf_sock_ops, before: u32) {
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
+    let Some(flow) = enrol::flow_of(sk) else {
+        return;
+    };
+    let_go(flow, sock, before);
+    leave_table(flow, sock);
+}
+
+/// Takes a socket whose connection is over out of `sv_fast`, unless redirected
+/// bytes are still to be read. `tcp_bpf_sendmsg` does not clear the error that
+/// it reports and takes no notice of one when there is nothing to send; and
+/// `tcp_disconnect` empties the TCP receive queue alone.
+#[inline(always)]
+fn let_go(flow: &mut Flow, sock: Sock, before: u32) {
+    let psock = sock.psock();
+    // close(2) has taken it away before (`sock_map_close`).
+    if matches!(flow.enrolment, Enrolment::None) || !psock.exists() {
+        return;
+    }
+    let peer = pairs::peer_of(flow);
+    let ended = Ended {
+        peer_gone: peer_gone(&peer) || !Sock(peer.sock).has_file(),
+        peer_idle: idle(Sock(peer.sock)),
+        psock_refs: psock.refs(),
+        nothing_queued: (psock.queue_empty() || psock.holds_end_alone() && sock.knows_end())
+            && sock.backlog_empty(psock),
+        disconnected: release::disconnected(before, sock.error()),
+    };
+    if release::may_go(&ended) {
+        enrol::remove(flow);
+        flow.enrolment = Enrolment::None;
+    }
+}
+
+/// Whether the peer's socket is another connection's by now, or none.
+#[inline(always)]
+fn peer_gone(peer: &End) -> bool {
+    !peer.is_known() || Sock(peer.sock).cookie() != peer.cookie
+}
+
+/// A socket that had a connection before connects again: redirected bytes of
+/// the old connection must not be read on the new one. Not earlier, because
+/// until now the program may still read them.
+#[inline(always)]
+pub fn reconnect(ops: *mut bpf_sock_ops) {
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
+    let Some(flow) = enrol::flow_of(sk) else {
+        return;
+    };
+    if !matches!(flow.enrolment, Enrolment::None) {
+        enrol::remove(flow);
+        flow.enrolment = Enrolment::None;
+    }
+    leave_table(flow, sock);
+    // SAFETY: the verifier checks all arguments; `flow` is not used again.
+    unsafe { bpf_sk_storage_delete(handle(&sv_flow), sk) };
+}
+
+#[inline(always)]
+fn leave_table(flow: &mut Flow, sock: Sock) {
+    if flow.cookie == 0 {
+        return;
+    }
+    count::flush(flow, sock);
+    if flow.total.fast_messages == 0 {
+        let alone = matches!(flow.side, Side::Client) && !pairs::peer_of(flow).is_known();
+        count::left_on_stack(if alone && matches!(flow.reason, Reason::TooShort) {
+            Reason::PeerNotHere
+        } else {
+            flow.reason
+        });
+    }
+    pairs::forget(flow);
+    flow.cookie = 0;
+}

@@ -1,0 +1,38 @@
+//! The psock of an enrolled socket: what a socket map keeps beside it.
+
+use crate::kernel::{offset, read};
+
+/// The address of a `struct sk_psock`, or 0.
+#[derive(Clone, Copy)]
+pub struct Psock(pub u64);
+
+impl Psock {
+    /// The socket has one.
+    #[inline(always)]
+    pub fn exists(self) -> bool {
+        self.0 != 0
+    }
+
+    /// `refcnt`.
+    #[inline(always)]
+    pub fn refs(self) -> u32 {
+        read(self.0, offset!(psock_refcnt))
+    }
+
+    /// `ingress_msg` is empty.
+    #[inline(always)]
+    pub fn queue_empty(self) -> bool {
+        let head = self.0 + u64::from(offset!(psock_ingress_msg));
+        read::<u64>(head, 0) == head
+    }
+
+    /// `ingress_msg` holds the peer's FIN, which lies there like a message and
+    /// stays when it is read, and no byte.
+    #[inline(always)]
+    pub fn holds_end_alone(self) -> bool {
+        let head = self.0 + u64::from(offset!(psock_ingress_msg));
+        let first: u64 = read(head, 0);
+        let message = first - u64::from(offset!(msg_list));
+        read::<u64>(first, 0) == head && read::<u32>(message, offset!(msg_size)) == 0
+    }
+}
