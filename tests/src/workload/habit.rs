@@ -174,9 +174,9 @@ impl Connection {
                 Ok(())
             }
             Shows::Discards => self.receive_with(MsgFlags::MSG_TRUNC),
-            Shows::UrgentCame => self.urgent(&self.server, &self.client),
+            Shows::UrgentCame => Self::urgent(&self.server, &self.client),
             Shows::UrgentSent => {
-                self.urgent(&self.client, &self.server)?;
+                Self::urgent(&self.client, &self.server)?;
                 self.exchange_until_released()
             }
             // The only habit of servers: a client that ends so is no news.
@@ -208,7 +208,7 @@ impl Connection {
 
     /// A byte of urgent data. Its reader looks for ordinary ones, of which
     /// plain TCP has none for it.
-    fn urgent(&self, from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    fn urgent(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
         let sent = send(from.as_raw_fd(), &[7], MsgFlags::MSG_OOB).context("MSG_OOB")?;
         ensure!(sent == 1, "{sent} bytes of urgent data were sent");
         net::wait(to.as_fd(), libc::POLLIN | libc::POLLPRI, u16::MAX)?;

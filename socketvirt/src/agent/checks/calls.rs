@@ -186,19 +186,21 @@ fn with_control(end: &TcpStream, kind: (i32, i32)) -> Result<bool, CheckError> {
     sockets::recv_with_control(end, 4, kind).map_err(CheckError::setup("receive a message"))
 }
 
-/// A byte of urgent data.
+/// A byte of urgent data, which is not among the others.
 pub fn urgent(pair: &mut Pair<'_>) -> Answer {
     sockets::send(&pair.client, b"!", libc::MSG_OOB).map_err(CheckError::setup("send"))?;
     let events = sockets::wait(&pair.server, libc::POLLIN | libc::POLLPRI, PATIENCE)
         .map_err(CheckError::setup("poll"))?;
-    Ok(if events & libc::POLLPRI != 0 {
+    let seen = if events & libc::POLLPRI != 0 {
         "urgent"
-    } else if events & libc::POLLIN != 0 {
-        "normal data"
     } else {
-        "nothing"
-    }
-    .into())
+        "not urgent"
+    };
+    let read = sockets::recv(&pair.server, 4, libc::MSG_DONTWAIT);
+    Ok(match read {
+        Ok(_) => format!("{seen}, also normal data"),
+        Err(_) => seen.into(),
+    })
 }
 
 /// A zero-copy send is completed in the error queue.

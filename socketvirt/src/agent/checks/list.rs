@@ -300,13 +300,13 @@ pub const LIST: &[Check] = &[
     Check {
         name: "oob",
         title: "MSG_OOB",
-        fact: "urgent data sent on an enrolled socket arrives as normal data",
+        fact: "urgent data that is sent to an enrolled socket arrives among the normal data",
         plain: "urgent",
         fixed_in: None,
         keeper: LateGuard(
             Reason::SignalDriven,
             "keep out telnet, rlogin, rsh and old FTP, which use urgent data; those that want \
-             SIGURG are kept off",
+             SIGURG are kept off, the others show it once",
         ),
         enrolled: Eagerly,
         script: calls::urgent,
