@@ -1,10 +1,14 @@
 //! What a program has shown once keeps its next connections on plain TCP.
 
-use std::fs;
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use socketvirt_tests::{
     process::must,
-    run::{Mode, Outcome, Run, binary, redirected, shell, workload, workload_path},
+    run::{Mode, Outcome, Run, adopted, binary, redirected, shell, workload, workload_path},
     session::Session,
 };
 
@@ -44,6 +48,12 @@ fn a_low_water_mark_in_mid_life() {
     remembered(Mode::Adopt, "--shows rcvlowat", "fast", "rcvlowat");
 }
 
+/// Below the mark, an enrolled socket's stack bytes are stuck.
+#[test]
+fn a_mark_that_no_message_reaches() {
+    remembered(Mode::Adopt, "--shows high-mark", "fast", "rcvlowat");
+}
+
 #[test]
 fn blocking_in_mid_life() {
     remembered(Mode::Adopt, "--shows blocks", "fast", "blocking");
@@ -57,6 +67,14 @@ fn an_owner_for_signals() {
 #[test]
 fn unread_bytes_at_close() {
     remembered(Mode::Adopt, "--shows unread", "fast", "closed_unread");
+}
+
+/// The end of the stream lies in the queue of an enrolled socket like a
+/// message, and is no unread byte.
+#[test]
+fn closing_second_is_no_habit() {
+    let (outcome, paths) = paths(Mode::Adopt, "--shows closes-second");
+    assert_eq!(paths, ["fast"; 3], "{}", outcome.summary());
 }
 
 #[test]
@@ -91,22 +109,27 @@ fn urgent_data_in_mid_life() {
     remembered(Mode::Adopt, "--shows urgent-sent", "fast", "urgent");
 }
 
+/// Compiles C code that may use GNU's functions.
+fn compile(folder: &Path, name: &str, code: &str, options: &[&str]) -> PathBuf {
+    let (source, made) = (folder.join("source.c"), folder.join(name));
+    fs::write(&source, format!("#define _GNU_SOURCE\n{code}")).expect("the source");
+    let files = [source.as_os_str(), "-o".as_ref(), made.as_os_str()];
+    must("cc", options.iter().map(OsStr::new).chain(files));
+    made
+}
+
 /// A program that could splice keeps all of its cgroup off: it would hang on
 /// the first connection.
 #[test]
 fn the_executable_tells_of_splice() {
     let _session = Session::start();
     let folder = tempfile::tempdir().expect("a directory");
-    let (source, program) = (
-        folder.path().join("splicer.c"),
-        folder.path().join("splicer"),
-    );
-    let code = "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <unistd.h>\n\
-                int main(int n, char **a) { return n > 9 ? splice(n, 0, n, 0, 1, 0) : pause(); }\n";
-    fs::write(&source, code).expect("the source");
-    must(
-        "cc",
-        [source.as_os_str(), "-o".as_ref(), program.as_os_str()],
+    let program = compile(
+        folder.path(),
+        "splicer",
+        "#include <fcntl.h>\n#include <unistd.h>\n\
+         int main(int n, char **a) { return n > 9 ? splice(n, 0, n, 0, 1, 0) : pause(); }\n",
+        &[],
     );
     let script = format!(
         "{} & pid=$!; {} streams --io edge --phases pp:600@300; status=$?; kill $pid; exit $status",
@@ -115,6 +138,41 @@ fn the_executable_tells_of_splice() {
     );
     let outcome = Run::new(Mode::Adopt, shell(&script)).success();
     outcome.summary().left_alone("may_splice");
+}
+
+/// It may come to splice(2) by a library, and late.
+#[test]
+fn a_library_loaded_later_tells_of_splice() {
+    let _session = Session::start();
+    let folder = tempfile::tempdir().expect("a directory");
+    let library = compile(
+        folder.path(),
+        "library.so",
+        "#include <fcntl.h>\nlong out_of(int n) { return splice(n, 0, n, 0, 1, 0); }\n",
+        &["-shared", "-fPIC"],
+    );
+    let program = compile(
+        folder.path(),
+        "loader",
+        "#include <dlfcn.h>\n#include <signal.h>\n#include <unistd.h>\n\
+         static void nothing(int n) {}\n\
+         int main(int n, char **a) { signal(SIGUSR1, nothing); pause();\n\
+         if (!dlopen(a[1], RTLD_NOW)) return 1;\n\
+         for (;;) pause(); }\n",
+        &[],
+    );
+    // The first connections show that the program was looked at before.
+    let workload = format!("{} streams --io edge", workload_path());
+    let script = format!(
+        "{} {} & pid=$!; {workload} --phases pp:400@300 && kill -USR1 $pid && \
+         {workload} --total 3 --phases pp:350@300; \
+         status=$?; kill $pid || exit 1; exit $status",
+        program.display(),
+        library.display(),
+    );
+    let outcome = adopted(Mode::Adopt, &shell(&script));
+    let summary = outcome.summary().accelerated();
+    assert!(summary.left("may_splice") > 0, "{summary}");
 }
 
 /// socketvirt's own commands may be used beside the programs.

@@ -10,7 +10,7 @@ use socketvirt_tests::{
     process::until,
     programs::{free_port, required},
     run::{Mode, Run, Running, shell, workload, workload_path},
-    session::Session,
+    session::{Session, cgroup_root},
 };
 use tempfile::TempDir;
 
@@ -258,6 +258,25 @@ fn background_processes_go_on() {
     }
 }
 
+/// What lets blocking sockets leave when they are shut down is there: the
+/// program, by its link, and the cgroup that it is attached to.
+#[track_caller]
+fn guarded(session: &Session) {
+    let left = session.left();
+    let find = |root: &Path| {
+        let mut found = left.iter().map(Path::new);
+        found.find(|path| path.starts_with(root))
+    };
+    let pins = find(Path::new("/sys/fs/bpf")).unwrap_or_else(|| panic!("no pins: {left:?}"));
+    assert!(pins.join("link_sock_ops").exists(), "{left:?}");
+    let cgroup = find(&cgroup_root()).unwrap_or_else(|| panic!("no cgroup: {left:?}"));
+    let name = |path: &Path| {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        name.trim_start_matches("socketvirt-").to_owned()
+    };
+    assert_eq!(name(pins), name(cgroup));
+}
+
 /// Blocking readers asleep cannot be released; they keep what they need until
 /// they close.
 #[test]
@@ -268,11 +287,19 @@ fn blocking_background_processes_go_on() {
         "{} sleep 2",
         background(
             folder.path(),
-            "--io single --connections 4 --phases pp:800@200"
+            "--io single --connections 4 --phases pp:1400@200"
         )
     );
     let mut running = Run::new(Mode::Eager, shell(&script)).start();
     running.finish().success();
+    guarded(&session);
+    // By another start, too.
+    Run::new(Mode::Eager, shell("true")).success();
+    guarded(&session);
+    assert!(
+        !folder.path().join("status").exists(),
+        "the workload ended before it could be seen"
+    );
     exact(folder.path());
     Run::new(Mode::Eager, shell("true")).success();
     session.clean();

@@ -141,6 +141,7 @@ fn halves_of_two_connections() {
     let summary = outcome.summary();
     assert_eq!(summary.left("peer_not_proved"), 2, "{summary}");
     assert_eq!(summary.fast_bytes(), 0, "{summary}");
+    assert_eq!(summary.count("/adopted"), 0, "{summary}");
 }
 
 /// A container is known by the namespace of its processes, whichever

@@ -15,8 +15,12 @@ use serde_json::Value;
 use socketvirt_tests::{
     cgroup::Apart,
     process::{must, until},
+    run::{Mode, Run, shell},
     session::Session,
-    table::keep::{PATIENCE, PINS, accelerate, cookie, end, events, follow, keep, row},
+    table::{
+        keep::{PATIENCE, PINS, accelerate, cookie, end, events, follow, keep, row},
+        table,
+    },
 };
 
 /// A connection as the servers have it that adoption is for.
@@ -140,6 +144,77 @@ fn a_host_is_accelerated_and_told_about() {
     // Plain TCP again, and nothing left.
     pair.talk(100);
     session.clean();
+}
+
+/// What is redirected counts where rows are chosen and put in order.
+#[test]
+fn fast_rows_are_found_and_put_in_order() {
+    let session = Session::start();
+    let _apart = Apart::new();
+    let agent = accelerate("--mode adopt");
+    let mut pair = Pair::new();
+    let (near, far) = pair.ids();
+    let count = |row: &Value, pointer: &str| row.pointer(pointer).and_then(Value::as_u64);
+    let sent = |id: u64| {
+        let row = row(id);
+        let by = |path| count(&row, path).expect("a connection");
+        (by("/path/fast_bytes"), by("/path/stack_bytes"))
+    };
+    until("much is redirected", PATIENCE, || {
+        pair.talk(500);
+        sent(near).0 > 4000
+    });
+    let ids = |args: &str| -> Vec<u64> {
+        let rows = table(args);
+        rows.iter().filter_map(|row| count(row, "/id")).collect()
+    };
+    let fast = ids("--path fast");
+    assert!(fast.contains(&near) && fast.contains(&far), "{fast:?}");
+    let stack = ids("--path stack");
+    assert!(!stack.contains(&near) && !stack.contains(&far), "{stack:?}");
+
+    // More by the stack than the pair, less in all; less unread.
+    let mut plain = Pair::new();
+    let (fast, stack) = sent(near);
+    let bytes = usize::try_from(stack + fast / 2).expect("few bytes");
+    plain.client.write_all(&vec![0; bytes]).expect("write");
+    let behind = |sort: &str, one: u64, other: u64| {
+        let all = ids(&format!("--sort {sort}"));
+        let place = |id: u64| all.iter().position(|other| *other == id).expect("a row");
+        assert!(place(one) < place(other), "--sort {sort}");
+    };
+    behind("bytes", near, plain.ids().0);
+    until("all has arrived", PATIENCE, || {
+        count(&row(plain.ids().1), "/receive_queue/bytes") == Some(bytes as u64)
+    });
+    pair.client.write_all(&vec![0; bytes + 1]).expect("write");
+    let queued = row(far)["receive_queue"].clone();
+    assert_eq!(queued["redirected"], bytes + 1, "{queued:#}");
+    behind("queue", far, plain.ids().1);
+    drop((pair, plain));
+    end(agent);
+    session.clean();
+}
+
+/// Whoever comes after a killed agent releases what is still open.
+#[test]
+fn what_a_killed_agent_leaves_is_released() {
+    let session = Session::start();
+    let _apart = Apart::new();
+    let mut agent = accelerate("--mode adopt");
+    let mut pair = Pair::new();
+    let (near, far) = pair.ids();
+    until("the pair is fast", PATIENCE, || {
+        pair.talk(500);
+        row(near)["path"]["path"] == "fast" && row(far)["path"]["path"] == "fast"
+    });
+    agent.signal(Signal::SIGKILL);
+    agent.wait(PATIENCE).expect("its end");
+    assert!(!session.left().is_empty(), "nothing is left to be cleared");
+    pair.talk(500);
+    Run::new(Mode::Adopt, shell("true")).success();
+    session.clean();
+    pair.talk(500);
 }
 
 #[test]

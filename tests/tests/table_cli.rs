@@ -21,6 +21,20 @@ use socketvirt_tests::{
     },
 };
 
+/// In the order of a life.
+const STATUSES: [&str; 10] = [
+    "UNCONNECTED",
+    "BOUND",
+    "LISTENING",
+    "CONNECTING",
+    "CONNECTED",
+    "SENDING",
+    "RECEIVING",
+    "DISCONNECTED",
+    "SHUTDOWN",
+    "TERMINATED",
+];
+
 /// Sockets of each kind, all of this process.
 struct Sockets {
     listener: TcpListener,
@@ -151,6 +165,24 @@ fn rows_come_in_the_order_asked_for() {
         assert!(found.is_sorted(), "--sort {sort}: {found:?}");
         assert!(found.len() > 5, "--sort {sort}: {found:?}");
     }
+    // Text, status, port: what `--sort kind` and `--sort status` go by.
+    let places = |sort: &str| -> Vec<(String, usize, u64)> {
+        let place = |row: &Value| {
+            let status = row["status"].as_str().expect("a status");
+            let stage = STATUSES.iter().position(|one| *one == status);
+            (
+                row["netid"].as_str().expect("a kind").to_owned(),
+                stage.unwrap_or_else(|| panic!("no status: {status}")),
+                row["local"]["port"].as_u64().unwrap_or(0),
+            )
+        };
+        table(&format!("--sort {sort}")).iter().map(place).collect()
+    };
+    let found = places("kind");
+    assert!(found.is_sorted(), "--sort kind: {found:?}");
+    let found = places("status");
+    let stages = found.iter().map(|(_, stage, _)| stage);
+    assert!(stages.is_sorted(), "--sort status: {found:?}");
     // Of connections that others have accelerated, too.
     let rows = table("--sort bytes");
     let sent: Vec<u64> = rows

@@ -5,17 +5,20 @@ use std::{
     io::Write as _,
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::net::UnixStream,
     },
 };
 
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{Backlog, MsgFlags, SockaddrIn, bind, connect, getsockname, listen, send};
 use serde_json::Value;
 use socketvirt_tests::{
     process::until,
     session::Session,
-    table::keep::{PATIENCE, cookie, row},
+    table::{
+        keep::{PATIENCE, cookie, row},
+        table,
+    },
 };
 
 /// Options that are a number which getsockopt(2) gives as it is.
@@ -34,6 +37,8 @@ const NUMBERS: &[(&str, i32, i32)] = &[
     ("SO_TIMESTAMP", libc::SOL_SOCKET, libc::SO_TIMESTAMP),
     ("SO_ZEROCOPY", libc::SOL_SOCKET, libc::SO_ZEROCOPY),
     ("SO_PEEK_OFF", libc::SOL_SOCKET, libc::SO_PEEK_OFF),
+    ("SO_BUSY_POLL", libc::SOL_SOCKET, libc::SO_BUSY_POLL),
+    ("SO_BINDTOIFINDEX", libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX),
     ("SO_PASSCRED", libc::SOL_SOCKET, libc::SO_PASSCRED),
     ("IP_TOS", libc::IPPROTO_IP, libc::IP_TOS),
     ("IP_MTU_DISCOVER", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
@@ -48,6 +53,8 @@ const NUMBERS: &[(&str, i32, i32)] = &[
     ("IPV6_V6ONLY", libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
     ("TCP_NODELAY", libc::IPPROTO_TCP, libc::TCP_NODELAY),
     ("TCP_CORK", libc::IPPROTO_TCP, libc::TCP_CORK),
+    ("TCP_FASTOPEN", libc::IPPROTO_TCP, libc::TCP_FASTOPEN),
+    ("TCP_INQ", libc::IPPROTO_TCP, libc::TCP_INQ),
     (
         "TCP_USER_TIMEOUT",
         libc::IPPROTO_TCP,
@@ -87,6 +94,9 @@ const VALUES: &[(&str, i32)] = &[
     ("SO_TIMESTAMP", 1),
     ("SO_ZEROCOPY", 1),
     ("SO_PEEK_OFF", 3),
+    ("SO_BUSY_POLL", 50),
+    // The loopback interface.
+    ("SO_BINDTOIFINDEX", 1),
     ("SO_PASSCRED", 1),
     ("IP_TOS", 0x10),
     ("IP_MTU_DISCOVER", 2),
@@ -97,6 +107,7 @@ const VALUES: &[(&str, i32)] = &[
     ("IPV6_V6ONLY", 1),
     ("TCP_NODELAY", 1),
     ("TCP_CORK", 1),
+    ("TCP_INQ", 1),
     ("TCP_USER_TIMEOUT", 12_345),
     ("IP_TTL", 33),
     ("TCP_KEEPIDLE", 44),
@@ -138,7 +149,6 @@ fn set<T>(fd: &impl AsRawFd, level: i32, name: i32, value: &T) -> bool {
 }
 
 fn new(family: i32, kind: i32) -> OwnedFd {
-    use std::os::fd::FromRawFd as _;
     // SAFETY: takes numbers.
     let fd = unsafe { libc::socket(family, kind, 0) };
     assert!(fd >= 0, "socket");
@@ -168,11 +178,11 @@ fn compare(fd: &OwnedFd, what: &str, lists: &[&[(&str, i32, i32)]]) -> usize {
 fn options_are_what_getsockopt_says() {
     let _session = Session::start();
     for (what, family, kind, count) in [
-        ("tcp", libc::AF_INET, libc::SOCK_STREAM, 23),
-        ("tcp6", libc::AF_INET6, libc::SOCK_STREAM, 24),
-        ("udp", libc::AF_INET, libc::SOCK_DGRAM, 20),
-        ("unix stream", libc::AF_UNIX, libc::SOCK_STREAM, 14),
-        ("unix datagram", libc::AF_UNIX, libc::SOCK_DGRAM, 14),
+        ("tcp", libc::AF_INET, libc::SOCK_STREAM, 27),
+        ("tcp6", libc::AF_INET6, libc::SOCK_STREAM, 28),
+        ("udp", libc::AF_INET, libc::SOCK_DGRAM, 22),
+        ("unix stream", libc::AF_UNIX, libc::SOCK_STREAM, 16),
+        ("unix datagram", libc::AF_UNIX, libc::SOCK_DGRAM, 16),
     ] {
         let fd = new(family, kind);
         let compared = compare(&fd, what, &[NUMBERS]);
@@ -188,10 +198,10 @@ fn options_are_what_getsockopt_says() {
             changed += usize::from(set(&fd, *level, *option, value));
         }
         assert!(changed >= 10, "only {changed} could be set on {what}");
-        let lists: &[&[_]] = if what.starts_with("tcp") {
-            &[NUMBERS, SET_ONLY]
+        let (lists, count): (&[&[_]], _) = if what.starts_with("tcp") {
+            (&[NUMBERS, SET_ONLY], count + SET_ONLY.len())
         } else {
-            &[NUMBERS]
+            (&[NUMBERS], count)
         };
         let compared = compare(&fd, what, lists);
         assert!(compared >= count, "only {compared} options of {what}");
@@ -205,6 +215,7 @@ fn times_and_names_are_what_getsockopt_says() {
     let option = |name: &str| row(cookie(&fd))["options"][name].clone();
     assert_eq!(option("SO_LINGER"), -1);
     assert_eq!(option("SO_RCVTIMEO"), 0);
+    assert_eq!(option("SO_SNDTIMEO"), 0);
     let linger = libc::linger {
         l_onoff: 1,
         l_linger: 7,
@@ -215,12 +226,76 @@ fn times_and_names_are_what_getsockopt_says() {
         tv_usec: 500_000,
     };
     assert!(set(&fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &time));
+    let time = libc::timeval {
+        tv_sec: 4,
+        tv_usec: 0,
+    };
+    assert!(set(&fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &time));
+    assert_eq!(option("SO_SNDTIMEO"), 4000);
     assert_eq!(option("SO_LINGER"), 7);
     assert_eq!(option("SO_RCVTIMEO"), 3500);
     let mut name = [0_u8; 16];
     assert!(get(&fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, &mut name));
     let name = String::from_utf8_lossy(&name);
     assert_eq!(option("TCP_CONGESTION"), name.trim_end_matches('\0'));
+}
+
+/// Options that only listeners and connections have.
+#[test]
+fn options_of_connections_are_what_getsockopt_says() {
+    let _session = Session::start();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let option = |fd: &dyn AsRawFd, name: &str| {
+        // SAFETY: open as long as `fd` is borrowed.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
+        row(cookie(&fd))["options"][name].clone()
+    };
+    assert!(set(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, &7));
+    assert_eq!(option(&listener, "TCP_FASTOPEN"), 7);
+    // 1, 2, 4 and 8 seconds: four retransmissions are 15, of which it is told.
+    assert!(set(
+        &listener,
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        &15
+    ));
+    assert_eq!(option(&listener, "TCP_DEFER_ACCEPT"), 4);
+    assert!(set(
+        &listener,
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        &0
+    ));
+    let client = TcpStream::connect(listener.local_addr().expect("own")).expect("connect");
+    let mut segment = 0_i32;
+    assert!(get(
+        &client,
+        libc::IPPROTO_TCP,
+        libc::TCP_MAXSEG,
+        &mut segment
+    ));
+    assert_eq!(option(&client, "TCP_MAXSEG"), segment);
+    assert!(option(&client, "TCP_ULP").is_null());
+
+    // The one upper layer that every kernel with it lets a program choose.
+    let multipath = || {
+        // SAFETY: takes numbers.
+        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) };
+        assert!(fd >= 0, "IPPROTO_MPTCP");
+        // SAFETY: a new descriptor, of nobody else.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    };
+    let listener = multipath();
+    bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("bind");
+    listen(&listener, Backlog::new(1).expect("a backlog")).expect("listen");
+    let to: SockaddrIn = getsockname(listener.as_raw_fd()).expect("own");
+    let client = multipath();
+    connect(client.as_raw_fd(), &to).expect("connect");
+    let rows = table(&format!("--port {} --status connected", to.port()));
+    assert!(!rows.is_empty(), "no connection");
+    for row in rows {
+        assert_eq!(row["options"]["TCP_ULP"], "mptcp", "{row:#}");
+    }
 }
 
 /// What poll(2) says of a socket, in the table's words.

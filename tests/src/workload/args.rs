@@ -232,6 +232,8 @@ pub(crate) enum Shows {
     Splice,
     /// `SO_RCVLOWAT` above 1, once the connection is redirected.
     Rcvlowat,
+    /// The same above the size of a message, for which poll(2) is not asked.
+    HighMark,
     /// Blocking mode, once the connection is redirected.
     Blocks,
     /// `F_SETOWN`, on each of its connections.
@@ -249,4 +251,6 @@ pub(crate) enum Shows {
     UrgentSent,
     /// close(2) by the server with redirected bytes unread.
     Unread,
+    /// close(2) by the server after the client's, nothing unread.
+    ClosesSecond,
 }

@@ -28,6 +28,10 @@ use super::{
 /// Rounds, at [`PACE`], in which a connection that may be redirected is.
 const PATIENCE: u32 = 6000;
 const PACE: Duration = Duration::from_millis(4);
+/// More than is redirected in one message.
+const BULK: usize = 128 * 1024;
+/// When to look again for a message that poll(2) does not tell of.
+const SOON: Duration = Duration::from_millis(1);
 /// Rounds after the further connection was redirected.
 const MORE: u32 = 50;
 const MESSAGE: [u8; 64] = [7; 64];
@@ -46,7 +50,12 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
     // What is only seen on a redirected connection.
     if matches!(
         args.shows,
-        Shows::Rcvlowat | Shows::Blocks | Shows::Unread | Shows::UrgentSent
+        Shows::Rcvlowat
+            | Shows::HighMark
+            | Shows::Blocks
+            | Shows::Unread
+            | Shows::ClosesSecond
+            | Shows::UrgentSent
     ) {
         together(&mut [&mut first], 0)?;
     }
@@ -56,9 +65,13 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
         together(&mut [&mut open(&other_listener)?, &mut first], 0)?;
     }
     let was = first.path()?;
-    // The server closes first: it is told by its unread bytes alone.
-    drop(first.server);
-    drop(first.client);
+    if args.shows == Shows::ClosesSecond {
+        first.close_client_first()?;
+    } else {
+        // The server closes first: it is told by its unread bytes alone.
+        drop(first.server);
+        drop(first.client);
+    }
 
     let mut second = open(&listener)?;
     if args.shows == Shows::Owner {
@@ -106,6 +119,8 @@ struct Connection {
     server: OwnedFd,
     /// Bytes that the client has sent.
     sent: u64,
+    /// Whether poll(2) tells of a message.
+    polled: bool,
 }
 
 impl Connection {
@@ -118,6 +133,7 @@ impl Connection {
             client,
             server,
             sent: 0,
+            polled: true,
         })
     }
 
@@ -128,42 +144,88 @@ impl Connection {
             ensure!(sent == MESSAGE.len(), "{sent} bytes of a message were sent");
             let mut got = 0;
             while got < MESSAGE.len() {
-                net::wait(to.as_fd(), libc::POLLIN, u16::MAX)?;
-                got += recv(to.as_raw_fd(), &mut [0; MESSAGE.len()], MsgFlags::empty())
-                    .context("recv")?;
+                if self.polled {
+                    net::wait(to.as_fd(), libc::POLLIN, u16::MAX)?;
+                }
+                match recv(to.as_raw_fd(), &mut [0; MESSAGE.len()], MsgFlags::empty()) {
+                    Ok(bytes) => got += bytes,
+                    Err(Errno::EAGAIN) if !self.polled => thread::sleep(SOON),
+                    Err(error) => return Err(error).context("recv"),
+                }
             }
         }
         self.sent += MESSAGE.len() as u64;
         Ok(())
     }
 
-    /// Exchanges until a request has gone by the stack again.
-    fn exchange_until_released(&mut self) -> Result<()> {
+    /// Sets `SO_RCVLOWAT`, which it must have again once it has left.
+    fn mark(&mut self, bytes: i32) -> Result<()> {
+        let option = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
+        net::set_int(&self.client, option.0, option.1, bytes).context("SO_RCVLOWAT")?;
+        self.polled = usize::try_from(bytes)? <= MESSAGE.len();
+        if !self.polled {
+            self.bulk()?;
+        }
+        self.exchange_until_left()?;
+        let now = net::get_int(&self.client, option.0, option.1).context("SO_RCVLOWAT")?;
+        ensure!(now == bytes, "SO_RCVLOWAT is {now}");
+        self.exchange()
+    }
+
+    /// A message for the client that is too large to be redirected.
+    fn bulk(&self) -> Result<()> {
+        let (bytes, mut buffer) = (vec![7; BULK], vec![0; BULK]);
+        let (mut sent, mut got) = (0, 0);
+        while got < BULK {
+            match send(self.server.as_raw_fd(), &bytes[sent..], MsgFlags::empty()) {
+                Ok(more) => sent += more,
+                Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(error).context("send"),
+            }
+            match recv(self.client.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(more) => got += more,
+                Err(Errno::EAGAIN) => thread::sleep(SOON),
+                Err(error) => return Err(error).context("recv"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The client closes; the server reads to the end and closes too.
+    fn close_client_first(self) -> Result<()> {
+        drop(self.client);
+        net::wait(self.server.as_fd(), libc::POLLIN, u16::MAX)?;
+        let end = recv(self.server.as_raw_fd(), &mut [0], MsgFlags::empty()).context("recv")?;
+        ensure!(end == 0, "a byte that nobody has sent");
+        Ok(())
+    }
+
+    /// Exchanges until the client's socket is a plain one again: only an
+    /// enrolled one answers 0 to a receive of no bytes when there are none.
+    fn exchange_until_left(&mut self) -> Result<()> {
         for _ in 0..PATIENCE {
-            let before = self.stack_bytes()?;
             self.exchange()?;
-            if self.stack_bytes()? > before {
-                return Ok(());
+            match recv(self.client.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => {}
+                Err(Errno::EAGAIN) => return Ok(()),
+                other => bail!("a receive of no bytes: {other:?}"),
             }
             thread::sleep(PACE);
         }
-        bail!("the connection is not released")
+        bail!("the socket stays enrolled")
     }
 
     /// Does it, on the end of the client where it does not say otherwise.
     fn show(&mut self, what: Shows) -> Result<()> {
         match what {
             // Owner is shown from the beginning on.
-            Shows::Nothing | Shows::Owner => self.exchange(),
+            Shows::Nothing | Shows::Owner | Shows::ClosesSecond => self.exchange(),
             Shows::Splice => self.splice(),
-            Shows::Rcvlowat => {
-                net::set_int(&self.client, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 16)
-                    .context("SO_RCVLOWAT")?;
-                self.exchange_until_released()
-            }
+            Shows::Rcvlowat => self.mark(16),
+            Shows::HighMark => self.mark(2 * i32::try_from(BULK)?),
             Shows::Blocks => {
                 net::set_blocking(&self.client)?;
-                self.exchange_until_released()
+                self.exchange_until_left()
             }
             Shows::WaitAll => self.receive_with(MsgFlags::MSG_WAITALL),
             Shows::Urgent => {

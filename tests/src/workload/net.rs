@@ -199,6 +199,22 @@ pub(crate) fn set_int(fd: &OwnedFd, level: i32, name: i32, value: i32) -> Result
     Errno::result(result).map(drop)
 }
 
+pub(crate) fn get_int(fd: &OwnedFd, level: i32, name: i32) -> Result<i32, Errno> {
+    let mut value = 0;
+    let mut length = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or(4);
+    // SAFETY: the pointers describe the local integer and its length.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result).map(|_| value)
+}
+
 /// What `TCP_INFO` tells (include/uapi/linux/tcp.h); fields that the kernel
 /// does not know are 0.
 pub(crate) fn tcp_info(fd: &OwnedFd) -> Result<libc::tcp_info, Errno> {

@@ -1,0 +1,266 @@
+//! The decision about one message, a comparison at a time: each is met at its
+//! edge, with all others the way they let the message pass.
+
+use socketvirt_common::{
+    habit::{is_habit, of_receive},
+    order,
+    pair::{End, Enrolment},
+    path::{
+        BULK_MESSAGE, Own, Path, Peer, SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, Verdict,
+        may_send, verdict,
+    },
+    pressure::{MESSAGE_OVERHEAD, fits, messages_queued},
+    reason::Reason,
+    worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge, judge_latest},
+};
+
+const WRITE_SEQ: u32 = 7;
+
+const OWN: Own = Own {
+    state: TCP_ESTABLISHED,
+    shutdown: 0,
+    write_seq: WRITE_SEQ,
+    path: Path::Stack,
+    fast_write_seq: 0,
+    since_empty: 0,
+    calm: 0,
+    size: 100,
+};
+
+/// As it is once the direction is fast.
+const FAST: Own = Own {
+    path: Path::Fast,
+    fast_write_seq: WRITE_SEQ,
+    ..OWN
+};
+
+const PEER: Peer = Peer {
+    shutdown: 0,
+    copied_seq: WRITE_SEQ,
+    queued: 0,
+    rcvbuf: 1 << 20,
+};
+
+/// It has not consumed everything.
+const BEHIND: Peer = Peer {
+    copied_seq: WRITE_SEQ - 1,
+    ..PEER
+};
+
+#[test]
+fn a_drained_direction_redirects() {
+    assert_eq!(verdict(&OWN, &PEER), Verdict::Redirect);
+    for copied_seq in [WRITE_SEQ - 1, WRITE_SEQ + 1] {
+        let peer = Peer { copied_seq, ..PEER };
+        assert_eq!(verdict(&OWN, &peer), Verdict::Stack(Reason::NotDrained));
+    }
+}
+
+/// Its `copied_seq` is not looked at, as nothing was given to the stack.
+#[test]
+fn a_fast_direction_stays_fast_while_the_stack_gets_nothing() {
+    assert_eq!(verdict(&FAST, &BEHIND), Verdict::Redirect);
+    for own in [
+        Own {
+            fast_write_seq: WRITE_SEQ - 1,
+            ..FAST
+        },
+        Own {
+            path: Path::Stack,
+            ..FAST
+        },
+        Own {
+            path: Path::Pinned,
+            ..FAST
+        },
+    ] {
+        assert_eq!(verdict(&own, &BEHIND), Verdict::Stack(Reason::NotDrained));
+    }
+}
+
+#[test]
+fn a_direction_that_ends_is_for_the_stack() {
+    for own in [OWN, FAST] {
+        for (state, shutdown, peer_shutdown) in [
+            (TCP_CLOSE_WAIT + 1, 0, 0),
+            (TCP_ESTABLISHED, SEND_SHUTDOWN, 0),
+            (TCP_ESTABLISHED, 0, 1),
+            (TCP_ESTABLISHED, 0, SEND_SHUTDOWN),
+        ] {
+            let own = Own {
+                state,
+                shutdown,
+                ..own
+            };
+            let peer = Peer {
+                shutdown: peer_shutdown,
+                ..PEER
+            };
+            assert_eq!(verdict(&own, &peer), Verdict::Stack(Reason::Closing));
+        }
+    }
+    let half_closed = Own {
+        state: TCP_CLOSE_WAIT,
+        ..OWN
+    };
+    assert_eq!(verdict(&half_closed, &PEER), Verdict::Redirect);
+}
+
+#[test]
+fn only_what_the_stack_would_take_may_be_sent() {
+    for state in 0..=13 {
+        let open = state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT;
+        for shutdown in 0..4 {
+            let sending = shutdown & SEND_SHUTDOWN == 0;
+            assert_eq!(may_send(state, shutdown), open && sending);
+        }
+    }
+}
+
+#[test]
+fn bulk_is_for_the_stack() {
+    assert_eq!(BULK_MESSAGE, 65_536);
+    for own in [OWN, FAST] {
+        let sized = |size| verdict(&Own { size, ..own }, &PEER);
+        assert_eq!(sized(BULK_MESSAGE), Verdict::Redirect);
+        assert_eq!(sized(BULK_MESSAGE + 1), Verdict::Stack(Reason::Bulk));
+        assert_eq!(sized(u32::MAX), Verdict::Stack(Reason::Bulk));
+    }
+}
+
+#[test]
+fn a_full_queue_is_for_the_stack() {
+    for own in [OWN, FAST] {
+        let own = Own {
+            since_empty: 3,
+            ..own
+        };
+        let room = |queued, rcvbuf| {
+            let peer = Peer {
+                queued,
+                rcvbuf,
+                ..PEER
+            };
+            verdict(&own, &peer)
+        };
+        // Three that may wait and this one.
+        let limit = 50 + own.size + 4 * MESSAGE_OVERHEAD;
+        assert_eq!(room(50, limit), Verdict::Redirect);
+        assert_eq!(room(51, limit), Verdict::Stack(Reason::QueueFull));
+        assert_eq!(room(50, limit - 1), Verdict::Stack(Reason::QueueFull));
+        // In an empty queue none waits.
+        assert_eq!(room(0, own.size + MESSAGE_OVERHEAD), Verdict::Redirect);
+    }
+}
+
+#[test]
+fn room_is_for_payload_and_overhead_of_each_message() {
+    assert!(fits(10, 2, 5, 15 + 3 * MESSAGE_OVERHEAD));
+    assert!(!fits(10, 2, 5, 14 + 3 * MESSAGE_OVERHEAD));
+    // No sum wraps around.
+    assert!(!fits(u32::MAX, u32::MAX, u32::MAX, u32::MAX));
+    assert_eq!(messages_queued(0, 9), 0);
+    assert_eq!(messages_queued(1, 9), 9);
+}
+
+#[test]
+fn calm_is_for_directions_that_are_drained_and_not_fast() {
+    let calm = |own| Own { calm: 1, ..own };
+    assert_eq!(verdict(&calm(OWN), &PEER), Verdict::Calm);
+    assert_eq!(verdict(&calm(FAST), &PEER), Verdict::Redirect);
+    assert_eq!(
+        verdict(&calm(OWN), &BEHIND),
+        Verdict::Stack(Reason::NotDrained)
+    );
+}
+
+#[test]
+fn a_receiver_has_proved_itself_by_one_byte() {
+    assert!(!order::receiver_proved(5, 5));
+    assert!(order::receiver_proved(6, 5));
+    // Sequence numbers wrap.
+    assert!(order::receiver_proved(0, u32::MAX));
+}
+
+#[test]
+fn an_end_is_known_by_its_cookie() {
+    assert!(!End::default().is_known());
+    let end = End {
+        cookie: 1,
+        ..End::default()
+    };
+    assert!(end.is_known());
+}
+
+#[test]
+fn only_the_enrolled_that_stay_redirect() {
+    for (enrolment, active) in [
+        (Enrolment::None, false),
+        (Enrolment::Adopted, true),
+        (Enrolment::Eager, true),
+        (Enrolment::Leaving, false),
+    ] {
+        assert_eq!(enrolment.is_active(), active, "{enrolment:?}");
+    }
+}
+
+#[test]
+fn what_a_program_shows_is_a_habit() {
+    for reason in [
+        Reason::Blocking,
+        Reason::Rcvlowat,
+        Reason::ZeroCopy,
+        Reason::Timestamp,
+        Reason::Ulp,
+        Reason::Urgent,
+        Reason::PeekOffset,
+        Reason::Inq,
+        Reason::Splice,
+        Reason::SignalDriven,
+        Reason::WaitAll,
+        Reason::ClosedUnread,
+        // As the flags of a receive call tell: MSG_OOB, MSG_WAITALL.
+        of_receive(0x1),
+        of_receive(0x100),
+    ] {
+        assert!(is_habit(reason), "{reason:?}");
+    }
+}
+
+fn sent(bytes: u64, messages: u32, scan: u32) -> Sent {
+    Sent {
+        bytes,
+        messages,
+        scan,
+    }
+}
+
+/// An exchange needs both ends, so the one that sent less decides.
+#[test]
+fn exchanges_are_counted_by_the_quieter_end() {
+    assert_eq!(MAX_EXCHANGE_BYTES, 98_304);
+    let most = 2 * MAX_EXCHANGE_BYTES;
+    for (one, other, worth) in [
+        (sent(10, 1, 1), sent(10, 9, 1), Worth::Quiet),
+        (sent(10, 2, 1), sent(10, 9, 1), Worth::Exchange),
+        (sent(most, 1, 1), sent(0, 9, 1), Worth::Quiet),
+        (sent(most + 1, 1, 1), sent(0, 9, 1), Worth::Bulk),
+    ] {
+        assert_eq!(judge(&one, &other), worth);
+        assert_eq!(judge(&other, &one), worth);
+    }
+}
+
+/// Records are compared only when they are of the same scan.
+#[test]
+fn the_latest_common_scan_is_judged() {
+    let (busy, quiet) = (|scan| sent(100, 50, scan), |scan| sent(0, 0, scan));
+    // Both of the last scan.
+    assert_eq!(judge_latest(&busy(4), &quiet(3), &busy(4)), Worth::Exchange);
+    // The peer's is of the one before.
+    assert_eq!(judge_latest(&quiet(4), &busy(3), &busy(3)), Worth::Exchange);
+    assert_eq!(judge_latest(&busy(4), &quiet(3), &busy(3)), Worth::Quiet);
+    // There is none.
+    assert_eq!(judge_latest(&busy(4), &busy(3), &busy(2)), Worth::Unknown);
+    assert_eq!(judge_latest(&busy(0), &busy(0), &busy(0)), Worth::Unknown);
+}
