@@ -86,10 +86,13 @@ pub enum Reason {
     /// The receiver's memory may not be charged: the limit of its cgroup for
     /// sockets is near, or the host's memory for TCP is short.
     MemoryLimit = 34,
+    /// A program began in the socket's cgroup, or was moved there, and was not
+    /// looked at yet: it may be one that splices.
+    NotLooked = 35,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 35;
+pub const REASONS: usize = 36;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -130,6 +133,7 @@ impl Reason {
         Self::ClosedUnread,
         Self::MaySplice,
         Self::MemoryLimit,
+        Self::NotLooked,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -171,6 +175,7 @@ impl Reason {
             Self::ClosedUnread => "closed_unread",
             Self::MaySplice => "may_splice",
             Self::MemoryLimit => "memory_limit",
+            Self::NotLooked => "not_looked",
         }
     }
 }
