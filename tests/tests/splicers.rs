@@ -5,7 +5,7 @@ use std::path::Path;
 
 use socketvirt_tests::{
     process::must,
-    run::{Mode, Run, redirected, shell, workload_path},
+    run::{Mode, Run, adopted, shell, workload_path},
     session::{Session, cgroup_root},
 };
 use tempfile::TempDir;
@@ -90,7 +90,8 @@ fn moved_into_the_cgroup() {
     kept_off(folder.path(), &script);
 }
 
-/// Programs that begin all the time in its cgroup do not keep another one off.
+/// Programs that begin all the time in its cgroup do not keep another one off
+/// for good: what is not enrolled at the handshake for them is adopted.
 #[test]
 fn beside_programs_that_begin() {
     let _session = Session::start();
@@ -100,6 +101,6 @@ fn beside_programs_that_begin() {
              {} streams --io edge --connections 4 --phases pp:1500@500",
             workload_path()
         );
-        redirected(mode, &shell(&script)).summary().accelerated();
+        adopted(mode, &shell(&script)).summary().accelerated();
     }
 }

@@ -24,7 +24,7 @@ use socketvirt_common::{habit::Program, looked, reason::Reason};
 use super::begun::{Begun, Unlooked};
 use crate::kernel::{
     cgroup::Cgroup,
-    cgroup_id,
+    cgroup_id::{self, Hierarchy},
     executable::{self, ExecutableError},
     loader::{self, Loading},
 };
@@ -64,6 +64,7 @@ struct Process {
 pub struct Splicers {
     habits: BpfHashMap<MapData, Program, Reason>,
     begun: Option<Begun>,
+    cgroups: Option<Hierarchy>,
     files: Files,
     processes: HashMap<u32, Process>,
     /// Programs that loaded nothing that splices, by cgroup.
@@ -80,6 +81,7 @@ impl Splicers {
         Self {
             habits,
             begun,
+            cgroups: Hierarchy::open().ok(),
             files: Files::default(),
             processes: HashMap::new(),
             harmless: HashSet::new(),
@@ -153,7 +155,7 @@ impl Splicers {
         all: impl Fn() -> Vec<u32>,
     ) -> Result<(), MapError> {
         let known = (at.cgroup != looked::ANY).then_some(at.cgroup);
-        let pids = match known.map(cgroup_id::procs) {
+        let pids = match known.map(|id| self.procs(id)) {
             Some(Ok(pids)) => pids,
             Some(Err(error)) if cgroup_id::is_gone(&error) => {
                 begun.forget(at.cgroup);
@@ -172,6 +174,11 @@ impl Splicers {
             self.unfinished = true;
         }
         Ok(())
+    }
+
+    fn procs(&self, cgroup: u64) -> io::Result<Vec<u32>> {
+        let cgroups = self.cgroups.as_ref();
+        cgroups.ok_or(io::ErrorKind::Unsupported)?.procs(cgroup)
     }
 
     /// Looks at a process, if it was not looked at as it is; `again` also when
