@@ -102,6 +102,10 @@ pub struct KernelLayout {
     pub socket_file: u32,
     /// `task_struct.files` (8 bytes).
     pub task_files: u32,
+    /// `task_struct.cgroups` (8 bytes): its `css_set`.
+    pub task_cgroups: u32,
+    /// `css_set.dfl_cgrp` (8 bytes): its cgroup of version 2.
+    pub css_set_cgroup: u32,
     /// `files_struct.fdt` (8 bytes).
     pub files_table: u32,
     /// `fdtable.fd` (8 bytes): the array of files.

@@ -7,8 +7,8 @@
 //! [`event`]. *Rules* are the decisions that
 //! keep bytes exact, as pure functions over plain numbers, so that they are
 //! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
-//! [`worth`], [`habit`], [`send`], [`release`], [`pace`], [`status`],
-//! [`readiness`].
+//! [`worth`], [`habit`], [`looked`], [`send`], [`release`], [`pace`],
+//! [`status`], [`readiness`].
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -23,6 +23,7 @@ pub mod event;
 pub mod flow;
 pub mod habit;
 pub mod layout;
+pub mod looked;
 pub mod options;
 pub mod order;
 pub mod pace;

@@ -91,10 +91,13 @@ pub enum Reason {
     Discards = 35,
     /// Sent with `MSG_MORE`: the stack holds it back until more comes.
     More = 36,
+    /// A program began in the socket's cgroup, or was moved there, and was not
+    /// looked at yet: it may be one that splices.
+    NotLooked = 37,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 37;
+pub const REASONS: usize = 38;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -137,6 +140,7 @@ impl Reason {
         Self::MemoryLimit,
         Self::Discards,
         Self::More,
+        Self::NotLooked,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -180,6 +184,7 @@ impl Reason {
             Self::MemoryLimit => "memory_limit",
             Self::Discards => "discards",
             Self::More => "more",
+            Self::NotLooked => "not_looked",
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Counting into `sv_stats`.
+//! Counting: into `sv_stats`, and numbers that all CPUs share.
+
+use core::arch::asm;
 
 use socketvirt_common::{
     flow::Flow,
@@ -71,4 +73,20 @@ pub fn left_on_stack(reason: Reason) {
     {
         stats.left_on_stack[index] += 1;
     }
+}
+
+/// Adds one to a number that all CPUs share, and gives the sum. `core` has no
+/// such operation for this target (rustc 1.95), the kernel has since 5.12.
+#[inline(always)]
+pub fn next(number: *mut u64) -> u64 {
+    let mut one = 1_u64;
+    // SAFETY: the verifier checks the address.
+    unsafe {
+        asm!(
+            "{value} = atomic_fetch_add((u64 *)({address} + 0), {value})",
+            value = inout(reg) one,
+            address = in(reg) number,
+        );
+    }
+    one + 1
 }

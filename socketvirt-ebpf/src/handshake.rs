@@ -24,7 +24,7 @@ use crate::{
     ending, enrol, habits,
     kernel::Sock,
     maps::{Endpoint, sv_asked, sv_config, sv_pairs},
-    pairs,
+    pairs, programs,
     table::events,
 };
 
@@ -181,6 +181,12 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     if !matches!(habit, Reason::None) {
         flow.reason = habit;
         flow.path = Path::Pinned;
+        return;
+    }
+    let unlooked = programs::of(sock);
+    if !matches!(unlooked, Reason::None) {
+        // A scan may adopt it later, like any other.
+        flow.reason = unlooked;
         return;
     }
     let reason = suitable::unsuitable(&sock.facts(false));

@@ -225,9 +225,7 @@ impl Sock {
     /// The cgroup in which the socket was made: its id, 0 when it has none.
     #[inline(always)]
     pub fn cgroup(self) -> u64 {
-        let cgroup: u64 = read(self.0, offset!(sk_cgroup));
-        let node: u64 = read(cgroup, offset!(cgroup_kn));
-        read(node, offset!(kn_id))
+        Cgroup(read(self.0, offset!(sk_cgroup))).id()
     }
 
     /// The open file, 0 before accept and after close.
@@ -243,18 +241,7 @@ impl Sock {
     /// Whether the socket was made in the cgroup with this id or below it.
     #[inline(always)]
     pub fn is_within(self, id: u64) -> bool {
-        let mut cgroup: u64 = read(self.0, offset!(sk_cgroup));
-        for _ in 0..MAX_CGROUP_DEPTH {
-            if cgroup == 0 {
-                return false;
-            }
-            let node: u64 = read(cgroup, offset!(cgroup_kn));
-            if read::<u64>(node, offset!(kn_id)) == id {
-                return true;
-            }
-            cgroup = read(cgroup, offset!(cgroup_parent));
-        }
-        false
+        Cgroup(read(self.0, offset!(sk_cgroup))).is_within(id)
     }
 
     /// What makes a socket suitable. `enrolled` sockets own their
@@ -332,6 +319,42 @@ impl Sock {
     #[inline(always)]
     pub fn backlog_empty(self, psock: Psock) -> bool {
         self.receive_queue_empty() && read::<u32>(psock.0, offset!(psock_ingress_skb_len)) == 0
+    }
+}
+
+/// The address of a `struct cgroup`, or 0.
+#[derive(Clone, Copy)]
+pub struct Cgroup(u64);
+
+impl Cgroup {
+    /// That of a process, by the address of its `struct task_struct`.
+    #[inline(always)]
+    pub fn of_task(task: u64) -> Self {
+        let set: u64 = read(task, offset!(task_cgroups));
+        Self(read(set, offset!(css_set_cgroup)))
+    }
+
+    /// The inode number of its folder, 0 when there is none.
+    #[inline(always)]
+    pub fn id(self) -> u64 {
+        let node: u64 = read(self.0, offset!(cgroup_kn));
+        read(node, offset!(kn_id))
+    }
+
+    /// Whether it is the cgroup with this id or below it.
+    #[inline(always)]
+    pub fn is_within(self, id: u64) -> bool {
+        let mut cgroup = self;
+        for _ in 0..MAX_CGROUP_DEPTH {
+            if cgroup.0 == 0 {
+                return false;
+            }
+            if cgroup.id() == id {
+                return true;
+            }
+            cgroup = Self(read(cgroup.0, offset!(cgroup_parent)));
+        }
+        false
     }
 }
 

@@ -35,6 +35,7 @@ mod kernel;
 mod maps;
 mod message;
 mod pairs;
+mod programs;
 mod psock;
 mod scan;
 mod table;
@@ -91,6 +92,20 @@ pub fn sv_splice(ctx: TracePointContext) -> u32 {
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
     habits::on_receive(&ctx);
+    0
+}
+
+/// A process begins to run another program.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
+    programs::began(ctx.arg::<*const u8>(0) as u64);
+    0
+}
+
+/// A process is moved to another cgroup.
+#[btf_tracepoint(function = "cgroup_attach_task")]
+pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {
+    programs::began(ctx.arg::<*const u8>(2) as u64);
     0
 }
 

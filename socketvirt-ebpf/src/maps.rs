@@ -10,7 +10,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf, SkStorage},
     macros::btf_map,
 };
 use socketvirt_common::{
@@ -69,6 +69,21 @@ pub static sv_seen: LruHashMap<Sequences, u32, 65536> = LruHashMap::new();
 /// What programs have shown that keeps their sockets off.
 #[btf_map]
 pub static sv_habits: LruHashMap<Program, Reason, 8192> = LruHashMap::new();
+
+/// How many programs have begun in each cgroup. Written by the programs alone;
+/// the agent makes the entry of all cgroups that find no room here.
+#[btf_map]
+pub static sv_begun: HashMap<u64, u64, 8192> = HashMap::new();
+
+/// How many of them had begun before the agent's last complete look. Written
+/// by the agent alone.
+#[btf_map]
+pub static sv_looked: HashMap<u64, u64, 8192> = HashMap::new();
+
+/// Wakes the agent: each entry is the id of a cgroup in which a program began.
+/// What finds no room is lost, while the agent is awake anyway.
+#[btf_map]
+pub static sv_wake: RingBuf<u64, 4096> = RingBuf::new();
 
 /// Connections that a listener of this host has been asked for: only a hint
 /// that a client's peer may be here, so that it can be enrolled eagerly.

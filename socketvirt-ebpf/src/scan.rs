@@ -21,7 +21,7 @@ use crate::{
     discover, enrol, habits,
     kernel::Sock,
     maps::sv_config,
-    pairs,
+    pairs, programs,
     table::events,
 };
 
@@ -124,6 +124,11 @@ fn consider(
     let habit = habits::of(sock, flow.side);
     if !matches!(habit, Reason::None) {
         pin(flow, own, peer, habit);
+        return;
+    }
+    let unlooked = programs::of(sock);
+    if !matches!(unlooked, Reason::None) {
+        flow.reason = unlooked;
         return;
     }
     // The pair has left: both are free to be adopted again.

@@ -1,9 +1,6 @@
 //! Writing notes.
 
-use core::{
-    arch::asm,
-    ptr::{read_volatile, write_volatile},
-};
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
@@ -12,7 +9,10 @@ use socketvirt_common::{
     status::Status,
 };
 
-use crate::maps::{sv_cursor, sv_events};
+use crate::{
+    count::next,
+    maps::{sv_cursor, sv_events},
+};
 
 /// Places in the ring less one; a power of two less one. Written by the
 /// loader, with the size of the map.
@@ -44,22 +44,6 @@ pub fn begin(id: u64, what: What) -> Option<Pen> {
     note.id = id;
     note.what = what;
     Some(Pen { note, seq })
-}
-
-/// Adds one to a number that all CPUs share, and gives the sum. `core` has no
-/// such operation for this target (rustc 1.95), the kernel has since 5.12.
-#[inline(always)]
-fn next(number: *mut u64) -> u64 {
-    let mut one = 1_u64;
-    // SAFETY: the verifier checks the address.
-    unsafe {
-        asm!(
-            "{value} = atomic_fetch_add((u64 *)({address} + 0), {value})",
-            value = inout(reg) one,
-            address = in(reg) number,
-        );
-    }
-    one + 1
 }
 
 impl Pen {

@@ -4,114 +4,37 @@
 //! sockets go on when the agent ends: freeing `sv_fast` would drop the bytes
 //! in its sockets' queues.
 
-use std::{fs::File, io, path::Path};
+mod error;
+mod stats;
+mod watch;
+
+use std::{fs::File, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{
-        Array, HashMap, Map, MapData, MapError, MapFd, PerCpuArray, PerCpuValues, ProgramArray,
-        SkStorage,
-    },
+    maps::{Array, HashMap, Map, MapData, MapError, MapFd, PerCpuArray, ProgramArray, SkStorage},
     programs::{
-        BtfTracePoint, CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps,
-        TracePoint,
+        CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps,
         links::{FdLink, LinkError},
     },
 };
 use socketvirt_common::{
-    event::AGENT_NOTES, flow::Flow, habit, layout::KernelLayout, reason::Reason, stats::Stats,
+    event::AGENT_NOTES, flow::Flow, habit, layout::KernelLayout, reason::Reason,
 };
+
+pub use error::DataPathError;
+pub use stats::StatsMap;
 
 use super::{
     config::ConfigMap,
     pins,
     sys::{self, AttachType},
-    tracefs,
 };
-use crate::kernel::refusal::Refusal;
 
 /// Sockets that can be enrolled, and ends that can be remembered, at once.
 ///
 /// A full map costs acceleration, never a connection.
 pub const MAX_SOCKETS: u32 = 65_536;
-
-/// The data path could not be loaded, attached or read.
-#[derive(Debug, thiserror::Error)]
-pub enum DataPathError {
-    /// The object is broken or the kernel refused a map.
-    #[error("loading the BPF object failed: {0}")]
-    Load(#[source] Box<aya::EbpfError>),
-    /// The kernel's BTF cannot be read.
-    #[error("reading the kernel's BTF failed: {0}")]
-    Btf(#[from] aya::BtfError),
-    /// The object does not hold what this agent expects.
-    #[error("the embedded BPF object has no {0}; rebuild with `cargo xtask build`")]
-    Missing(&'static str),
-    /// The kernel refused a program.
-    #[error("the kernel refused the program {name}: {refusal}")]
-    Program {
-        /// The program.
-        name: &'static str,
-        /// What the kernel answered.
-        refusal: Refusal,
-    },
-    /// A map could not be used.
-    #[error("{attempt} failed: {source}")]
-    Map {
-        /// What was attempted.
-        attempt: &'static str,
-        /// What the kernel answered.
-        #[source]
-        source: Box<MapError>,
-    },
-    /// A link could not be used.
-    #[error("keeping the link of {name} failed: {source}")]
-    Link {
-        /// The program.
-        name: &'static str,
-        /// What went wrong.
-        #[source]
-        source: Box<LinkError>,
-    },
-    /// A program could not be attached to `sv_fast`, or detached from it.
-    #[error("attaching {name} failed: {source}")]
-    Attach {
-        /// The program.
-        name: &'static str,
-        /// What the kernel answered.
-        #[source]
-        source: io::Error,
-    },
-    /// An object could not be pinned.
-    #[error("pinning {name} in the BPF file system failed: {source}")]
-    Pin {
-        /// The object.
-        name: String,
-        /// What the kernel answered.
-        #[source]
-        source: Box<aya::pin::PinError>,
-    },
-}
-
-impl DataPathError {
-    fn map(attempt: &'static str) -> impl FnOnce(MapError) -> Self {
-        move |source| Self::Map {
-            attempt,
-            source: Box::new(source),
-        }
-    }
-
-    fn attach(name: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Attach { name, source }
-    }
-
-    fn program(name: &'static str) -> impl FnOnce(ProgramError) -> Self {
-        move |source| Self::Program {
-            name,
-            refusal: source.into(),
-        }
-    }
-}
 
 /// The programs and maps, loaded.
 pub struct DataPath {
@@ -215,43 +138,6 @@ impl DataPath {
             .and_then(|link| program.take_link(link))
             .map_err(DataPathError::program("sv_sock_ops"))?;
         keep(link, "sv_sock_ops", &folder.join(pins::SOCK_OPS_LINK))
-    }
-
-    /// Watches splice(2), which gets nothing out of an enrolled socket: what
-    /// has been spliced is kept off.
-    ///
-    /// # Errors
-    /// When there is no tracefs or the kernel refuses.
-    pub fn watch_splice(&mut self, folder: &Path) -> Result<(), DataPathError> {
-        tracefs::mounted().map_err(|source| DataPathError::Attach {
-            name: "sv_splice",
-            source,
-        })?;
-        let program: &mut TracePoint = self.program("sv_splice")?;
-        program
-            .load()
-            .map_err(DataPathError::program("sv_splice"))?;
-        let link = program
-            .attach("syscalls", "sys_enter_splice")
-            .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program("sv_splice"))?;
-        keep(link, "sv_splice", &folder.join(pins::SPLICE_LINK))
-    }
-
-    /// Watches the flags of receive calls, for what an enrolled socket answers
-    /// differently.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn watch_receive(&mut self, folder: &Path) -> Result<(), DataPathError> {
-        let btf = Btf::from_sys_fs()?;
-        let program: &mut BtfTracePoint = self.program("sv_receive")?;
-        let link = program
-            .load("sock_recv_length", &btf)
-            .and_then(|()| program.attach())
-            .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program("sv_receive"))?;
-        pin(link.into(), "sv_receive", &folder.join(pins::RECEIVE_LINK))
     }
 
     /// Makes sockets that are enrolled from now on receive in unified mode,
@@ -392,39 +278,4 @@ fn pin(link: FdLink, name: &'static str, at: &Path) -> Result<(), DataPathError>
         source: Box::new(source),
     })?;
     Ok(())
-}
-
-/// The counters.
-pub struct StatsMap(PerCpuArray<MapData, Stats>);
-
-impl StatsMap {
-    /// The sum over all CPUs.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn read(&self) -> Result<Stats, DataPathError> {
-        let values = self
-            .0
-            .get(&0, 0)
-            .map_err(DataPathError::map("reading sv_stats"))?;
-        Ok(values.iter().fold(Stats::default(), |mut sum, one| {
-            sum.add(one);
-            sum
-        }))
-    }
-
-    /// Sets every counter to zero.
-    ///
-    /// # Errors
-    /// When the map cannot be written.
-    pub fn reset(&mut self) -> Result<(), DataPathError> {
-        let zeros = PerCpuValues::try_from(vec![
-            Stats::default();
-            aya::util::nr_cpus().map_or(1, |cpus| cpus)
-        ])
-        .map_err(|error| DataPathError::map("sizing sv_stats")(error.into()))?;
-        self.0
-            .set(0, zeros, 0)
-            .map_err(DataPathError::map("resetting sv_stats"))
-    }
 }

@@ -1,5 +1,6 @@
 //! The agent: loads the data path, scans, and takes it away again.
 
+pub mod begun;
 pub mod checks;
 pub mod config;
 pub mod datapath;
@@ -13,6 +14,7 @@ pub mod splicers;
 pub mod summary;
 mod sys;
 mod tracefs;
+mod waiting;
 
 /// Names of the objects pinned in the data path's folder.
 pub mod pins {
@@ -22,6 +24,10 @@ pub mod pins {
     pub const SPLICE_LINK: &str = "link_splice";
     /// The link that watches the flags of receive calls.
     pub const RECEIVE_LINK: &str = "link_receive";
+    /// The link that watches programs begin.
+    pub const EXEC_LINK: &str = "link_exec";
+    /// The link that watches processes come to another cgroup.
+    pub const MOVED_LINK: &str = "link_moved";
     /// The iterator: each read of this file is one pass of a scan.
     pub const SCAN_LINK: &str = "scan";
     /// Switches.

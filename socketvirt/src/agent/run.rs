@@ -1,12 +1,17 @@
 //! One run: a data path and whose connections it accelerates, from the start of
 //! a command, or of an agent of the host, to its end.
 
-use std::{fmt::Display, path::PathBuf, time::Duration};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nix::sys::utsname::uname;
 use socketvirt_common::config::{Config, Mode, ReceiveMode};
 
 use super::{
+    begun::Begun,
     datapath::{DataPath, DataPathError},
     leftovers, pins,
     scan::{ScanError, Scanner, Scanning},
@@ -122,7 +127,6 @@ impl Run {
             let _inside = places.cgroup.enter()?;
             selftest::choose(&mut path, &mut config, places.pins.path())?
         };
-        let splicers = Splicers::new(path.take_habits()?);
         if tested.receive_mode == ReceiveMode::TableOnly {
             warnings.push(refusal(&tested.defects));
         } else {
@@ -135,7 +139,7 @@ impl Run {
                 "nothing is accelerated, because splice(2) cannot be watched: {error}; mount tracefs"
             ));
         }
-        let mode = if tested.receive_mode == ReceiveMode::TableOnly || unwatched.is_some() {
+        let mut mode = if tested.receive_mode == ReceiveMode::TableOnly || unwatched.is_some() {
             Mode::Off
         } else {
             options.mode
@@ -151,6 +155,15 @@ impl Run {
                     .into(),
             );
         }
+        let cgroup = match &target {
+            Some(target) => target.id,
+            None => places.cgroup.id()?,
+        };
+        config
+            .change(|config| config.cgroup = cgroup)
+            .map_err(ScanError::from)?;
+        let begun = watch_programs(&mut path, places.pins.path(), &mut mode, &mut warnings);
+        let splicers = Splicers::new(path.take_habits()?, begun);
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
         let mut scanner = Scanner::new(
@@ -161,10 +174,7 @@ impl Run {
             target.is_none().then(|| places.cgroup.procs_file()),
         );
         scanner.reset_stats()?;
-        let cgroup = match &target {
-            Some(target) => target.id,
-            None => places.cgroup.id()?,
-        };
+        scanner.look_first()?;
         scanner
             .config()
             .change(|config| {
@@ -181,7 +191,11 @@ impl Run {
             path,
             places,
             receive_mode: tested.receive_mode,
-            mode: options.mode,
+            mode: if mode == Mode::Off {
+                options.mode
+            } else {
+                mode
+            },
             warnings,
         })
     }
@@ -214,6 +228,30 @@ impl Run {
         }
         Ok(Finished { summary, warnings })
     }
+}
+
+/// Watches programs begin. Where that cannot be, eager mode would enrol those
+/// that splice.
+fn watch_programs(
+    path: &mut DataPath,
+    folder: &Path,
+    mode: &mut Mode,
+    warnings: &mut Vec<String>,
+) -> Option<Begun> {
+    let error = match path.watch_programs(folder) {
+        Ok(begun) => return Some(begun),
+        Err(error) => error,
+    };
+    let instead = if *mode == Mode::Eager {
+        *mode = Mode::Adopt;
+        "eager mode is not used, connections are adopted"
+    } else {
+        "one that could splice is found by the next scan only"
+    };
+    warnings.push(format!(
+        "programs are not watched as they begin ({instead}): {error}"
+    ));
+    None
 }
 
 /// Why nothing is accelerated, in one line.

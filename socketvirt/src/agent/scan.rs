@@ -3,15 +3,19 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, PipeWriter, Read as _},
     path::{Path, PathBuf},
-    sync::mpsc::{self, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use nix::time::{ClockId, clock_gettime};
-use socketvirt_common::{config::Mode, pace, pair::EndKey, stats::Stats};
+use socketvirt_common::{
+    config::Mode,
+    pace::{self, Looks},
+    pair::EndKey,
+    stats::Stats,
+};
 
 use super::{
     config::ConfigMap,
@@ -19,12 +23,16 @@ use super::{
     memory, pins,
     splicers::Splicers,
     sys,
+    waiting::{self, WaitError},
 };
 use crate::kernel::namespaces::{self, NetNamespace, NetNamespaces};
 
 /// Further passes right behind a measuring one, while they have work to do.
 /// Adopting takes two: one for each end.
 const FURTHER_PASSES: u32 = 6;
+
+/// How long programs may load at the start before scans go on without them.
+const LOADING: Duration = Duration::from_secs(1);
 
 /// How often the namespaces are looked for anew.
 const NAMESPACES_EVERY: Duration = Duration::from_secs(1);
@@ -47,6 +55,9 @@ pub enum ScanError {
     /// The counters could not be read.
     #[error(transparent)]
     Stats(#[from] DataPathError),
+    /// Between two scans.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
     /// The thread could not be started, or has panicked.
     #[error("the scanning thread {0}")]
     Thread(&'static str),
@@ -67,6 +78,7 @@ pub struct Scanner {
     own: Option<NetNamespace>,
     namespaces: NetNamespaces,
     looked: Option<Instant>,
+    looks: Looks,
 }
 
 impl Scanner {
@@ -89,6 +101,7 @@ impl Scanner {
             own: NetNamespace::own().ok(),
             namespaces: NetNamespaces::default(),
             looked: None,
+            looks: Looks::default(),
         }
     }
 
@@ -122,6 +135,8 @@ impl Scanner {
         let pids = self.pids();
         self.look_for_namespaces(&pids);
         self.splicers.look(pids)?;
+        self.splicers
+            .look_at_begun(|| pids_of(self.procs.as_deref()))?;
         let pressure = memory::tcp_is_short();
         let mut waiting = self.stats.read()?.waiting;
         self.pass(true, pressure)?;
@@ -160,13 +175,23 @@ impl Scanner {
 
     /// The processes whose sockets are scanned.
     fn pids(&self) -> Vec<u32> {
-        match &self.procs {
-            Some(procs) => {
-                let procs = fs::read_to_string(procs).unwrap_or_default();
-                procs.lines().filter_map(|pid| pid.parse().ok()).collect()
-            }
-            None => namespaces::processes().collect(),
+        pids_of(self.procs.as_deref())
+    }
+
+    /// Looks at the programs that are there before anything is enrolled, until
+    /// all of them have loaded their libraries, or have had the time.
+    ///
+    /// # Errors
+    /// When what it finds cannot be written down.
+    pub fn look_first(&mut self) -> Result<(), ScanError> {
+        let mut pids = self.pids();
+        // Its libraries are those of most programs, and are known from now on.
+        pids.push(std::process::id());
+        let deadline = Instant::now() + LOADING;
+        while !self.splicers.look(pids.iter().copied())? && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
         }
+        Ok(())
     }
 
     fn look_for_namespaces(&mut self, pids: &[u32]) {
@@ -205,7 +230,7 @@ impl Scanner {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(mut self, interval: Duration) -> Result<Scanning, ScanError> {
-        let (stop, stopped) = mpsc::channel::<()>();
+        let (stopped, stop) = io::pipe().map_err(WaitError::from)?;
         let thread = thread::Builder::new()
             .name("scan".into())
             .spawn(move || {
@@ -213,9 +238,12 @@ impl Scanner {
                     let before = cpu_time();
                     self.scan()?;
                     let cost = cpu_time().saturating_sub(before);
-                    match stopped.recv_timeout(pace::pause(cost, interval)) {
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(self),
+                    let procs = self.procs.clone();
+                    let all = || pids_of(procs.as_deref());
+                    let pause = pace::pause(cost, interval);
+                    let looks = &mut self.looks;
+                    if waiting::until_stopped(&mut self.splicers, all, looks, pause, &stopped)? {
+                        return Ok(self);
                     }
                 }
             })
@@ -226,7 +254,7 @@ impl Scanner {
 
 /// A scanner at work.
 pub struct Scanning {
-    stop: Sender<()>,
+    stop: PipeWriter,
     thread: JoinHandle<Result<Scanner, ScanError>>,
 }
 
@@ -251,6 +279,17 @@ impl Scanning {
                 .join()
                 .map_err(|_| ScanError::Thread("has panicked"))?
         })
+    }
+}
+
+/// The processes listed in a file, or all of them.
+fn pids_of(procs: Option<&Path>) -> Vec<u32> {
+    match procs {
+        Some(procs) => {
+            let procs = fs::read_to_string(procs).unwrap_or_default();
+            procs.lines().filter_map(|pid| pid.parse().ok()).collect()
+        }
+        None => namespaces::processes().collect(),
     }
 }
 

@@ -5,9 +5,13 @@
 //! never read. So a program that could is found before any of its sockets is
 //! enrolled: by its executable, and the libraries that it has loaded. All
 //! sockets of its cgroup are then left on the stack.
+//!
+//! While a program of a cgroup was not looked at since it began, nothing of
+//! that cgroup is enrolled ([`super::begun`]): a look comes at once, and once
+//! more when the program's libraries are loaded.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -15,99 +19,260 @@ use std::{
 };
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
-use socketvirt_common::{habit::Program, reason::Reason};
+use socketvirt_common::{habit::Program, looked, reason::Reason};
 
+use super::begun::{Begun, Unlooked};
 use crate::kernel::{
     cgroup::Cgroup,
+    cgroup_id::{self, Hierarchy},
     executable::{self, ExecutableError},
+    loader::{self, Loading},
 };
 
 /// How often the libraries of known processes are looked at again: a program
 /// can load more at any time.
 const LIBRARIES_EVERY: Duration = Duration::from_secs(1);
 
-/// A file, whatever its names.
-type FileId = (u64, u64);
+/// How long a program that keeps no record of its loading is taken to load.
+const LOADING: Duration = Duration::from_secs(1);
+
+/// Programs of cgroups that are remembered to be harmless, at most.
+const MANY_HARMLESS: usize = 4096;
+
+/// A file as it is, whatever its names: device, inode, and when it was last
+/// changed, because an inode is used again.
+type FileId = (u64, u64, i64, i64);
 
 /// What is known of executables and libraries.
 #[derive(Default)]
-struct Files(HashMap<FileId, bool>);
+struct Files {
+    known: HashMap<FileId, bool>,
+    /// How long it took to read those that were not known.
+    reading: Duration,
+}
+
+/// What is known of a process.
+#[derive(Clone, Copy)]
+struct Process {
+    program: FileId,
+    since: Instant,
+    /// Its libraries were there when it was looked at.
+    loaded: bool,
+}
 
 /// What is known of executables, processes and cgroups.
 pub struct Splicers {
     habits: BpfHashMap<MapData, Program, Reason>,
+    begun: Option<Begun>,
+    cgroups: Option<Hierarchy>,
     files: Files,
-    processes: HashMap<u32, FileId>,
+    processes: HashMap<u32, Process>,
+    /// Programs that loaded nothing that splices, by cgroup.
+    harmless: HashSet<(u64, FileId)>,
     libraries_looked: Option<Instant>,
+    unfinished: bool,
 }
 
 impl Splicers {
-    /// Knows nothing yet; what it finds goes into `habits`.
+    /// Knows nothing yet; what it finds goes into `habits`. Without `begun`,
+    /// programs are found by [`Splicers::look`] alone.
     #[must_use]
-    pub fn new(habits: BpfHashMap<MapData, Program, Reason>) -> Self {
+    pub fn new(habits: BpfHashMap<MapData, Program, Reason>, begun: Option<Begun>) -> Self {
         Self {
             habits,
+            begun,
+            cgroups: Hierarchy::open().ok(),
             files: Files::default(),
             processes: HashMap::new(),
+            harmless: HashSet::new(),
             libraries_looked: None,
+            unfinished: false,
         }
     }
 
-    /// Looks at these processes. Those that end meanwhile are left out.
+    /// What tells of programs that begin.
+    #[must_use]
+    pub fn begun(&self) -> Option<&Begun> {
+        self.begun.as_ref()
+    }
+
+    /// How long files took that were read for the first time.
+    #[must_use]
+    pub fn reading(&self) -> Duration {
+        self.files.reading
+    }
+
+    /// Whether the last look met a program that was still loading.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished
+    }
+
+    /// Looks at these processes, and says whether none is still loading. Those
+    /// that end meanwhile are left out.
     ///
     /// # Errors
     /// When the map cannot be written.
-    pub fn look(&mut self, pids: impl IntoIterator<Item = u32>) -> Result<(), MapError> {
+    pub fn look(&mut self, pids: impl IntoIterator<Item = u32>) -> Result<bool, MapError> {
         let again = self
             .libraries_looked
             .is_none_or(|at| at.elapsed() >= LIBRARIES_EVERY);
         if again {
             self.libraries_looked = Some(Instant::now());
         }
-        let before = std::mem::take(&mut self.processes);
+        let mut complete = true;
+        let mut seen = HashSet::new();
         for pid in pids {
-            let program = PathBuf::from(format!("/proc/{pid}/exe"));
-            // Kernel threads have none.
-            let Ok(id) = id_of(&program) else { continue };
-            let is_new = before.get(&pid) != Some(&id);
-            self.processes.insert(pid, id);
-            let mut may_splice = self.files.may_splice(id, &program);
-            if !may_splice && (is_new || again) {
-                may_splice = libraries(pid)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .any(|(id, library)| self.files.may_splice(id, &library));
+            seen.insert(pid);
+            complete &= self.look_at(pid, None, again)?;
+        }
+        self.processes.retain(|pid, _| seen.contains(pid));
+        Ok(complete)
+    }
+
+    /// Looks at the processes of the cgroups in which programs have begun;
+    /// `all` gives those of every cgroup.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn look_at_begun(&mut self, all: impl Fn() -> Vec<u32>) -> Result<(), MapError> {
+        self.unfinished = false;
+        let Some(mut begun) = self.begun.take() else {
+            return Ok(());
+        };
+        let result = begun
+            .unlooked()
+            .into_iter()
+            .try_for_each(|at| self.look_into(at, &mut begun, &all));
+        self.begun = Some(begun);
+        result
+    }
+
+    fn look_into(
+        &mut self,
+        at: Unlooked,
+        begun: &mut Begun,
+        all: impl Fn() -> Vec<u32>,
+    ) -> Result<(), MapError> {
+        let known = (at.cgroup != looked::ANY).then_some(at.cgroup);
+        let pids = match known.map(|id| self.procs(id)) {
+            Some(Ok(pids)) => pids,
+            Some(Err(error)) if cgroup_id::is_gone(&error) => {
+                begun.forget(at.cgroup);
+                return Ok(());
             }
-            if may_splice
-                && let Ok(cgroup) = Cgroup::of_process(&pid.to_string()).and_then(|c| c.id())
+            // It may be threaded, or out of reach.
+            Some(Err(_)) | None => all(),
+        };
+        let mut complete = true;
+        for pid in pids {
+            complete &= self.look_at(pid, known, false)?;
+        }
+        if complete {
+            begun.looked_at(at)?;
+        } else {
+            self.unfinished = true;
+        }
+        Ok(())
+    }
+
+    fn procs(&self, cgroup: u64) -> io::Result<Vec<u32>> {
+        let cgroups = self.cgroups.as_ref();
+        cgroups.ok_or(io::ErrorKind::Unsupported)?.procs(cgroup)
+    }
+
+    /// Looks at a process, if it was not looked at as it is; `again` also when
+    /// it was. Says whether what it has loaded was all there.
+    fn look_at(&mut self, pid: u32, cgroup: Option<u64>, again: bool) -> Result<bool, MapError> {
+        let path = PathBuf::from(format!("/proc/{pid}/exe"));
+        // Kernel threads have none, nor has what has ended.
+        let Ok(program) = id_of(&path) else {
+            return Ok(true);
+        };
+        let known = self.processes.get(&pid).copied();
+        let known = known.filter(|known| known.program == program);
+        if !again && known.is_some_and(|known| known.loaded) {
+            return Ok(true);
+        }
+        let since = known.map_or_else(Instant::now, |known| known.since);
+        let mut loaded = true;
+        let mut may_splice = self.files.may_splice(program, &path);
+        if !may_splice {
+            // It loads what it has loaded before, and the next scan looks.
+            if let Some(cgroup) = cgroup
+                && self.harmless.contains(&(cgroup, program))
+                && !chooses_libraries(pid)
             {
+                return Ok(true);
+            }
+            // In this order: what is loaded later is not in the list.
+            loaded = match loader::loading(pid) {
+                Ok(Loading::Done) => true,
+                Ok(Loading::UnderWay) => false,
+                Ok(Loading::Unknown) => since.elapsed() >= LOADING,
+                Err(_) => !path.exists() || since.elapsed() >= LOADING,
+            };
+            may_splice = libraries(pid)
+                .unwrap_or_default()
+                .into_iter()
+                .any(|(id, library)| self.files.may_splice(id, &library));
+        }
+        let process = Process {
+            program,
+            since,
+            loaded: loaded || may_splice,
+        };
+        self.processes.insert(pid, process);
+        if may_splice {
+            let cgroup = cgroup.map_or_else(
+                || Cgroup::of_process(&pid.to_string()).and_then(|cgroup| cgroup.id()),
+                Ok,
+            );
+            if let Ok(cgroup) = cgroup {
                 self.habits
                     .insert(Program::any_of(cgroup), Reason::MaySplice, 0)?;
             }
+        } else if loaded && let Some(cgroup) = cgroup {
+            if self.harmless.len() >= MANY_HARMLESS {
+                self.harmless.clear();
+            }
+            self.harmless.insert((cgroup, program));
         }
-        Ok(())
+        Ok(process.loaded)
     }
 }
 
 impl Files {
     /// What cannot be read is taken to splice, unless its process has ended.
     fn may_splice(&mut self, id: FileId, path: &Path) -> bool {
-        if let Some(known) = self.0.get(&id) {
+        if let Some(known) = self.known.get(&id) {
             return *known;
         }
+        let began = Instant::now();
         let judged = match executable::may_splice(path) {
             Ok(judged) => judged,
             // Of the file itself nothing is known then.
             Err(ExecutableError::Open { .. }) if !path.exists() => return false,
             Err(_) => true,
         };
-        self.0.insert(id, judged);
+        self.known.insert(id, judged);
+        self.reading += began.elapsed();
         judged
     }
 }
 
 fn id_of(path: &Path) -> io::Result<FileId> {
-    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+    fs::metadata(path).map(|found| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
+/// Whether the environment of a process tells the loader what to load, or
+/// where to look for it (ld.so(8)).
+fn chooses_libraries(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).map_or(true, |environment| {
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable.starts_with(b"LD_"))
+    })
 }
 
 /// The files that a process has mapped as code, by paths that hold whatever
@@ -151,7 +316,7 @@ mod tests {
     #[test]
     fn a_process_that_has_ended() {
         let mut files = Files::default();
-        let id = (1, 2);
+        let id = (1, 2, 3, 4);
         assert!(!files.may_splice(id, Path::new("/proc/0/exe")));
         // Nor does it decide for the next one that runs it.
         assert!(files.may_splice(id, Path::new("/etc/passwd")));

@@ -58,9 +58,9 @@ pub fn may_splice(path: &Path) -> Result<bool, ExecutableError> {
             return Ok(false);
         }
         let mut imports = false;
-        let mut linked = false;
-        for symbol in file.dynamic_symbols() {
-            linked = true;
+        let linked = file.dynamic_symbols().next().is_some();
+        let may_import = linked && names_it(&file)?;
+        for symbol in file.dynamic_symbols().take_while(|_| may_import) {
             match symbol.name_bytes() {
                 Ok(b"Py_BytesMain") => return Ok(false),
                 Ok(b"splice") => imports |= symbol.is_undefined(),
@@ -76,6 +76,20 @@ pub fn may_splice(path: &Path) -> Result<bool, ExecutableError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Whether the names of the dynamic symbols can have "splice" among them: they
+/// are read at once, while each symbol's own name is two system calls.
+fn names_it<'a>(file: &object::File<'a, &'a ReadCache<File>>) -> object::Result<bool> {
+    let wanted = b"splice\0";
+    let Some(names) = file.section_by_name(".dynstr") else {
+        return Ok(true);
+    };
+    // It can be the end of another name.
+    Ok(names
+        .data()?
+        .windows(wanted.len())
+        .any(|bytes| bytes == wanted))
 }
 
 /// The section that Go's linker gives to all its programs.

@@ -75,6 +75,9 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     let file = types.structure("file", "O_NONBLOCK", REBUILD)?;
     let task = types.structure("task_struct", "who splices", REBUILD)?;
     layout.task_files = task.offset("files", POINTER, "who splices")?;
+    layout.task_cgroups = task.offset("cgroups", POINTER, "a program's cgroup")?;
+    let set = types.structure("css_set", "a program's cgroup", REBUILD)?;
+    layout.css_set_cgroup = set.offset("dfl_cgrp", POINTER, "a program's cgroup")?;
     let files = types.structure("files_struct", "who splices", REBUILD)?;
     layout.files_table = files.offset("fdt", POINTER, "who splices")?;
     let table = types.structure("fdtable", "who splices", REBUILD)?;

@@ -11,9 +11,11 @@
 pub mod bpffs;
 pub mod btf;
 pub mod cgroup;
+pub mod cgroup_id;
 pub mod charges;
 pub mod executable;
 pub mod layout;
+pub mod loader;
 pub mod mounts;
 pub mod namespaces;
 pub mod owner;

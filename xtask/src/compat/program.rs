@@ -80,8 +80,5 @@ pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// Why programs that splice are not for eager mode.
-pub const SPLICE: &str = "splice(2) gets EAGAIN for ever on an enrolled socket: connections hang";
-
 /// Why blocking programs are not for eager mode.
 pub const BLOCKING: &str = "a blocking recv that is woken without data ends with EAGAIN";

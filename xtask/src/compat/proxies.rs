@@ -1,6 +1,6 @@
 //! Web servers and proxies: non-blocking, event driven, and the ones that splice.
 
-use super::program::{EAGER, Known, Program, SPLICE, SUPPORT, seconds};
+use super::program::{Program, SUPPORT, seconds};
 use crate::setup::Extra;
 
 const WEBSOCKET: (&str, &str) = ("websocket.py", include_str!("data/websocket.py"));
@@ -38,11 +38,7 @@ pub const PROGRAMS: &[Program] = &[
         arguments: &["20", "2", "tcp", "http"],
         short: Some(&["4", "1", "tcp", "http"]),
         limit: seconds(240),
-        known: &[Known {
-            fact: "",
-            reason: SPLICE,
-            sides: EAGER,
-        }],
+        known: &[],
     },
     Program {
         name: "curl",

@@ -1,6 +1,6 @@
 //! Language runtimes: each has its own way with sockets.
 
-use super::program::{BLOCKING, EAGER, Known, Program, SPLICE, SUPPORT, Side, seconds};
+use super::program::{BLOCKING, EAGER, Known, Program, SUPPORT, Side, seconds};
 use crate::setup::Extra;
 
 pub const PROGRAMS: &[Program] = &[
@@ -56,11 +56,7 @@ pub const PROGRAMS: &[Program] = &[
         arguments: &[],
         short: None,
         limit: seconds(90),
-        known: &[Known {
-            fact: "",
-            reason: SPLICE,
-            sides: EAGER,
-        }],
+        known: &[],
     },
     Program {
         name: "python-blocking",

@@ -1,0 +1,97 @@
+//! Reaching a cgroup by its id, wherever its folder is.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _},
+};
+
+use nix::errno::Errno;
+
+use super::cgroup;
+
+/// `FILEID_KERNFS`, include/linux/exportfs.h: the handle is the id.
+const FILEID_KERNFS: i32 = 0xfe;
+
+/// `struct file_handle` with room for an id.
+#[repr(C)]
+struct Handle {
+    bytes: u32,
+    kind: i32,
+    id: u64,
+}
+
+/// Where cgroups are found by their ids: any folder of the mount.
+#[derive(Debug)]
+pub struct Hierarchy(File);
+
+impl Hierarchy {
+    /// That of version 2.
+    ///
+    /// # Errors
+    /// When it is not mounted.
+    pub fn open() -> io::Result<Self> {
+        let mounts = cgroup::mounts().map_err(io::Error::other)?;
+        let mount = mounts.first().ok_or(io::ErrorKind::NotFound)?;
+        File::open(&mount.point).map(Self)
+    }
+
+    /// The processes of the cgroup with this id, as far as they are visible
+    /// here.
+    ///
+    /// # Errors
+    /// See [`is_gone`]; others when it cannot be listed.
+    pub fn procs(&self, id: u64) -> io::Result<Vec<u32>> {
+        let mut handle = Handle {
+            bytes: 8,
+            kind: FILEID_KERNFS,
+            id,
+        };
+        // SAFETY: `Handle` begins as `struct file_handle` does and says how
+        // many bytes follow.
+        let fd = unsafe {
+            libc::open_by_handle_at(
+                self.0.as_raw_fd(),
+                (&raw mut handle).cast(),
+                libc::O_DIRECTORY | libc::O_CLOEXEC,
+            )
+        };
+        let fd = Errno::result(fd)?;
+        // SAFETY: a descriptor that nobody else has.
+        let folder = unsafe { File::from_raw_fd(fd) };
+        let list = format!("/proc/self/fd/{}/cgroup.procs", folder.as_raw_fd());
+        Ok(fs::read_to_string(list)?
+            .lines()
+            .filter_map(|pid| pid.parse().ok())
+            // What is not visible in this pid namespace.
+            .filter(|pid| *pid != 0)
+            .collect())
+    }
+}
+
+/// Whether an error of [`Hierarchy::procs`] says that the cgroup is gone.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESTALE | libc::ENODEV))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_the_own_cgroup() {
+        let own = cgroup::Cgroup::own().unwrap();
+        let listed = Hierarchy::open().unwrap().procs(own.id().unwrap()).unwrap();
+        assert!(listed.contains(&std::process::id()), "{listed:?}");
+    }
+
+    #[test]
+    fn one_that_is_gone() {
+        let error = Hierarchy::open()
+            .unwrap()
+            .procs(u64::from(u32::MAX))
+            .unwrap_err();
+        assert!(is_gone(&error), "{error}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Programs that could splice are kept off from their first connection,
+//! however they come to be: it gets nothing out of an enrolled socket.
+
+use std::path::Path;
+
+use socketvirt_tests::{
+    process::must,
+    run::{Mode, Run, adopted, shell, workload_path},
+    session::{Session, cgroup_root},
+};
+use tempfile::TempDir;
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/splicer.c");
+
+/// A folder with the program: one that splices, or one that leaves it to a
+/// library that it is linked to.
+fn splicer(by_library: bool) -> TempDir {
+    let folder = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (program, library) = (at("splicer"), at("libmove.so"));
+    if by_library {
+        let words = ["-shared", "-fPIC", "-DLIBRARY", SOURCE, "-o", &library];
+        must("cc", words);
+        let path = format!("-Wl,-rpath,{}", folder.path().display());
+        must(
+            "cc",
+            ["-DWITHOUT_SPLICE", SOURCE, "-o", &program, &library, &path],
+        );
+    } else {
+        must("cc", [SOURCE, "-o", &program]);
+    }
+    folder
+}
+
+/// The script, to which the program is `$splicer` and its folder `$here`, ends
+/// well in every mode, and the program is kept off for what it is.
+fn kept_off(folder: &Path, script: &str) {
+    let _session = Session::start();
+    for mode in Mode::ALL {
+        let here = folder.display();
+        let script = format!("set -e; here={here} splicer={here}/splicer\n{script}");
+        let outcome = Run::new(mode, shell(&script)).success();
+        if mode != Mode::Plain {
+            let summary = outcome.summary();
+            // Met before it was looked at, or after.
+            assert!(
+                summary.left("may_splice") + summary.left("not_looked") > 0,
+                "{summary}"
+            );
+        }
+    }
+}
+
+#[test]
+fn at_once() {
+    let folder = splicer(false);
+    kept_off(folder.path(), "for i in 1 2 3; do $splicer; done");
+}
+
+#[test]
+fn by_a_library() {
+    let folder = splicer(true);
+    kept_off(folder.path(), "$splicer");
+}
+
+/// Its process was looked at when it was another program.
+#[test]
+fn in_a_process_that_was_looked_at() {
+    let folder = splicer(false);
+    let harmless = format!(
+        "{} streams --io edge --phases pp:100@300; exec $splicer",
+        workload_path()
+    );
+    kept_off(folder.path(), &harmless);
+}
+
+/// It comes from another cgroup, where nothing looks at it.
+#[test]
+fn moved_into_the_cgroup() {
+    let folder = splicer(false);
+    let script = format!(
+        "top={}\n\
+         own=$top$(sed -n 's/^0:://p' /proc/self/cgroup)\n\
+         rm -f $here/in $here/out; mkfifo $here/in $here/out\n\
+         sh -c \"echo \\$\\$ > $top/cgroup.procs; exec $splicer waits\" < $here/in > $here/out & pid=$!\n\
+         exec 3> $here/in 4< $here/out; read line <&4; test $line = ready\n\
+         echo $pid > $own/cgroup.procs; echo go >&3; wait $pid",
+        cgroup_root().display()
+    );
+    kept_off(folder.path(), &script);
+}
+
+/// Programs that begin all the time in its cgroup do not keep another one off
+/// for good: what is not enrolled at the handshake for them is adopted.
+#[test]
+fn beside_programs_that_begin() {
+    let _session = Session::start();
+    for mode in Mode::ACCELERATED {
+        let script = format!(
+            "(while :; do /bin/true; done) & busy=$!; trap 'kill $busy' EXIT\n\
+             {} streams --io edge --connections 4 --phases pp:1500@500",
+            workload_path()
+        );
+        adopted(mode, &shell(&script)).summary().accelerated();
+    }
+}
