@@ -160,6 +160,19 @@ mod tests {
         assert!(build("calls", calls, &[]));
         assert!(build("calls-static", calls, &["-static"]));
         assert!(!build("nothing", nothing, &[]));
+        // CPython's, whose scripts seldom call it.
+        let python = format!("int Py_BytesMain(void) {{ return 0; }}\n{calls}");
+        assert!(!build("python", &python, &["-rdynamic"]));
+        // Go's linker gives its programs a section, and they import nothing.
+        let number = if cfg!(target_arch = "x86_64") {
+            "mov $275, %eax"
+        } else {
+            "mov x8, #76"
+        };
+        let loads = format!("int main(void) {{ __asm__ volatile (\"{number}\"); return 0; }}");
+        let go = "const char id[] __attribute__((section(\".note.go.buildid\"))) = \"id\";";
+        assert!(!build("loads", &loads, &[]));
+        assert!(build("go", &format!("{go}\n{loads}"), &[]));
         fs::remove_dir_all(&folder).unwrap();
     }
 
