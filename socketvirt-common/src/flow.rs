@@ -25,6 +25,9 @@ pub struct Flow {
     pub psock: u64,
     /// Address of TCP's note that its memory is short, 0 when it is not known.
     pub pressure: u64,
+    /// Address of the cgroup that the peer's memory is charged to, 0 when it
+    /// is to none; [`UNKNOWN_GROUP`] until the peer is accepted.
+    pub peer_group: u64,
     /// Which end the own socket is.
     pub side: Side,
     /// The path that the last message took.
@@ -66,6 +69,9 @@ pub struct Flow {
     /// How often the socket was released, for the waiting time.
     pub releases: u32,
 }
+
+/// A [`Flow::peer_group`] that is not known yet.
+pub const UNKNOWN_GROUP: u64 = 1;
 
 /// Bytes and messages by path, and changes of path.
 #[repr(C)]

@@ -41,6 +41,17 @@ const PAGE: u64 = 4096;
 /// largest messages, in pieces.
 const PAGES_UNDER_WAY: u64 = 2 * (crate::path::BULK_MESSAGE as u64 / PAGE + 2);
 
+/// Whether a message of `size` bytes has to look whether the host's memory for
+/// TCP is short, `sent` messages after the direction began.
+///
+/// There are many megabytes between short and refused, so small messages look
+/// now and then only: what passes in between is less than one large message.
+#[inline(always)]
+#[must_use]
+pub const fn looks_at_the_host(size: u32, sent: u64) -> bool {
+    size as u64 > PAGE || sent.is_multiple_of(16)
+}
+
 /// Whether `size` bytes can be charged to a counter of pages, `usage` of `max`,
 /// that others charge at the same time.
 ///
@@ -91,6 +102,19 @@ mod tests {
             prop_assert!(can_be_charged(usage, max, size / 2, cpus));
             prop_assert!(can_be_charged(usage, max, size, cpus - 1));
         }
+    }
+
+    #[test]
+    fn what_passes_unseen_is_less_than_a_large_message() {
+        for size in [1, 64, 4096, 4097, crate::path::BULK_MESSAGE] {
+            let unseen = (0..1000).map(|sent| !looks_at_the_host(size, sent));
+            let mut bytes = 0;
+            for unseen in unseen {
+                bytes = if unseen { bytes + size } else { 0 };
+                assert!(bytes < crate::path::BULK_MESSAGE);
+            }
+        }
+        assert!(looks_at_the_host(1, 0));
     }
 
     #[test]

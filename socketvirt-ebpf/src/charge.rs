@@ -4,6 +4,7 @@
 //! `ENOMEM` to the sender when it is refused, where the stack would have waited.
 
 use socketvirt_common::{
+    flow::{Flow, UNKNOWN_GROUP},
     layout::{Charging, KernelLayout},
     pressure,
 };
@@ -13,10 +14,31 @@ use crate::kernel::{Sock, offset, read};
 /// Counters that are looked at: a cgroup's own and those above it.
 const MAX_COUNTERS: u32 = 16;
 
+/// Stands for a cgroup whose counters are not known.
+const REFUSES: u64 = 2;
+
+/// Whether the charge of `size` bytes to the peer will not be refused.
+#[inline(always)]
+pub fn is_certain(flow: &mut Flow, peer: Sock, size: u32) -> bool {
+    if pressure::looks_at_the_host(size, flow.total.fast_messages) && is_short(flow.pressure) {
+        return false;
+    }
+    if flow.peer_group == UNKNOWN_GROUP {
+        // Set before the socket gets its file, and never again.
+        let accepted = peer.has_file();
+        let group = peer.memory_group();
+        if accepted {
+            flow.peer_group = group;
+        }
+        return can_be_charged(group, size);
+    }
+    flow.peer_group == 0 || can_be_charged(flow.peer_group, size)
+}
+
 /// Whether TCP's memory is short: above the middle number of `tcp_mem`, and not
 /// yet below the first again. `note` is what [`Sock::pressure_note`] gave.
 #[inline(always)]
-pub fn is_short(note: u64) -> bool {
+fn is_short(note: u64) -> bool {
     note != 0 && read::<u64>(note, 0) != 0
 }
 
@@ -32,44 +54,57 @@ impl Sock {
         read(protocol, offset!(proto_memory_pressure))
     }
 
-    /// Whether the limits of memory for sockets that the socket is under
-    /// leave room for `size` bytes.
-    ///
-    /// Those of cgroup version 1 alone: there a charge is refused at the limit.
-    /// Version 2 reclaims memory, and most are at their limit for the files
-    /// they have read. `sk_forward_alloc`, which would need no charge, is
-    /// gone once the receiver reads.
+    /// The cgroup that the socket's memory is charged to, 0 when it is to none
+    /// that could refuse it, and [`REFUSES`] when that cannot be known.
     #[inline(always)]
-    pub fn can_be_charged(self, size: u32) -> bool {
+    fn memory_group(self) -> u64 {
         let charging = offset!(charging);
         if matches!(charging, Charging::Free) {
-            return true;
+            return 0;
         }
         if matches!(charging, Charging::Unknown) {
-            return false;
+            return REFUSES;
         }
         let group: u64 = read(self.0, offset!(sk_memcg));
         if group == 0 {
-            return true;
+            return 0;
         }
         if matches!(charging, Charging::Hidden) {
+            return REFUSES;
+        }
+        // Of version 1, and limited. Version 2 reclaims memory, and most are
+        // at their limit for the files they have read.
+        if read::<u8>(group, offset!(memcg_tcp_active)) == 0 {
+            return 0;
+        }
+        group
+    }
+}
+
+/// Whether the limits of memory for sockets of the cgroup `group` and of those
+/// above leave room for `size` bytes.
+///
+/// `sk_forward_alloc`, which would need no charge, is gone once the receiver
+/// reads.
+#[inline(always)]
+fn can_be_charged(group: u64, size: u32) -> bool {
+    if group == 0 {
+        return true;
+    }
+    if group == REFUSES {
+        return false;
+    }
+    let mut counter = group + u64::from(offset!(memcg_tcp));
+    for _ in 0..MAX_COUNTERS {
+        let usage: u64 = read(counter, offset!(counter_usage));
+        let max: u64 = read(counter, offset!(counter_max));
+        if !pressure::can_be_charged(usage, max, size, offset!(cpus)) {
             return false;
         }
-        if read::<u8>(group, offset!(memcg_tcp_active)) == 0 {
+        counter = read(counter, offset!(counter_parent));
+        if counter == 0 {
             return true;
         }
-        let mut counter = group + u64::from(offset!(memcg_tcp));
-        for _ in 0..MAX_COUNTERS {
-            let usage: u64 = read(counter, offset!(counter_usage));
-            let max: u64 = read(counter, offset!(counter_max));
-            if !pressure::can_be_charged(usage, max, size, offset!(cpus)) {
-                return false;
-            }
-            counter = read(counter, offset!(counter_parent));
-            if counter == 0 {
-                return true;
-            }
-        }
-        false
     }
+    false
 }

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::SkMsgContext,
 };
 use socketvirt_common::{
-    flow::Flow,
+    flow::{Flow, UNKNOWN_GROUP},
     order,
     pair::{EndKey, Enrolment},
     path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
@@ -132,9 +132,7 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verd
             rcvbuf: peer.rcvbuf(),
         },
     );
-    if matches!(verdict, Verdict::Redirect)
-        && (charge::is_short(flow.pressure) || !peer.can_be_charged(size))
-    {
+    if matches!(verdict, Verdict::Redirect) && !charge::is_certain(flow, peer, size) {
         return Verdict::Stack(Reason::MemoryLimit);
     }
     verdict
@@ -174,6 +172,7 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
         Enrolment::None | Enrolment::Leaving => return Some(Reason::PeerNotEnrolled),
     }
     flow.pressure = own.pressure_note();
+    flow.peer_group = UNKNOWN_GROUP;
     flow.peer_sock = peer.sock;
     flow.peer_cookie = peer.cookie;
     None

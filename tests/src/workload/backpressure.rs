@@ -260,7 +260,9 @@ fn read_all(args: &Backpressure, lane: &Lane) -> Result<()> {
 }
 
 fn receive(args: &Backpressure, lane: &Lane, buffer: &mut [u8]) -> Result<usize> {
-    if !args.blocking {
+    // Where packets are dropped for memory, a blocking receive would meet
+    // wake-ups without data, and be ended by them in eager mode.
+    if !args.blocking || args.readers_in.is_some() {
         let ready = net::wait(lane.reader.as_fd(), libc::POLLIN, 60_000)?;
         ensure!(ready != 0, "nothing to read for a minute");
     }
