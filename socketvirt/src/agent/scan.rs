@@ -234,6 +234,7 @@ impl Scanner {
         let thread = thread::Builder::new()
             .name("scan".into())
             .spawn(move || {
+                waiting::hurry();
                 loop {
                     let before = cpu_time();
                     self.scan()?;

@@ -43,6 +43,10 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
     let other_listener = net::open_listener(&place)?;
     let open = |listener| Connection::open(&place, listener, !args.blocking);
 
+    // What is shown in eager mode: blocking sockets are not adopted later.
+    if matches!(args.shows, Shows::WaitAll | Shows::Urgent) {
+        until_eager(&place)?;
+    }
     let mut first = open(&listener)?;
     if args.shows == Shows::Owner {
         first.own_signals()?;
@@ -85,6 +89,21 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
         other.path()?
     );
     Ok(())
+}
+
+/// Connects until a connection is fast from its beginning: the first ones of a
+/// program can come before it was looked at.
+fn until_eager(place: &Place) -> Result<()> {
+    let listener = net::open_listener(place)?;
+    for _ in 0..PATIENCE {
+        let mut trial = Connection::open(place, &listener, true)?;
+        (0..3).try_for_each(|_| trial.exchange())?;
+        if trial.path()? == "fast" {
+            return Ok(());
+        }
+        thread::sleep(PACE);
+    }
+    bail!("nothing is redirected at the handshake")
 }
 
 /// Exchanges until the first is redirected, and some rounds more.
