@@ -239,7 +239,7 @@ impl Connection {
             Shows::UrgentCame => Self::urgent(&self.server, &self.client),
             Shows::UrgentSent => {
                 Self::urgent(&self.client, &self.server)?;
-                self.exchange_until_released()
+                self.exchange_until_left()
             }
             // The only habit of servers: a client that ends so is no news.
             Shows::Unread => {
