@@ -16,7 +16,7 @@ use nix::sys::{
     signal::Signal,
     socket::{
         AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, listen,
-        setsockopt, socket, sockopt,
+        socket,
     },
 };
 use serde_json::Value;
@@ -26,7 +26,7 @@ use socketvirt_tests::{
     run::binary,
     session::Session,
     table::{
-        keep::{PATIENCE, PINS, cookie, end, keep, row},
+        keep::{PATIENCE, PINS, cookie, end, keep, life, reset, row},
         table,
     },
 };
@@ -51,16 +51,6 @@ fn port(fd: &impl std::os::fd::AsRawFd) -> u16 {
 fn status(id: u64, expected: &str) {
     let shown = row(id);
     assert_eq!(shown["status"], expected, "{shown:#}");
-}
-
-/// The statuses that a socket went through, as an agent saw them.
-fn life(id: u64) -> Vec<String> {
-    let row = row(id);
-    let steps = row["history"].as_array().expect("a history");
-    steps
-        .iter()
-        .map(|step| step["status"].as_str().expect("a word").to_owned())
-        .collect()
 }
 
 #[test]
@@ -148,69 +138,6 @@ fn a_life_that_no_scan_saw() {
     assert_eq!(datagram["local"]["address"], "::1");
     assert_eq!(datagram["local"]["port"], port);
     end(keeper);
-}
-
-/// Ends other than close(2), as they were noted.
-#[test]
-fn lives_that_end_otherwise() {
-    let _session = Session::start();
-    let keeper = keep("--scan-interval 60000");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let to = listener.local_addr().expect("own");
-    let pair = || {
-        let client = TcpStream::connect(to).expect("connect");
-        (client, listener.accept().expect("accept").0)
-    };
-    let lived = |id: u64, expected: &[&str]| {
-        until(&format!("{expected:?}"), PATIENCE, || life(id) == expected);
-    };
-    // Both ends of data, the peer's first.
-    let (client, server) = pair();
-    client.shutdown(Shutdown::Write).expect("shutdown");
-    lived(cookie(&server), &["CONNECTED", "DISCONNECTED"]);
-    server.shutdown(Shutdown::Write).expect("shutdown");
-    lived(cookie(&server), &["CONNECTED", "DISCONNECTED", "SHUTDOWN"]);
-
-    let begun = ["UNCONNECTED", "CONNECTING", "CONNECTED"];
-    // A reset, with the descriptor still open.
-    let (client, server) = pair();
-    reset(server);
-    lived(cookie(&client), &[&begun[..], &["DISCONNECTED"]].concat());
-
-    // Dissolved: connect(2) to no family.
-    let (client, _server) = pair();
-    // SAFETY: an address of zeros, as large as is said.
-    let answer = unsafe {
-        let nowhere: libc::sockaddr = std::mem::zeroed();
-        let size = libc::socklen_t::try_from(size_of_val(&nowhere)).expect("small");
-        libc::connect(client.as_raw_fd(), &raw const nowhere, size)
-    };
-    assert_eq!(answer, 0, "AF_UNSPEC");
-    lived(cookie(&client), &[&begun[..], &["UNCONNECTED"]].concat());
-
-    // Never accepted.
-    let client = TcpStream::connect(to).expect("connect");
-    let id = row(cookie(&client))["remote"]["id"].as_u64();
-    let id = id.expect("the end that waits for accept(2)");
-    reset(client);
-    lived(id, &["CONNECTED", "TERMINATED"]);
-
-    // A listener that is shut down keeps its port.
-    let id = cookie(&listener);
-    nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both)
-        .expect("shutdown");
-    lived(id, &["UNCONNECTED", "BOUND", "LISTENING", "BOUND"]);
-    end(keeper);
-}
-
-/// Closes with a reset.
-fn reset(stream: TcpStream) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    setsockopt(&stream, sockopt::Linger, &linger).expect("linger");
-    drop(stream);
 }
 
 #[test]

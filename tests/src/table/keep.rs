@@ -1,8 +1,11 @@
 //! A table that is kept, for as long as a test needs it.
 
-use std::{process::Command, time::Duration};
+use std::{net::TcpStream, process::Command, time::Duration};
 
-use nix::sys::signal::Signal;
+use nix::sys::{
+    signal::Signal,
+    socket::{setsockopt, sockopt},
+};
 use serde_json::Value;
 
 use super::{only, table};
@@ -94,4 +97,25 @@ pub fn cookie(fd: &impl std::os::fd::AsRawFd) -> u64 {
 pub fn row(id: u64) -> Value {
     let rows = table("--netns all");
     only(&rows, &format!("socket {id}"), |row| row["id"] == id)
+}
+
+/// The statuses that a socket went through, as an agent saw them.
+#[track_caller]
+pub fn life(id: u64) -> Vec<String> {
+    let row = row(id);
+    let steps = row["history"].as_array().expect("a history");
+    steps
+        .iter()
+        .map(|step| step["status"].as_str().expect("a word").to_owned())
+        .collect()
+}
+
+/// Closes with a reset.
+pub fn reset(stream: TcpStream) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&stream, sockopt::Linger, &linger).expect("linger");
+    drop(stream);
 }
