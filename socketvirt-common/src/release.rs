@@ -5,7 +5,10 @@
 //! first both ends stop redirecting, then each waits until nothing is under
 //! way.
 
-use crate::path::{TCP_CLOSE_WAIT, TCP_ESTABLISHED};
+use crate::{
+    path::{TCP_CLOSE_WAIT, TCP_ESTABLISHED},
+    reason::Reason,
+};
 
 /// What is known when an enrolled socket that shall leave is visited, under
 /// its lock.
@@ -25,10 +28,8 @@ pub struct Leaving {
     pub psock_refs: u32,
     /// The redirect queue (`psock->ingress_msg`) is empty.
     pub queue_empty: bool,
-    /// The file is in blocking mode. A reader that has got hold of the psock
-    /// but not yet of the lock would then sleep on a queue that nothing fills,
-    /// and its call would end with `EAGAIN`.
-    pub blocking: bool,
+    /// See [`readers_hold`].
+    pub held_by_readers: bool,
     /// No packet waits for the psock (`psock->ingress_skb`), nor in
     /// `sk_receive_queue`.
     pub backlog_empty: bool,
@@ -43,13 +44,27 @@ pub const fn quiet(stopped: bool, psock_refs: u32) -> bool {
     stopped && psock_refs <= 1
 }
 
+/// Whether readers keep an enrolled socket of this mode, which is to leave for
+/// `leave`, from leaving.
+///
+/// In blocking mode one that has got hold of the psock but not yet of the lock
+/// would sleep on a queue that nothing fills, and its call would end with
+/// `EAGAIN`. A socket that was adopted and turned blocking leaves all the
+/// same: every wake-up without data would end its calls so from now on, and a
+/// reader that comes in this very moment gets that `EAGAIN` once.
+#[inline(always)]
+#[must_use]
+pub const fn readers_hold(blocking: bool, leave: Reason) -> bool {
+    blocking && !matches!(leave, Reason::Blocking)
+}
+
 /// Whether the socket may leave now without losing a byte or failing a call.
 #[inline(always)]
 #[must_use]
 pub const fn may_leave(leaving: &Leaving) -> bool {
     quiet(leaving.stopped, leaving.psock_refs)
         && leaving.peer_quiet
-        && !leaving.blocking
+        && !leaving.held_by_readers
         && leaving.queue_empty
         && leaving.backlog_empty
 }
@@ -117,6 +132,14 @@ mod tests {
         nothing_queued: true,
         disconnected: false,
     };
+
+    #[test]
+    fn readers_of_a_blocking_socket_hold_it_unless_it_turned_so() {
+        assert!(readers_hold(true, Reason::Draining));
+        assert!(readers_hold(true, Reason::None));
+        assert!(!readers_hold(true, Reason::Blocking));
+        assert!(!readers_hold(false, Reason::Draining));
+    }
 
     #[test]
     fn unread_bytes_outlive_a_reset_alone() {

@@ -66,7 +66,7 @@ fn run(steps: &[Step], rule: fn(&Leaving) -> bool) -> bool {
                     peer_quiet: !peer.enrolled || peer.quiet,
                     psock_refs,
                     queue_empty: own.queue == 0,
-                    blocking: false,
+                    held_by_readers: false,
                     backlog_empty: true,
                 };
                 if rule(&leaving) {
@@ -142,12 +142,12 @@ fn a_blocking_socket_stays() {
         peer_quiet: true,
         psock_refs: 1,
         queue_empty: true,
-        blocking: false,
+        held_by_readers: false,
         backlog_empty: true,
     };
     assert!(may_leave(&free));
     assert!(!may_leave(&Leaving {
-        blocking: true,
+        held_by_readers: true,
         ..free
     }));
 }

@@ -57,7 +57,7 @@ pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
         queue_empty: psock.queue_empty(),
         // Whoever called shutdown(2) or reads the peer's last bytes next does
         // not hold the psock now.
-        blocking: false,
+        held_by_readers: false,
         backlog_empty: sock.backlog_empty(psock),
     };
     if release::may_leave(&leaving) {

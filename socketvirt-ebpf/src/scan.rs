@@ -234,10 +234,7 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
         stopped: true,
         peer_quiet: peer_gone || peer.quiet != 0,
         psock_refs: refs,
-        // Every wake-up without data would end its calls from now on, so one
-        // that was adopted and turned blocking leaves all the same. A reader
-        // that comes in this very moment gets that `EAGAIN` once.
-        blocking: blocking && !matches!(own.leave, Reason::Blocking),
+        held_by_readers: release::readers_hold(blocking, own.leave),
         queue_empty: psock.queue_empty(),
         backlog_empty: sock.backlog_empty(psock),
     };

@@ -12,7 +12,8 @@ use nix::{fcntl::OFlag, unistd::pipe2};
 
 use super::{
     Answer,
-    lab::{CheckError, Pair},
+    lab::CheckError,
+    pair::Pair,
     sockets::{self, MOMENT, PATIENCE},
 };
 

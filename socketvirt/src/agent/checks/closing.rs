@@ -4,7 +4,8 @@ use std::{io, net::Shutdown};
 
 use super::{
     Answer,
-    lab::{CheckError, Pair},
+    lab::CheckError,
+    pair::Pair,
     sockets::{self, PATIENCE},
 };
 

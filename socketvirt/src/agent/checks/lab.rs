@@ -2,42 +2,21 @@
 //! process in the cgroup that the data path is attached to.
 
 use std::{
-    io::{self, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    io,
     path::{Path, PathBuf},
     thread,
-    time::Instant,
 };
 
 use nix::sched::{CloneFlags, unshare};
-use socketvirt_common::{
-    config::{Mode, ReceiveMode},
-    flow::Flow,
-    pair::Enrolment,
-};
+use socketvirt_common::config::{Mode, ReceiveMode};
 
-use super::{
-    Answer, Check, Enrolled,
-    sockets::{self, PATIENCE},
-};
+use super::{Answer, Check, Enrolled, pair::Pair, sockets};
 use crate::agent::{
     config::ConfigMap,
     datapath::{DataPath, DataPathError},
     pins,
-    scan::{self, ScanError},
+    scan::ScanError,
 };
-
-/// Scans within which a suitable pair is adopted, or an unsuitable one
-/// released; either takes a few.
-pub(super) const SCANS: u32 = 24;
-
-/// Exchanges before each scan: enough to be worth it.
-const EXCHANGES: u32 = 2 * socketvirt_common::worth::MIN_EXCHANGES;
-
-/// Passes of one scan, of which the first measures: adopting takes one for
-/// each end, and so does leaving.
-const PASSES: u32 = 2;
 
 /// A check has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -162,19 +141,7 @@ impl Lab<'_> {
             config.mode = mode;
             config.memory_pressure = 0;
         })?;
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(CheckError::setup("listen"))?;
-        let (client, server) =
-            connection(&listener).map_err(CheckError::setup("connect to itself"))?;
-        Ok(Pair {
-            listener,
-            client,
-            server,
-            mode,
-            path: self.path,
-            config: self.config,
-            iterator: &self.iterator,
-        })
+        Pair::open(mode, self.path, self.config, &self.iterator)
     }
 
     /// Leaves everything as it was found: nothing is enrolled or remembered.
@@ -186,238 +153,4 @@ impl Lab<'_> {
             config.measure = 0;
         })?)
     }
-}
-
-/// Both ends of a connection to a listener: client, server.
-fn connection(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
-    let client = TcpStream::connect(listener.local_addr()?)?;
-    let (server, _) = listener.accept()?;
-    for end in [&client, &server] {
-        end.set_nodelay(true)?;
-        end.set_read_timeout(Some(PATIENCE))?;
-    }
-    Ok((client, server))
-}
-
-/// A connection on the loopback of the lab's namespace. Bytes flow from the
-/// client to the server, except where a script says otherwise.
-pub struct Pair<'a> {
-    pub(super) listener: TcpListener,
-    pub(super) client: TcpStream,
-    pub(super) server: TcpStream,
-    mode: Mode,
-    path: &'a DataPath,
-    config: &'a mut ConfigMap,
-    iterator: &'a Path,
-}
-
-impl Pair<'_> {
-    /// Whether the pair is to be accelerated.
-    fn is_plain(&self) -> bool {
-        self.mode == Mode::Off
-    }
-
-    /// What the data path remembers of an end.
-    pub(super) fn flow(&self, end: &TcpStream) -> Result<Option<Flow>, CheckError> {
-        Ok(self.path.flows()?.get(end, 0).ok())
-    }
-
-    fn fast_messages(&self, end: &TcpStream) -> Result<u64, CheckError> {
-        Ok(self.flow(end)?.map_or(0, |flow| flow.total.fast_messages))
-    }
-
-    /// Sends from the client; an enrolled pair must redirect it. When this
-    /// returns, the bytes are in the server's queue.
-    pub(super) fn fast(&self, bytes: &[u8]) -> Result<(), CheckError> {
-        self.fast_between(&self.client, &self.server, bytes)
-    }
-
-    /// The same between any two ends.
-    pub(super) fn fast_between(
-        &self,
-        from: &TcpStream,
-        to: &TcpStream,
-        bytes: &[u8],
-    ) -> Result<(), CheckError> {
-        if self.is_plain() {
-            return send_by_stack(from, to, bytes);
-        }
-        let before = self.fast_messages(from)?;
-        send(from, bytes)?;
-        if self.fast_messages(from)? == before {
-            return Err(CheckError::NotRedirected);
-        }
-        Ok(())
-    }
-
-    /// Sends from the client by the stack. When this returns, the bytes have
-    /// reached the server.
-    pub(super) fn stack(&mut self, bytes: &[u8]) -> Result<(), CheckError> {
-        // The one switch that sends everything by the stack and releases
-        // nothing.
-        self.config.change(|config| config.memory_pressure = 1)?;
-        let sent = send_by_stack(&self.client, &self.server, bytes);
-        self.config.change(|config| config.memory_pressure = 0)?;
-        sent
-    }
-
-    /// Sends from the client by whatever path, and says whether it was
-    /// redirected.
-    pub(super) fn either(&self, bytes: &[u8]) -> Result<bool, CheckError> {
-        if self.is_plain() {
-            send_by_stack(&self.client, &self.server, bytes)?;
-            return Ok(false);
-        }
-        let before = self.fast_messages(&self.client)?;
-        send(&self.client, bytes)?;
-        Ok(self.fast_messages(&self.client)? > before)
-    }
-
-    /// Sends from the client, by whatever path.
-    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), CheckError> {
-        send(&self.client, bytes)
-    }
-
-    /// Closes the client's socket.
-    pub(super) fn close_client(&mut self) -> Result<(), CheckError> {
-        self.client = self.no_connection()?;
-        Ok(())
-    }
-
-    /// Closes the server's socket.
-    pub(super) fn close_server(&mut self) -> Result<(), CheckError> {
-        self.server = self.no_connection()?;
-        Ok(())
-    }
-
-    /// Another connection of the same two programs, in place of this one.
-    pub(super) fn again(&mut self) -> Result<(), CheckError> {
-        (self.client, self.server) =
-            connection(&self.listener).map_err(CheckError::setup("connect again"))?;
-        Ok(())
-    }
-
-    /// Stands where a connection was that is closed.
-    fn no_connection(&self) -> Result<TcpStream, CheckError> {
-        self.listener
-            .try_clone()
-            .map(|listener| OwnedFd::from(listener).into())
-            .map_err(CheckError::setup("duplicate a socket"))
-    }
-
-    /// How many sockets are enrolled.
-    pub(super) fn all_enrolled(&self) -> usize {
-        scan::enrolled(&self.iterator.with_file_name(pins::FAST))
-    }
-
-    /// Both ends non-blocking, as programs are whose sockets are adopted.
-    pub(super) fn nonblocking(&self) -> Result<(), CheckError> {
-        for end in [&self.client, &self.server] {
-            end.set_nonblocking(true)
-                .map_err(CheckError::setup("set O_NONBLOCK"))?;
-        }
-        Ok(())
-    }
-
-    /// Requests and responses, then one scan.
-    pub(super) fn exchange_and_scan(&mut self) -> Result<(), CheckError> {
-        for _ in 0..EXCHANGES {
-            for (from, to) in [(&self.client, &self.server), (&self.server, &self.client)] {
-                send(from, b"to be adopted by")?;
-                let got = sockets::read(to, 16).map_err(CheckError::setup("read"))?;
-                if got != b"to be adopted by" {
-                    return Err(CheckError::NotEnrolled(format!(
-                        "{} of 16 bytes arrived while the pair was to be adopted",
-                        got.len()
-                    )));
-                }
-            }
-        }
-        for pass in 0..PASSES {
-            self.config.change(|config| {
-                config.scan += 1;
-                config.measure = u32::from(pass == 0);
-            })?;
-            scan::iterate(self.iterator)?;
-        }
-        Ok(())
-    }
-
-    /// How an end stands to the map of enrolled sockets.
-    pub(super) fn enrolment(&self, end: &TcpStream) -> Result<Enrolment, CheckError> {
-        Ok(self
-            .flow(end)?
-            .map_or(Enrolment::None, |flow| flow.enrolment))
-    }
-
-    /// Whether both ends are enrolled.
-    pub(super) fn both_enrolled(&self) -> Result<bool, CheckError> {
-        Ok(self.enrolment(&self.client)?.is_active() && self.enrolment(&self.server)?.is_active())
-    }
-
-    /// Whether neither end is.
-    pub(super) fn neither_enrolled(&self) -> Result<bool, CheckError> {
-        Ok(self.enrolment(&self.client)? == Enrolment::None
-            && self.enrolment(&self.server)? == Enrolment::None)
-    }
-
-    /// Has a non-blocking pair adopted; nothing happens to a plain one.
-    pub(super) fn adopt(&mut self) -> Result<(), CheckError> {
-        if self.is_plain() {
-            return Ok(());
-        }
-        for _ in 0..SCANS {
-            self.exchange_and_scan()?;
-            if self.both_enrolled()? {
-                return Ok(());
-            }
-        }
-        let reason = self.flow(&self.server)?.map_or_else(
-            || "its ends were not found".to_owned(),
-            |flow| format!("reason {}", flow.reason.word()),
-        );
-        Err(CheckError::NotEnrolled(format!(
-            "a suitable pair was not adopted in {SCANS} scans: {reason}"
-        )))
-    }
-
-    /// Has the scans release what they have adopted.
-    pub(super) fn drain(&mut self) -> Result<bool, CheckError> {
-        self.config.change(|config| config.draining = 1)?;
-        let mut left = false;
-        for _ in 0..SCANS {
-            self.exchange_and_scan()?;
-            left = self.neither_enrolled()?;
-            if left {
-                break;
-            }
-        }
-        self.config.change(|config| config.draining = 0)?;
-        Ok(left)
-    }
-}
-
-fn send(from: &TcpStream, bytes: &[u8]) -> Result<(), CheckError> {
-    let mut from = from;
-    from.write_all(bytes).map_err(CheckError::setup("send"))
-}
-
-/// Sends and waits until the receiver's TCP has the bytes.
-fn send_by_stack(from: &TcpStream, to: &TcpStream, bytes: &[u8]) -> Result<(), CheckError> {
-    let arrived = || sockets::bytes_received(to).map_err(CheckError::setup("ask for TCP_INFO"));
-    let before = arrived()?;
-    send(from, bytes)?;
-    let deadline = Instant::now() + PATIENCE;
-    while arrived()? < before + bytes.len() as u64 {
-        if Instant::now() >= deadline {
-            return Err(CheckError::Setup {
-                attempt: "send by the stack",
-                source: io::ErrorKind::TimedOut.into(),
-            });
-        }
-        thread::yield_now();
-    }
-    // What has arrived wakes readers a moment later.
-    sockets::wait(to, libc::POLLIN | libc::POLLPRI, PATIENCE).map_err(CheckError::setup("poll"))?;
-    Ok(())
 }

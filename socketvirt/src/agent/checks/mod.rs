@@ -16,6 +16,7 @@ mod closing;
 pub mod judge;
 pub mod lab;
 mod list;
+mod pair;
 pub mod proofs;
 mod queue;
 mod sleeping;
@@ -24,8 +25,8 @@ mod subflows;
 
 use socketvirt_common::reason::Reason;
 
-use self::lab::{CheckError, Pair};
 pub use self::list::LIST;
+use self::{lab::CheckError, pair::Pair};
 
 /// What an enrolled pair, or a plain one, answers.
 pub type Answer = Result<String, CheckError>;

@@ -8,7 +8,8 @@ use socketvirt_common::{
 
 use super::{
     Keeper, LIST, calls,
-    lab::{CheckError, Lab, Pair, SCANS},
+    lab::{CheckError, Lab},
+    pair::{Pair, SCANS},
     sockets,
 };
 

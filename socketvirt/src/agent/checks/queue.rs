@@ -7,7 +7,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use super::{
     Answer,
-    lab::{CheckError, Pair},
+    lab::CheckError,
+    pair::Pair,
     sockets::{self, PATIENCE},
 };
 

@@ -21,7 +21,8 @@ use nix::{
 
 use super::{
     Answer,
-    lab::{CheckError, Pair},
+    lab::CheckError,
+    pair::Pair,
     sockets::{self, PATIENCE},
 };
 

@@ -1,11 +1,10 @@
 """Python's blocking sockets, woken while they wait: by a timer's signal, and by a thread that writes."""
 
-import signal
 import socket
 import threading
 import time
 
-from compat import data, digest, fact
+from compat import Signals, data, digest, fact
 
 
 def pair():
@@ -33,26 +32,12 @@ def with_signals():
             two.sendall(request)
 
     threading.Thread(target=answer, daemon=True).start()
-    ticks = []
-    signal.signal(signal.SIGUSR1, lambda *_: ticks.append(1))
-    stop = threading.Event()
-    main = threading.main_thread().ident
-
-    def tick():
-        while not stop.wait(0.005):
-            signal.pthread_kill(main, signal.SIGUSR1)
-
-    ticker = threading.Thread(target=tick)
-    ticker.start()
-    try:
+    with Signals() as signals:
         for step in range(100):
             one.sendall(b"%d" % step)
             if one.recv(100) != b"%d" % step:
                 return "wrong"
-    finally:
-        stop.set()
-        ticker.join()
-    return f"100 answers, interrupted: {len(ticks) > 100}"
+    return f"100 answers, interrupted: {signals.count > 100}"
 
 
 def with_writer():

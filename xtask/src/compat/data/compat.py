@@ -144,6 +144,29 @@ def write(path, text, mode=0o644):
     return os.path.abspath(path)
 
 
+class Signals:
+    """While it lasts, the main thread gets a signal each 5 ms, whose handler counts it."""
+
+    def __enter__(self):
+        self.count = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._send, args=(threading.main_thread().ident,))
+        signal.signal(signal.SIGUSR1, self._got)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+    def _got(self, *_):
+        self.count += 1
+
+    def _send(self, main):
+        while not self._stop.wait(0.005):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+
 def together(count, work):
     """Runs `work(number)` in threads; the first exception is raised here."""
     failures = []

@@ -1,12 +1,11 @@
 """A Python socket with a time limit, which makes it non-blocking, that loses the limit in mid-life: as
 programs do that log in with one and then wait for as long as it takes."""
 
-import signal
 import socket
 import threading
 import time
 
-from compat import fact
+from compat import Signals, fact
 
 listener = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(listener.getsockname(), timeout=10)
@@ -35,22 +34,8 @@ fact("with a time limit, wrong", wrong)
 
 client.settimeout(None)
 fact("without, wrong", sum(not ask(b"x" * 50) for _ in range(1000)))
-signal.signal(signal.SIGUSR1, lambda *_: None)
-stop = threading.Event()
-main = threading.main_thread().ident
-
-
-def tick():
-    while not stop.wait(0.005):
-        signal.pthread_kill(main, signal.SIGUSR1)
-
-
-ticker = threading.Thread(target=tick)
-ticker.start()
 try:
-    fact("without, and with signals, wrong", sum(not ask(b"slow %d" % step) for step in range(100)))
+    with Signals():
+        fact("without, and with signals, wrong", sum(not ask(b"slow %d" % step) for step in range(100)))
 except OSError as error:
     fact("without, and with signals, wrong", f"{type(error).__name__} {error.errno}")
-finally:
-    stop.set()
-    ticker.join()
