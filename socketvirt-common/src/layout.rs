@@ -156,6 +156,11 @@ pub struct KernelLayout {
     pub counter_parent: u32,
     /// Processors that there may be.
     pub cpus: u32,
+    /// `sk_buff.cb`, in which TCP has a `struct tcp_skb_cb`, to its `seq` (4
+    /// bytes): the number of the packet's first byte.
+    pub skb_seq: u32,
+    /// The same to its `end_seq` (4 bytes): the number after its last one.
+    pub skb_end_seq: u32,
     /// `pt_regs`: the number of the system call that the program is in (8
     /// bytes), and its third and fourth argument. All 0 where they are not
     /// known.

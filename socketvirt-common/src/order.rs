@@ -24,6 +24,19 @@ pub const fn drained(peer_copied_seq: u32, own_write_seq: u32) -> bool {
     peer_copied_seq == own_write_seq
 }
 
+/// How many bytes at the front of a packet from `seq` to `end` its receiver
+/// has had before, where `next` is the number of the next byte that is new
+/// (RFC 9293, 3.10.7.4: a segment may overlap what was received).
+///
+/// The stack keeps no packet without a new byte.
+#[inline(always)]
+#[must_use]
+pub const fn repeated(next: u32, seq: u32, end: u32) -> u32 {
+    let ahead = next.wrapping_sub(seq);
+    let length = end.wrapping_sub(seq);
+    if ahead < length { ahead } else { 0 }
+}
+
 /// Whether the receiver has consumed at least one byte of the stack since it
 /// was enrolled with `enrolled_copied_seq`.
 ///

@@ -41,6 +41,9 @@ pub struct Stats {
     /// Redirects that did not find an open peer in `sv_fast`; the message
     /// took the stack.
     pub redirect_missed: u64,
+    /// Packets that were lost because the bytes in them that had arrived before
+    /// could not be cut off: the kernel had no memory for a copy of 4 KiB.
+    pub packets_lost: u64,
 }
 
 impl Default for Stats {
@@ -61,6 +64,7 @@ impl Default for Stats {
             enrol_refused: 0,
             waiting: 0,
             redirect_missed: 0,
+            packets_lost: 0,
         }
     }
 }

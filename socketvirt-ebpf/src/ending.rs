@@ -15,6 +15,7 @@ use crate::{
     maps::{handle, sv_flow},
     pairs,
     psock::Psock,
+    unify,
 };
 
 /// The program has shut down sending. Once the peer does so too, its FIN
@@ -157,5 +158,6 @@ fn leave_table(flow: &mut Flow, sock: Sock) {
         });
     }
     pairs::forget(flow);
+    unify::forget(flow.cookie);
     flow.cookie = 0;
 }

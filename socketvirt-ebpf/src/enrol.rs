@@ -9,6 +9,7 @@ use aya_ebpf::{
     },
 };
 use socketvirt_common::{
+    config::ReceiveMode,
     flow::Flow,
     pair::{End, EndKey, Enrolment},
     path::Path,
@@ -19,6 +20,7 @@ use crate::{
     count::count,
     kernel::Sock,
     maps::{handle, sv_config, sv_fast, sv_flow},
+    unify,
 };
 
 const EBUSY: i64 = 16;
@@ -64,6 +66,9 @@ fn key_of(flow: &Flow) -> EndKey {
 /// Enrols the socket of a handshake callback.
 #[inline(always)]
 pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Sock) {
+    if !follow(flow, sock) {
+        return;
+    }
     let mut key = key_of(flow);
     // SAFETY: the verifier checks all arguments.
     let answer = unsafe {
@@ -80,6 +85,9 @@ pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Soc
 /// Enrols the socket that a scan visits, whose lock the iterator holds.
 #[inline(always)]
 pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
+    if !follow(flow, sock) {
+        return;
+    }
     let key = key_of(flow);
     // SAFETY: the verifier checks all arguments; for a SOCKHASH the value is
     // the socket itself.
@@ -94,9 +102,23 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
 }
 
+/// Its packets are followed before it is enrolled, when nothing is unread.
+#[inline(always)]
+fn follow(flow: &mut Flow, sock: Sock) -> bool {
+    let unified = sv_config
+        .get(0)
+        .is_some_and(|config| matches!(config.receive_mode, ReceiveMode::Unified));
+    let followed = !unified || unify::follow(flow.cookie, sock);
+    if !followed {
+        flow.reason = Reason::MapFull;
+    }
+    followed
+}
+
 #[inline(always)]
 fn enrolled(flow: &mut Flow, end: &mut End, sock: Sock, how: Enrolment, answer: i64) {
     if answer != 0 {
+        unify::forget(flow.cookie);
         if answer == -EBUSY {
             flow.reason = Reason::Foreign;
             count!(enrol_busy);
@@ -137,4 +159,5 @@ pub fn remove(flow: &Flow) {
     let key = key_of(flow);
     // SAFETY: the verifier checks all arguments.
     unsafe { bpf_map_delete_elem(handle(&sv_fast), (&raw const key).cast()) };
+    unify::forget(flow.cookie);
 }

@@ -1,17 +1,29 @@
 //! What programs have shown, in `sv_habits`.
 
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, TracePointContext};
 use socketvirt_common::{
     habit::{self, Program},
     pair::{End, Side},
     reason::Reason,
 };
 
-use crate::{kernel::Sock, maps::sv_habits, task::socket_of};
+use crate::{
+    kernel::{Sock, offset, read},
+    maps::sv_habits,
+    task::socket_of,
+};
 
 /// Offset of the first argument of a system call in its entry's record
 /// (`events/syscalls/sys_enter_splice/format` in tracefs).
 const FIRST_ARGUMENT: usize = 16;
+
+/// `tcp_splice_read` is called, net/ipv4/tcp.c; its first argument is a
+/// `struct socket`.
+#[inline(always)]
+pub fn on_tcp_splice(ctx: &FEntryContext) {
+    let socket = ctx.arg::<*const u8>(0) as u64;
+    remember_either(Sock(read(socket, offset!(socket_sk))), Reason::Splice);
+}
 
 /// splice(2) is called: it answers `EAGAIN` for ever on an enrolled socket
 /// that it reads from.

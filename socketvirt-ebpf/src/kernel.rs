@@ -160,7 +160,13 @@ impl Sock {
     /// that FIONREAD of a plain socket would answer less than nothing.
     #[inline(always)]
     pub fn knows_end(self) -> bool {
-        read::<u32>(self.0, offset!(rcv_nxt)).wrapping_sub(self.copied_seq()) <= 1
+        self.rcv_nxt().wrapping_sub(self.copied_seq()) <= 1
+    }
+
+    /// `tcp_sock.rcv_nxt`: the next byte that the stack expects.
+    #[inline(always)]
+    pub fn rcv_nxt(self) -> u32 {
+        read(self.0, offset!(rcv_nxt))
     }
 
     /// What the socket can still tell of the handshake.
@@ -169,7 +175,7 @@ impl Sock {
         Sequences::new(
             read(self.0, offset!(snd_una)),
             read(self.0, offset!(bytes_acked)),
-            read(self.0, offset!(rcv_nxt)),
+            self.rcv_nxt(),
             read(self.0, offset!(bytes_received)),
         )
     }
@@ -278,8 +284,7 @@ impl Sock {
             has_file,
             nonblocking: has_file && read::<u32>(file, offset!(file_flags)) & O_NONBLOCK != 0,
             reader_asleep: self.sleepers() > 0,
-            all_read: self.copied_seq() == read::<u32>(self.0, offset!(rcv_nxt))
-                && self.receive_queue_empty(),
+            all_read: self.copied_seq() == self.rcv_nxt() && self.receive_queue_empty(),
         }
     }
 

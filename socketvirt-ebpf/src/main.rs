@@ -40,13 +40,14 @@ mod psock;
 mod scan;
 mod table;
 mod task;
+mod unify;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
-    macros::{btf_tracepoint, cgroup_sock, sk_msg, sock_ops, stream_verdict, tracepoint},
+    macros::{btf_tracepoint, cgroup_sock, fentry, sk_msg, sock_ops, stream_verdict, tracepoint},
     programs::{
-        BtfTracePointContext, SkBuffContext, SkMsgContext, SockContext, SockOpsContext,
-        TracePointContext,
+        BtfTracePointContext, FEntryContext, SkBuffContext, SkMsgContext, SockContext,
+        SockOpsContext, TracePointContext,
     },
 };
 
@@ -77,11 +78,18 @@ pub fn sv_msg(ctx: SkMsgContext) -> u32 {
 /// Attached to `sv_fast` for the unified receive mode: what the stack delivers
 /// joins the redirected messages in one queue.
 #[stream_verdict]
-pub fn sv_unify(_ctx: SkBuffContext) -> u32 {
-    SK_PASS
+pub fn sv_unify(ctx: SkBuffContext) -> u32 {
+    unify::on_packet(ctx.skb.skb)
 }
 
-/// Watches splice(2).
+/// Watches splice(2) out of TCP sockets, where the kernel permits it.
+#[fentry(function = "tcp_splice_read")]
+pub fn sv_tcp_splice(ctx: FEntryContext) -> u32 {
+    habits::on_tcp_splice(&ctx);
+    0
+}
+
+/// Watches splice(2) of all files, elsewhere.
 #[tracepoint]
 pub fn sv_splice(ctx: TracePointContext) -> u32 {
     habits::on_splice(&ctx);

@@ -49,6 +49,11 @@ pub static sv_flow: SkStorage<Flow> = SkStorage::new();
 #[btf_map]
 pub static sv_fast: SocketHash<65536> = SocketHash::new();
 
+/// The sequence number of the next byte that the stack delivers to an enrolled
+/// socket in unified mode, by its cookie. Resized at load.
+#[btf_map]
+pub static sv_next: HashMap<u64, u32, 65536> = HashMap::new();
+
 /// The program that decides about messages.
 #[btf_map]
 pub static sv_dispatch: ProgramArray<1> = ProgramArray::new();

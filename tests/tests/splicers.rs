@@ -90,6 +90,23 @@ fn moved_into_the_cgroup() {
     kept_off(folder.path(), &script);
 }
 
+/// A tool that splices between pipes, and cannot come by a socket.
+#[test]
+fn beside_one_that_splices_pipes() {
+    let _session = Session::start();
+    for mode in Mode::ACCELERATED {
+        let script = format!(
+            "set -e; for i in 1 2 3; do echo yes | grep -q yes; done\n\
+             {} streams --io edge --connections 4 --phases pp:500@500",
+            workload_path()
+        );
+        let outcome = adopted(mode, &shell(&script));
+        let summary = outcome.summary();
+        summary.accelerated();
+        assert_eq!(summary.left("may_splice"), 0, "{summary}");
+    }
+}
+
 /// Programs that begin all the time in its cgroup do not keep another one off
 /// for good: what is not enrolled at the handshake for them is adopted.
 #[test]

@@ -54,6 +54,7 @@ impl DataPath {
             .override_global("LAYOUT", layout, true)
             .map_max_entries("sv_pairs", 2 * MAX_SOCKETS)
             .map_max_entries("sv_fast", MAX_SOCKETS)
+            .map_max_entries("sv_next", MAX_SOCKETS)
             .map_max_entries("sv_events", AGENT_NOTES)
             .override_global("NOTES_MASK", &const { AGENT_NOTES - 1 }, true)
             .load(aya::include_bytes_aligned!(concat!(

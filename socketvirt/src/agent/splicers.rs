@@ -46,7 +46,8 @@ type FileId = (u64, u64, i64, i64);
 /// What is known of executables and libraries.
 #[derive(Default)]
 struct Files {
-    known: HashMap<FileId, bool>,
+    splice: HashMap<FileId, bool>,
+    sockets: HashMap<FileId, bool>,
     /// How long it took to read those that were not known.
     reading: Duration,
 }
@@ -196,7 +197,8 @@ impl Splicers {
         }
         let since = known.map_or_else(Instant::now, |known| known.since);
         let mut loaded = true;
-        let mut may_splice = self.files.may_splice(program, &path);
+        let own = [(program, path.clone())];
+        let mut may_splice = self.files.may_splice_sockets(&own);
         if !may_splice {
             // It loads what it has loaded before, and the next scan looks.
             if let Some(cgroup) = cgroup
@@ -212,10 +214,10 @@ impl Splicers {
                 Ok(Loading::Unknown) => since.elapsed() >= LOADING,
                 Err(_) => !path.exists() || since.elapsed() >= LOADING,
             };
-            may_splice = libraries(pid)
-                .unwrap_or_default()
-                .into_iter()
-                .any(|(id, library)| self.files.may_splice(id, &library));
+            // The executable is among them.
+            may_splice = self
+                .files
+                .may_splice_sockets(&libraries(pid).unwrap_or_default());
         }
         let process = Process {
             program,
@@ -243,22 +245,48 @@ impl Splicers {
 }
 
 impl Files {
-    /// What cannot be read is taken to splice, unless its process has ended.
-    fn may_splice(&mut self, id: FileId, path: &Path) -> bool {
-        if let Some(known) = self.known.get(&id) {
-            return *known;
-        }
-        let began = Instant::now();
-        let judged = match executable::may_splice(path) {
-            Ok(judged) => judged,
-            // Of the file itself nothing is known then.
-            Err(ExecutableError::Open { .. }) if !path.exists() => return false,
-            Err(_) => true,
+    /// Whether a process with the code of these files can splice from a socket:
+    /// a tool that only splices between pipes is no danger to its neighbours.
+    fn may_splice_sockets(&mut self, files: &[(FileId, PathBuf)]) -> bool {
+        let any = |known: &mut HashMap<_, _>, rule: Rule, reading: &mut Duration| {
+            files
+                .iter()
+                .any(|(id, path)| judged(known, *id, path, rule, reading))
         };
-        self.known.insert(id, judged);
-        self.reading += began.elapsed();
-        judged
+        any(&mut self.splice, executable::may_splice, &mut self.reading)
+            && any(
+                &mut self.sockets,
+                executable::may_have_sockets,
+                &mut self.reading,
+            )
     }
+}
+
+/// What is asked of a file.
+type Rule = fn(&Path) -> Result<bool, ExecutableError>;
+
+/// Asks each file once. What cannot be read is taken to be dangerous, unless
+/// its process has ended.
+fn judged(
+    known: &mut HashMap<FileId, bool>,
+    id: FileId,
+    path: &Path,
+    rule: Rule,
+    reading: &mut Duration,
+) -> bool {
+    if let Some(known) = known.get(&id) {
+        return *known;
+    }
+    let began = Instant::now();
+    let judged = match rule(path) {
+        Ok(judged) => judged,
+        // Of the file itself nothing is known then.
+        Err(ExecutableError::Open { .. }) if !path.exists() => return false,
+        Err(_) => true,
+    };
+    known.insert(id, judged);
+    *reading += began.elapsed();
+    judged
 }
 
 fn id_of(path: &Path) -> io::Result<FileId> {
@@ -317,9 +345,9 @@ mod tests {
     fn a_process_that_has_ended() {
         let mut files = Files::default();
         let id = (1, 2, 3, 4);
-        assert!(!files.may_splice(id, Path::new("/proc/0/exe")));
+        assert!(!files.may_splice_sockets(&[(id, "/proc/0/exe".into())]));
         // Nor does it decide for the next one that runs it.
-        assert!(files.may_splice(id, Path::new("/etc/passwd")));
+        assert!(files.may_splice_sockets(&[(id, "/etc/passwd".into())]));
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Summary {
             ("enrol_busy", stats.enrol_busy),
             ("enrol_refused", stats.enrol_refused),
             ("redirect_missed", stats.redirect_missed),
+            ("packets_lost", stats.packets_lost),
         ]
         .into_iter()
         .filter(|&(_, count)| count > 0)

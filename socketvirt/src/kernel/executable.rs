@@ -46,6 +46,64 @@ pub enum ExecutableError {
 /// # Errors
 /// When the file cannot be read.
 pub fn may_splice(path: &Path) -> Result<bool, ExecutableError> {
+    judge(path, |file| {
+        let linked = is_linked(file);
+        if linked && names(file, b"splice\0")? {
+            let mut imports = false;
+            for symbol in file.dynamic_symbols() {
+                match symbol.name_bytes() {
+                    Ok(b"Py_BytesMain") => return Ok(false),
+                    Ok(b"splice") => imports |= symbol.is_undefined(),
+                    _ => {}
+                }
+            }
+            if imports {
+                return Ok(true);
+            }
+        }
+        if linked && file.section_by_name(GO_BUILD_ID).is_none() {
+            return Ok(false);
+        }
+        loads_number(file)
+    })
+}
+
+/// Whether the program, or the library, can come by a TCP socket: make one, or
+/// take one from a listener or another program. Those that are not linked to a
+/// C library are taken to.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn may_have_sockets(path: &Path) -> Result<bool, ExecutableError> {
+    judge(path, |file| {
+        if !is_linked(file) || file.section_by_name(GO_BUILD_ID).is_some() {
+            return Ok(true);
+        }
+        let takes = |name: &[u8]| SOCKET_CALLS.contains(&name);
+        Ok(file
+            .dynamic_symbols()
+            .any(|symbol| symbol.is_undefined() && symbol.name_bytes().is_ok_and(takes)))
+    })
+}
+
+/// The functions of a C library that give a program a socket; `syscall` can be
+/// any call.
+const SOCKET_CALLS: [&[u8]; 7] = [
+    b"socket",
+    b"accept",
+    b"accept4",
+    b"recvmsg",
+    b"recvmmsg",
+    b"pidfd_getfd",
+    b"syscall",
+];
+
+/// Opens an executable and judges it; what is none for this kind of system
+/// counts as no.
+fn judge(
+    path: &Path,
+    rule: impl for<'a> FnOnce(&object::File<'a, &'a ReadCache<File>>) -> object::Result<bool>,
+) -> Result<bool, ExecutableError> {
     let file = File::open(path).map_err(|source| ExecutableError::Open {
         path: path.to_owned(),
         source,
@@ -57,20 +115,7 @@ pub fn may_splice(path: &Path) -> Result<bool, ExecutableError> {
         if file.format() != BinaryFormat::Elf {
             return Ok(false);
         }
-        let mut imports = false;
-        let linked = file.dynamic_symbols().next().is_some();
-        let may_import = linked && names_it(&file)?;
-        for symbol in file.dynamic_symbols().take_while(|_| may_import) {
-            match symbol.name_bytes() {
-                Ok(b"Py_BytesMain") => return Ok(false),
-                Ok(b"splice") => imports |= symbol.is_undefined(),
-                _ => {}
-            }
-        }
-        if imports || linked && file.section_by_name(GO_BUILD_ID).is_none() {
-            return Ok(imports);
-        }
-        loads_number(&file)
+        rule(&file)
     };
     read().map_err(|source| ExecutableError::Read {
         path: path.to_owned(),
@@ -78,10 +123,14 @@ pub fn may_splice(path: &Path) -> Result<bool, ExecutableError> {
     })
 }
 
-/// Whether the names of the dynamic symbols can have "splice" among them: they
-/// are read at once, while each symbol's own name is two system calls.
-fn names_it<'a>(file: &object::File<'a, &'a ReadCache<File>>) -> object::Result<bool> {
-    let wanted = b"splice\0";
+fn is_linked<'a>(file: &object::File<'a, &'a ReadCache<File>>) -> bool {
+    file.dynamic_symbols().next().is_some()
+}
+
+/// Whether the names of the dynamic symbols can have this one, with its 0,
+/// among them: they are read at once, while each symbol's own name is two
+/// system calls.
+fn names<'a>(file: &object::File<'a, &'a ReadCache<File>>, wanted: &[u8]) -> object::Result<bool> {
     let Some(names) = file.section_by_name(".dynstr") else {
         return Ok(true);
     };
@@ -174,6 +223,15 @@ mod tests {
         assert!(!build("loads", &loads, &[]));
         assert!(build("go", &format!("{go}\n{loads}"), &[]));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn tells_who_can_have_sockets() {
+        // Its own, for /dev/tcp.
+        assert!(may_have_sockets(Path::new("/bin/bash")).unwrap());
+        // Splices from one pipe to another.
+        assert!(may_splice(Path::new("/bin/grep")).unwrap());
+        assert!(!may_have_sockets(Path::new("/bin/grep")).unwrap());
     }
 
     #[test]

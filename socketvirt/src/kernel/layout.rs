@@ -142,6 +142,13 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
     let message = types.structure("sk_msg", "redirected bytes", REBUILD)?;
     layout.msg_list = message.offset("list", LIST_HEAD, "redirected bytes")?;
     layout.msg_size = message.offset("sg.size", 4, "redirected bytes")?;
+    let purpose = "what of a packet is new";
+    let packet = types
+        .structure("sk_buff", purpose, REBUILD)?
+        .offset_of("cb", purpose)?;
+    let tcp = types.structure("tcp_skb_cb", purpose, REBUILD)?;
+    layout.skb_seq = packet + tcp.offset("seq", 4, purpose)?;
+    layout.skb_end_seq = packet + tcp.offset("end_seq", 4, purpose)?;
     layout.psock_ingress_skb_len =
         psock.offset("ingress_skb.qlen", 4, "packets on their way to the reader")?;
     Ok(())

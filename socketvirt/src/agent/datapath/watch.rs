@@ -5,7 +5,7 @@ use std::path::Path;
 use aya::{
     Btf,
     maps::{HashMap, RingBuf},
-    programs::{BtfTracePoint, TracePoint},
+    programs::{BtfTracePoint, FEntry, TracePoint},
 };
 
 use super::{DataPath, DataPathError, keep, pin};
@@ -15,9 +15,35 @@ impl DataPath {
     /// Watches splice(2), which gets nothing out of an enrolled socket: what
     /// has been spliced is kept off.
     ///
+    /// A trace point of a system call makes every system call of the host
+    /// slower (16 ns each); where the kernel lets programs into its functions,
+    /// TCP's own is watched, which costs nobody else.
+    ///
     /// # Errors
-    /// When there is no tracefs or the kernel refuses.
+    /// When neither can be watched: there is no tracefs, or the kernel refuses.
     pub fn watch_splice(&mut self, folder: &Path) -> Result<(), DataPathError> {
+        match self.watch_tcp_splice(folder) {
+            Err(DataPathError::Program { .. }) => self.watch_splice_calls(folder),
+            watched => watched,
+        }
+    }
+
+    fn watch_tcp_splice(&mut self, folder: &Path) -> Result<(), DataPathError> {
+        let btf = Btf::from_sys_fs()?;
+        let program: &mut FEntry = self.program("sv_tcp_splice")?;
+        let link = program
+            .load("tcp_splice_read", &btf)
+            .and_then(|()| program.attach())
+            .and_then(|link| program.take_link(link))
+            .map_err(DataPathError::program("sv_tcp_splice"))?;
+        pin(
+            link.into(),
+            "sv_tcp_splice",
+            &folder.join(pins::SPLICE_LINK),
+        )
+    }
+
+    fn watch_splice_calls(&mut self, folder: &Path) -> Result<(), DataPathError> {
         tracefs::mounted().map_err(|source| DataPathError::Attach {
             name: "sv_splice",
             source,
