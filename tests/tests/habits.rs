@@ -80,8 +80,8 @@ fn closing_second_is_no_habit() {
 #[test]
 fn flags_of_receive_calls() {
     for (args, reason) in [
-        ("--blocking --shows wait-all", "wait_all"),
-        ("--shows urgent", "urgent"),
+        ("--eager --blocking --shows wait-all", "wait_all"),
+        ("--eager --shows urgent", "urgent"),
     ] {
         remembered(Mode::Eager, args, "stack", reason);
     }
@@ -127,8 +127,9 @@ fn the_executable_tells_of_splice() {
     let program = compile(
         folder.path(),
         "splicer",
-        "#include <fcntl.h>\n#include <unistd.h>\n\
-         int main(int n, char **a) { return n > 9 ? splice(n, 0, n, 0, 1, 0) : pause(); }\n",
+        "#include <fcntl.h>\n#include <sys/socket.h>\n#include <unistd.h>\n\
+         int main(int n, char **a) {\n\
+         return n > 9 ? splice(socket(n, n, n), 0, n, 0, 1, 0) : pause(); }\n",
         &[],
     );
     let script = format!(
@@ -154,9 +155,10 @@ fn a_library_loaded_later_tells_of_splice() {
     let program = compile(
         folder.path(),
         "loader",
-        "#include <dlfcn.h>\n#include <signal.h>\n#include <unistd.h>\n\
+        "#include <dlfcn.h>\n#include <signal.h>\n#include <sys/socket.h>\n#include <unistd.h>\n\
          static void nothing(int n) {}\n\
          int main(int n, char **a) { signal(SIGUSR1, nothing); pause();\n\
+         if (n > 9) return socket(n, n, n);\n\
          if (!dlopen(a[1], RTLD_NOW)) return 1;\n\
          for (;;) pause(); }\n",
         &[],

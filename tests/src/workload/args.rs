@@ -216,6 +216,10 @@ pub(crate) struct Twins {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Habit {
+    /// Begin once connections are redirected from their first byte: blocking
+    /// sockets are not adopted later.
+    #[arg(long)]
+    pub(crate) eager: bool,
     /// What the program does on its first connection.
     #[arg(long, value_enum)]
     pub(crate) shows: Shows,

@@ -43,8 +43,7 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
     let other_listener = net::open_listener(&place)?;
     let open = |listener| Connection::open(&place, listener, !args.blocking);
 
-    // What is shown in eager mode: blocking sockets are not adopted later.
-    if matches!(args.shows, Shows::WaitAll | Shows::Urgent) {
+    if args.eager {
         until_eager(&place)?;
     }
     let mut first = open(&listener)?;
