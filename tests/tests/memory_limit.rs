@@ -35,7 +35,7 @@ fn a_reader_out_of_memory_stops_its_sender_as_plain_tcp_would() {
         let line = format!("{line} --readers-in {}", limit.folder().display());
         Run::new(Mode::Plain, workload(&line)).success();
         assert!(limit.peak() >= NARROW, "plain TCP has memory left: {line}");
-        redirected(Mode::Eager, &workload(&line))
+        redirected(Mode::Eager, &workload(&format!("--eager {line}")))
             .summary()
             .accelerated();
     }

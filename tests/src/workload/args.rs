@@ -14,6 +14,10 @@ pub(crate) struct Cli {
     /// fails.
     #[arg(long, global = true, default_value_t = 60)]
     pub(crate) deadline: u64,
+    /// Begin once connections are redirected from their first byte: blocking
+    /// sockets are not adopted later.
+    #[arg(long, global = true)]
+    pub(crate) eager: bool,
     #[command(subcommand)]
     pub(crate) scenario: Scenario,
 }
@@ -216,10 +220,6 @@ pub(crate) struct Twins {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Habit {
-    /// Begin once connections are redirected from their first byte: blocking
-    /// sockets are not adopted later.
-    #[arg(long)]
-    pub(crate) eager: bool,
     /// What the program does on its first connection.
     #[arg(long, value_enum)]
     pub(crate) shows: Shows,

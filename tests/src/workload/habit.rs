@@ -43,9 +43,6 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
     let other_listener = net::open_listener(&place)?;
     let open = |listener| Connection::open(&place, listener, !args.blocking);
 
-    if args.eager {
-        until_eager(&place)?;
-    }
     let mut first = open(&listener)?;
     if args.shows == Shows::Owner {
         first.own_signals()?;
@@ -92,10 +89,11 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
 
 /// Connects until a connection is fast from its beginning: the first ones of a
 /// program can come before it was looked at.
-fn until_eager(place: &Place) -> Result<()> {
-    let listener = net::open_listener(place)?;
+pub(crate) fn until_eager() -> Result<()> {
+    let place = any_place()?;
+    let listener = net::open_listener(&place)?;
     for _ in 0..PATIENCE {
-        let mut trial = Connection::open(place, &listener, true)?;
+        let mut trial = Connection::open(&place, &listener, true)?;
         (0..3).try_for_each(|_| trial.exchange())?;
         if trial.path()? == "fast" {
             return Ok(());

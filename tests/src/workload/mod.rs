@@ -23,6 +23,7 @@ mod watchdog;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser as _;
 
 use crate::conform;
@@ -32,19 +33,25 @@ use args::{Cli, Scenario};
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let result = match &cli.scenario {
+    match start(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("workload: FAIL {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<()> {
+    if cli.eager {
+        habit::until_eager()?;
+    }
+    match &cli.scenario {
         Scenario::Streams(args) => streams::run(args, cli.deadline),
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
         Scenario::Calls(args) => conform::run(args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("workload: FAIL {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
