@@ -144,8 +144,10 @@ fn a_life_that_no_scan_saw() {
 fn statuses_that_wait() {
     let _session = Session::start();
     let keeper = keep("--scan-interval 60000");
-    // Nobody answers there: the packet goes nowhere.
+    // Nobody answers there: the packet goes nowhere. Its neighbour is known,
+    // or the connection would end when nobody tells who it is.
     let (netns, _other) = veth_pair();
+    netns.ip("neigh add 10.99.0.77 lladdr 02:00:00:00:00:77 dev veth0");
     let mut asking = Command::new("nsenter");
     asking.arg(format!("--net=/run/netns/{}", netns.name()));
     asking.args(["bash", "-c", "exec 3<>/dev/tcp/10.99.0.77/7"]);
