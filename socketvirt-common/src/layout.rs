@@ -114,6 +114,10 @@ pub struct KernelLayout {
     pub file_private: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
+    /// `socket.flags` (8 bytes).
+    pub socket_flags: u32,
+    /// `tcp_sock.notsent_lowat` (4 bytes): `TCP_NOTSENT_LOWAT`.
+    pub notsent_lowat: u32,
     /// `file.f_flags` (4 bytes).
     pub file_flags: u32,
     /// `file.f_owner` (8 bytes), or `file.f_owner.pid` before 6.12: not null

@@ -28,6 +28,9 @@ const AF_INET6: u16 = 10;
 /// include/uapi/linux/in.h.
 const IPPROTO_TCP: u16 = 6;
 
+/// `1 << SOCK_NOSPACE`, include/linux/net.h.
+const SOCK_NOSPACE: u64 = 1 << 2;
+
 /// Waiters of a socket that are looked at; with more, one is assumed to be a
 /// sleeping reader.
 pub const MAX_WAITERS: u32 = 8;
@@ -161,6 +164,22 @@ impl Sock {
     #[inline(always)]
     pub fn knows_end(self) -> bool {
         self.rcv_nxt().wrapping_sub(self.copied_seq()) <= 1
+    }
+
+    /// The program was told to wait for room to send (`SOCK_NOSPACE`) and
+    /// nothing is under way: no acknowledgement will come.
+    #[inline(always)]
+    pub fn waits_for_nothing(self) -> bool {
+        let socket: u64 = read(self.0, offset!(sk_socket));
+        let flags: u64 = read(socket, offset!(socket_flags));
+        flags & SOCK_NOSPACE != 0
+            && read::<u32>(self.0, offset!(write_seq)) == read::<u32>(self.0, offset!(snd_una))
+    }
+
+    /// `tcp_sock.notsent_lowat`, bytes.
+    #[inline(always)]
+    pub fn notsent_lowat(self) -> u32 {
+        read(self.0, offset!(notsent_lowat))
     }
 
     /// `tcp_sock.rcv_nxt`: the next byte that the stack expects.

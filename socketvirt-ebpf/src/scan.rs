@@ -51,6 +51,10 @@ const ALONE_SCANS: u32 = 20;
 const SOL_SOCKET: i32 = 1;
 /// include/uapi/asm-generic/socket.h.
 const SO_RCVLOWAT: i32 = 18;
+/// include/uapi/linux/in.h.
+const IPPROTO_TCP: i32 = 6;
+/// include/uapi/linux/tcp.h.
+const TCP_NOTSENT_LOWAT: i32 = 25;
 
 /// One socket of the iteration.
 #[inline(always)]
@@ -204,6 +208,7 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
     if peer.enrolment.is_active() {
         flow.paired = 1;
     }
+    wake_starved(sk, sock);
     let reading = sock.reading();
     let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
@@ -244,6 +249,8 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
     enrol::remove(flow);
     flow.enrolment = Enrolment::None;
     own.enrolment = Enrolment::None;
+    // It may have been told to wait since it was woken last.
+    wake_starved(sk, sock);
     if flow.rcvlowat != 0 {
         set_rcvlowat(sk, flow.rcvlowat);
         flow.rcvlowat = 0;
@@ -273,18 +280,35 @@ fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
     }
 }
 
+/// `tcp_bpf_sendmsg` needs memory for a copy, and answers `EAGAIN` without, also
+/// when nothing is under way whose acknowledgement would wake the program:
+/// plain TCP has memory for a first packet in any case. Setting
+/// `TCP_NOTSENT_LOWAT` wakes who waits for room (`do_tcp_setsockopt`).
+#[inline(always)]
+fn wake_starved(sk: *mut c_void, sock: Sock) {
+    if sock.waits_for_nothing() {
+        set_option(sk, IPPROTO_TCP, TCP_NOTSENT_LOWAT, sock.notsent_lowat());
+    }
+}
+
 /// Sets `SO_RCVLOWAT`, which also wakes readers of what is there
 /// (`tcp_set_rcvlowat`).
 #[inline(always)]
-fn set_rcvlowat(sk: *mut c_void, mut bytes: u32) {
+fn set_rcvlowat(sk: *mut c_void, bytes: u32) {
+    set_option(sk, SOL_SOCKET, SO_RCVLOWAT, bytes);
+}
+
+/// Sets an option to a value that it has, or had.
+#[inline(always)]
+fn set_option(sk: *mut c_void, level: i32, option: i32, mut value: u32) {
     // SAFETY: the verifier checks all arguments. It can only fail for a value
     // that was never set.
     unsafe {
         bpf_setsockopt(
             sk,
-            SOL_SOCKET,
-            SO_RCVLOWAT,
-            (&raw mut bytes).cast(),
+            level,
+            option,
+            (&raw mut value).cast(),
             size_of::<u32>() as i32,
         )
     };
@@ -333,6 +357,9 @@ fn leave_for(
     }
     if !peer.is_known() {
         return Reason::None;
+    }
+    if !blocking && sock.waits_for_nothing() {
+        return Reason::MemoryLimit;
     }
     if matches!(peer.enrolment, Enrolment::None) && config.scan > own.ready_scan + ALONE_SCANS {
         return Reason::PeerNotEnrolled;

@@ -84,6 +84,7 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.table_files = table.offset("fd", POINTER, "who splices")?;
     layout.file_private = file.offset("private_data", POINTER, "who splices")?;
     layout.socket_sk = socket.offset("sk", POINTER, "who splices")?;
+    layout.socket_flags = socket.offset("flags", POINTER, "who waits for room to send")?;
     // A structure of its own since 6.12 (1934b212615d), inside before.
     layout.file_owner = file
         .offset("f_owner", POINTER, "who wants signals")
@@ -102,6 +103,7 @@ fn tcp(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError
     layout.copied_seq = tcp.offset("copied_seq", 4, "how much the receiver has read")?;
     layout.rcv_nxt = tcp.offset("rcv_nxt", 4, "how much has arrived")?;
     layout.snd_una = tcp.offset("snd_una", 4, "how much is acknowledged")?;
+    layout.notsent_lowat = tcp.offset("notsent_lowat", 4, "who waits for room to send")?;
     layout.urg_data = tcp.offset("urg_data", 2, "whether urgent data waits")?;
     layout.urg_seq = tcp.offset("urg_seq", 4, "whether urgent data has come")?;
     layout.bytes_acked = tcp.offset("bytes_acked", 8, "where the connection began")?;
