@@ -15,6 +15,7 @@ mod habit;
 mod kv;
 mod memory;
 pub(crate) mod net;
+mod resend;
 mod script;
 mod sides;
 mod streams;
@@ -37,6 +38,7 @@ pub fn run() -> ExitCode {
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
+        Scenario::Resend(args) => resend::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
         Scenario::Calls(args) => conform::run(args),
     };
