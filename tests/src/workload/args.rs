@@ -227,9 +227,6 @@ pub(crate) struct Resend {
     /// Rounds of requests and answers until one is redirected, at most.
     #[arg(long, default_value_t = 3000)]
     pub(crate) rounds: u32,
-    /// Name under /run/netns of the connection's namespace.
-    #[arg(long)]
-    pub(crate) netns: Option<String>,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -44,7 +44,6 @@ type Window = [u32; 5];
 
 pub(crate) fn run(args: &Resend, deadline: u64) -> Result<()> {
     watchdog::start("resend", deadline);
-    net::enter(args.netns.as_ref())?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
     let address = listener.local_addr().context("the listener's address")?;
     let client = TcpStream::connect(address).context("connect")?;
@@ -127,6 +126,9 @@ fn restored(old: OwnedFd, [own, peer]: [SocketAddr; 2], overlap: u32) -> Result<
     let level = libc::IPPROTO_TCP;
     net::set_words(&new, level, libc::TCP_REPAIR_OPTIONS, &options).context("the options")?;
     net::set_words(&new, level, TCP_REPAIR_WINDOW, &window).context("the window")?;
+    // It knows no segments but the smallest until its size is reckoned again
+    // (`tcp_sync_mss`), which a change of its IP options does: to none.
+    net::set_words(&new, libc::IPPROTO_IP, libc::IP_OPTIONS, &[]).context("IP_OPTIONS")?;
     set(&new, libc::TCP_REPAIR, REPAIR_OFF)?;
     net::set_nonblocking(&new)?;
     Ok(new)

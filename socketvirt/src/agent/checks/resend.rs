@@ -17,9 +17,8 @@ use nix::sys::socket::{
 
 use super::{Answer, lab::CheckError, pair::Pair, sockets};
 
-/// Bytes that come again: more than the data path can take away at once
-/// (4095), and with the new ones less than a restored connection sends at once
-/// (10 segments of 536 bytes).
+/// Bytes that come again, all in the packet with the new ones: more than the
+/// data path can take away at once (4095).
 const AGAIN: u32 = 4200;
 const NEW: &[u8] = b"new";
 
@@ -31,8 +30,10 @@ const REPAIR_OFF: i32 = -1;
 /// Values of `TCP_REPAIR_QUEUE`.
 const RECV_QUEUE: i32 = 1;
 const SEND_QUEUE: i32 = 2;
-/// Kind of a TCP option, include/net/tcp.h.
+/// Kinds of TCP options, include/net/tcp.h, and the loopback's segment size.
+const OPTION_MSS: u32 = 2;
 const OPTION_WINDOW: u32 = 3;
+const MSS: u32 = 65483;
 /// `tcpi_snd_wscale`, `tcpi_rcv_wscale` of `struct tcp_info`: 4 bits each.
 const SCALES: usize = 6;
 
@@ -114,11 +115,15 @@ impl State {
         set_sequence(&new, SEND_QUEUE, self.sent.wrapping_sub(AGAIN))?;
         sockets::connect(&new, self.peer_port)?;
         let scales = u32::from(self.scales & 15) | u32::from(self.scales >> 4) << 16;
-        let option = [OPTION_WINDOW.to_ne_bytes(), scales.to_ne_bytes()].concat();
-        let set_bytes =
-            |name, bytes| sockets::set_bytes(new.as_fd(), libc::IPPROTO_TCP, name, bytes);
-        set_bytes(libc::TCP_REPAIR_OPTIONS, &option)?;
-        set_bytes(TCP_REPAIR_WINDOW, &self.window)?;
+        let options = [OPTION_WINDOW, scales, OPTION_MSS, MSS];
+        let options = options.map(u32::to_ne_bytes).concat();
+        let fd = new.as_fd();
+        let tcp = libc::IPPROTO_TCP;
+        sockets::set_bytes(fd, tcp, libc::TCP_REPAIR_OPTIONS, &options)?;
+        sockets::set_bytes(fd, tcp, TCP_REPAIR_WINDOW, &self.window)?;
+        // It knows no segments but the smallest until their size is reckoned
+        // again (`tcp_sync_mss`), which a change of its IP options does: to none.
+        sockets::set_bytes(fd, libc::IPPROTO_IP, libc::IP_OPTIONS, &[])?;
         set(&new, libc::TCP_REPAIR, REPAIR_OFF)?;
         Ok(new)
     }
