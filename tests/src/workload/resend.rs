@@ -183,9 +183,9 @@ fn compare(got: &[u8], wanted: &[u8]) -> Result<()> {
     }
     let same = got.iter().zip(wanted).take_while(|(a, b)| a == b).count();
     bail!(
-        "{} bytes arrived, {} were sent; byte {same} is wrong; {} are old ones",
+        "{} bytes arrived of {}; byte {same} is wrong: {:?}",
         got.len(),
         wanted.len(),
-        got.iter().filter(|byte| **byte == OLD).count()
+        got.get(same)
     )
 }
