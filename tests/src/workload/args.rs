@@ -32,6 +32,8 @@ pub(crate) enum Scenario {
     Habit(Habit),
     /// Two connections with the same addresses and sequence numbers.
     Twins(Twins),
+    /// A packet that brings bytes again, together with new ones.
+    Resend(Resend),
     /// Values stored in a server and read back.
     Kv(Kv),
     /// Scenarios of socket calls, each answer written down.
@@ -216,6 +218,19 @@ pub(crate) struct Twins {
     /// Rounds a second.
     #[arg(long, default_value_t = 200)]
     pub(crate) rate: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Resend {
+    /// Bytes that arrive again.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) overlap: u32,
+    /// Bytes behind them that are new; without any, the end of the stream is.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) new: u32,
+    /// Rounds of requests and answers until one is redirected, at most.
+    #[arg(long, default_value_t = 3000)]
+    pub(crate) rounds: u32,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -15,6 +15,7 @@ mod habit;
 mod kv;
 mod memory;
 pub(crate) mod net;
+mod resend;
 mod script;
 mod sides;
 mod streams;
@@ -51,6 +52,7 @@ fn start(cli: &Cli) -> Result<()> {
         Scenario::Backpressure(args) => backpressure::run(args, cli.deadline),
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
+        Scenario::Resend(args) => resend::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
         Scenario::Calls(args) => conform::run(args),
     }

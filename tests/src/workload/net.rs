@@ -215,6 +215,42 @@ pub(crate) fn get_int(fd: &OwnedFd, level: i32, name: i32) -> Result<i32, Errno>
     Errno::result(result).map(|_| value)
 }
 
+/// Sets an option that is an array of 32-bit words.
+pub(crate) fn set_words(fd: &OwnedFd, level: i32, name: i32, words: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the pointer and the length describe the words.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            words.as_ptr().cast(),
+            libc::socklen_t::try_from(size_of_val(words)).unwrap_or(0),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Asks for one.
+pub(crate) fn get_words(
+    fd: &OwnedFd,
+    level: i32,
+    name: i32,
+    words: &mut [u32],
+) -> Result<(), Errno> {
+    let mut length = libc::socklen_t::try_from(size_of_val(words)).unwrap_or(0);
+    // SAFETY: the pointers describe the words and their length.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            words.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// What `TCP_INFO` tells (include/uapi/linux/tcp.h); fields that the kernel
 /// does not know are 0.
 pub(crate) fn tcp_info(fd: &OwnedFd) -> Result<libc::tcp_info, Errno> {

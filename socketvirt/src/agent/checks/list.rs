@@ -7,7 +7,7 @@ use super::{
     Check,
     Enrolled::{ByScan, Eagerly},
     Keeper::{AdoptGuard, Guard, Kernel, LateGuard, Nobody, Rule},
-    calls, closing, queue, sleeping, subflows,
+    calls, closing, queue, resend, sleeping, subflows,
 };
 
 /// Every known difference; what rests on another one comes after it.
@@ -101,6 +101,17 @@ pub const LIST: &[Check] = &[
         keeper: Kernel,
         enrolled: Eagerly,
         script: queue::becomes_fast_again,
+    },
+    Check {
+        name: "overlap",
+        title: "a packet that brings bytes again",
+        fact: "in unified mode, packets are read whole whatever was read before; the data path cuts \
+               that off",
+        plain: "new",
+        fixed_in: None,
+        keeper: Kernel,
+        enrolled: Eagerly,
+        script: resend::is_read_once,
     },
     Check {
         name: "back_pressure",

@@ -19,6 +19,7 @@ mod list;
 mod pair;
 pub mod proofs;
 mod queue;
+mod resend;
 mod sleeping;
 mod sockets;
 mod subflows;

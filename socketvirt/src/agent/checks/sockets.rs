@@ -115,14 +115,19 @@ fn settled(socket: &TcpStream, request: libc::Ioctl, expected: i32) -> io::Resul
 
 /// Sets an option that is an int.
 pub fn set(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+    set_bytes(fd, level, option, &value.to_ne_bytes())
+}
+
+/// Sets an option, given as it lies in memory.
+pub fn set_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
     // SAFETY: the value lives during the call and its size is given.
     succeeded(unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             level,
             option,
-            (&raw const value).cast(),
-            libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0),
+            value.as_ptr().cast(),
+            libc::socklen_t::try_from(value.len()).unwrap_or(0),
         )
     })
 }
@@ -133,7 +138,7 @@ pub fn set_socket(socket: &TcpStream, option: i32, value: i32) -> io::Result<()>
 }
 
 /// Fills `room` with an option; the part of it that the kernel has written.
-fn get<'a>(
+pub fn get<'a>(
     socket: &TcpStream,
     level: i32,
     option: i32,
