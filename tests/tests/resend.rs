@@ -15,7 +15,9 @@ fn resend(mode: Mode, args: &str) {
         Run::new(mode, workload(&format!("resend --rounds 10 {args}"))).success();
         return;
     }
-    let outcome = adopted(mode, &workload(&format!("resend {args}")));
+    // At the handshake, only once the program was looked at.
+    let first = if mode == Mode::Eager { "--eager " } else { "" };
+    let outcome = adopted(mode, &workload(&format!("{first}resend {args}")));
     outcome.summary().accelerated();
     assert_eq!(outcome.finished.stdout.trim(), r#"{"path":"fast"}"#);
 }
