@@ -83,8 +83,8 @@ pub enum Reason {
     /// A program of the socket's cgroup can call splice(2), by its executable
     /// or a library.
     MaySplice = 33,
-    /// The receiver's memory may not be charged: the limit of its cgroup for
-    /// sockets is near, or the host's memory for TCP is short.
+    /// Memory may not be had: the socket's cgroup has a limit for sockets, or
+    /// the host's memory for TCP is short.
     MemoryLimit = 34,
     /// The program discards what it receives (`MSG_TRUNC`); an enrolled socket
     /// copies it, or fails without a buffer.

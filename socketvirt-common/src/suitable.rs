@@ -38,6 +38,8 @@ pub struct Facts {
     pub urgent: bool,
     /// The file has an owner for `SIGIO` and `SIGURG`.
     pub signals: bool,
+    /// Its memory is charged to a cgroup with a limit for sockets.
+    pub charged: bool,
     /// `sk_user_data` is in use: another map or protocol owns the socket.
     pub foreign: bool,
 }
@@ -86,6 +88,8 @@ pub const fn unsuitable(facts: &Facts) -> Reason {
         Reason::PeekOffset
     } else if facts.signals {
         Reason::SignalDriven
+    } else if facts.charged {
+        Reason::MemoryLimit
     } else {
         Reason::None
     }

@@ -22,6 +22,7 @@ const SUITABLE: Facts = Facts {
     ulp: false,
     mptcp: false,
     urgent: false,
+    charged: false,
     signals: false,
     foreign: false,
 };

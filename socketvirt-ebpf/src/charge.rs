@@ -1,5 +1,12 @@
-//! Whether the receiver of a redirect can be charged for it.
+//! Memory of sockets, and whether the receiver of a redirect can be charged for
+//! it.
 //!
+//! Plain TCP has memory for a first packet whatever the limits say, in both
+//! directions (`sk_forced_mem_schedule`). An enrolled socket has not: its sends
+//! need a copy (`sk_msg_alloc`), and what arrives waits until it can be charged
+//! (`sk_psock_create_ingress_msg`). So sockets under a hard limit are not
+//! enrolled. A socket that a handshake enrols is charged to nobody before
+//! accept(2); until a scan finds out, each redirect to it is looked at:
 //! `bpf_tcp_ingress` charges the receiver after the decision, and answers
 //! `ENOMEM` to the sender when it is refused, where the stack would have waited.
 
@@ -57,7 +64,7 @@ impl Sock {
     /// The cgroup that the socket's memory is charged to, 0 when it is to none
     /// that could refuse it, and [`REFUSES`] when that cannot be known.
     #[inline(always)]
-    fn memory_group(self) -> u64 {
+    pub fn memory_group(self) -> u64 {
         let charging = offset!(charging);
         if matches!(charging, Charging::Free) {
             return 0;

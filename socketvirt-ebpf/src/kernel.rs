@@ -290,6 +290,7 @@ impl Sock {
             urgent: read::<u16>(self.0, offset!(urg_data)) != 0
                 || read::<u32>(self.0, offset!(urg_seq)) != 0,
             signals: file != 0 && read::<u64>(file, offset!(file_owner)) != 0,
+            charged: self.memory_group() != 0,
             foreign: !enrolled && read::<u64>(self.0, offset!(sk_user_data)) != 0,
         }
     }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -11,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::session::cgroup_root;
+use crate::{
+    run::{shell, workload_path},
+    session::cgroup_root,
+};
 
 /// A cgroup is busy as long as a process of it is not quite dead.
 const GRACE: Duration = Duration::from_secs(10);
@@ -162,6 +166,17 @@ impl Limit {
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.0
+    }
+
+    /// The command that runs the workload in it.
+    #[must_use]
+    pub fn inside(&self, args: &str) -> Vec<OsString> {
+        let procs = self.0.join(PROCESSES);
+        let workload = workload_path();
+        shell(&format!(
+            "echo $$ > {} && exec {workload} {args}",
+            procs.display()
+        ))
     }
 
     /// The most bytes that were ever charged to it.
