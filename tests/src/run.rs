@@ -180,6 +180,14 @@ impl Run {
     }
 }
 
+/// The workload with these arguments; in eager mode it begins once it was
+/// looked at, which costs connections of its own.
+#[must_use]
+pub fn begun(mode: Mode, args: &str) -> Vec<OsString> {
+    let before = if mode == Mode::Eager { "--eager " } else { "" };
+    workload(&format!("{before}{args}"))
+}
+
 /// Runs a command that must succeed, accelerated by [`adopted`]: in eager mode
 /// without paces, where a program that connects before it was looked at, which
 /// takes longer on a busy machine, keeps those connections plain.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use socketvirt_tests::{
-    run::{Mode, redirected, workload},
+    run::{Mode, begun, redirected},
     session::Session,
 };
 
@@ -23,7 +23,7 @@ fn standstill(mode: Mode, args: &str) -> Standstill {
     // Only adoption needs a warm-up that lasts.
     let rate = if mode == Mode::Adopt { 200 } else { 100_000 };
     let args = format!("--deadline 60 backpressure {args} --warm-rate {rate}");
-    let outcome = redirected(mode, &workload(&args));
+    let outcome = redirected(mode, &begun(mode, &args));
     let line = outcome
         .finished
         .stdout

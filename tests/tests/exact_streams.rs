@@ -3,7 +3,7 @@
 //! and the fast path.
 
 use socketvirt_tests::{
-    run::{Mode, Run, redirected, workload},
+    run::{Mode, Run, begun, redirected, workload},
     scaled,
     session::Session,
     summary::Summary,
@@ -15,7 +15,7 @@ const CHANGING: &str = "pp:500@200,stream:1M,pp:200,slowup:300K,pp:100@250,up:4M
                         pipe:50x16,rpp:100,stream:2M,idle:200,pp:100@250";
 
 fn streams(mode: Mode, args: &str) -> Summary {
-    redirected(mode, &workload(&format!("--deadline 60 streams {args}")))
+    redirected(mode, &begun(mode, &format!("--deadline 60 streams {args}")))
         .summary()
         .clone()
 }

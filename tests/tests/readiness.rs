@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 use socketvirt_tests::{
-    run::{Mode, Outcome, redirected, workload},
+    run::{Mode, Outcome, begun, redirected},
     session::Session,
 };
 
 fn run(mode: Mode, args: &str) -> Outcome {
-    let outcome = redirected(mode, &workload(&format!("streams {args}")));
+    let outcome = redirected(mode, &begun(mode, &format!("streams {args}")));
     outcome.summary().accelerated();
     outcome
 }
