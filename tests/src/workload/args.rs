@@ -158,10 +158,6 @@ pub(crate) struct Backpressure {
     /// Pace of these rounds a second.
     #[arg(long, default_value_t = 200)]
     pub(crate) warm_rate: u32,
-    /// Rounds of requests and answers once everything has been read, at the
-    /// same pace.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) rounds_after: u32,
     /// Folder of a cgroup (v1) that the readers' memory is charged to.
     #[arg(long)]
     pub(crate) readers_in: Option<PathBuf>,

@@ -71,10 +71,6 @@ pub(crate) fn run(args: &Backpressure, deadline: u64) -> Result<()> {
         }
         Ok(())
     })?;
-    for lane in &mut lanes {
-        lane.read = lane.sent.load(Relaxed);
-    }
-    rounds(args, &mut lanes, args.rounds_after)?;
     lanes.iter().try_for_each(|lane| end(args, lane))
 }
 
