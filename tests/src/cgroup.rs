@@ -190,7 +190,15 @@ const TCP_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
+        let deadline = Instant::now() + GRACE;
+        let mut taken = fs::remove_dir(&self.0);
+        while taken.is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+            taken = fs::remove_dir(&self.0);
+        }
+        if let Err(error) = taken {
+            eprintln!("{} stays: {error}", self.0.display());
+        }
     }
 }
 
