@@ -4,7 +4,7 @@
 //! own BTF and writes this struct into the object's read-only data before the
 //! programs are verified. The verifier then sees constants.
 
-use crate::send::Calls;
+use crate::call::Calls;
 
 /// Byte offsets into kernel structures, all from the start of the structure
 /// named first in the field's documentation. `struct tcp_sock` begins with
@@ -100,18 +100,10 @@ pub struct KernelLayout {
     pub recvmsg_inq_mask: u32,
     /// `socket.file` (8 bytes).
     pub socket_file: u32,
-    /// `task_struct.files` (8 bytes).
-    pub task_files: u32,
     /// `task_struct.cgroups` (8 bytes): its `css_set`.
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp` (8 bytes): its cgroup of version 2.
     pub css_set_cgroup: u32,
-    /// `files_struct.fdt` (8 bytes).
-    pub files_table: u32,
-    /// `fdtable.fd` (8 bytes): the array of files.
-    pub table_files: u32,
-    /// `file.private_data` (8 bytes): a socket's `struct socket`.
-    pub file_private: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
     /// `socket.flags` (8 bytes).
@@ -173,9 +165,7 @@ pub struct KernelLayout {
     pub call_third: u32,
     /// The fourth argument (8 bytes).
     pub call_fourth: u32,
-    /// Keeps what follows aligned.
-    pub reserved: u32,
-    /// The numbers of the system calls that send with flags.
+    /// The numbers of the system calls that are told apart.
     pub calls: Calls,
     /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
     /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.

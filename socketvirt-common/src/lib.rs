@@ -7,7 +7,7 @@
 //! [`event`]. *Rules* are the decisions that
 //! keep bytes exact, as pure functions over plain numbers, so that they are
 //! tested without a kernel: [`order`], [`pressure`], [`path`], [`suitable`],
-//! [`worth`], [`habit`], [`looked`], [`send`], [`release`], [`pace`],
+//! [`worth`], [`habit`], [`looked`], [`call`], [`release`], [`pace`],
 //! [`status`], [`readiness`].
 #![no_std]
 #![expect(
@@ -18,6 +18,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod call;
 pub mod config;
 pub mod event;
 pub mod flow;
@@ -36,7 +37,6 @@ pub mod reason;
 pub mod record;
 pub mod release;
 pub mod row;
-pub mod send;
 pub mod stats;
 pub mod status;
 pub mod suitable;

@@ -1,6 +1,6 @@
 //! What programs have shown, in `sv_habits`.
 
-use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, TracePointContext};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
 use socketvirt_common::{
     habit::{self, Program},
     pair::{End, Side},
@@ -10,31 +10,24 @@ use socketvirt_common::{
 use crate::{
     kernel::{Sock, offset, read},
     maps::sv_habits,
-    task::socket_of,
+    task,
 };
 
-/// Offset of the first argument of a system call in its entry's record
-/// (`events/syscalls/sys_enter_splice/format` in tracefs).
-const FIRST_ARGUMENT: usize = 16;
-
 /// `tcp_splice_read` is called, net/ipv4/tcp.c; its first argument is a
-/// `struct socket`.
+/// `struct socket`. It answers `EAGAIN` for ever on an enrolled one.
 #[inline(always)]
 pub fn on_tcp_splice(ctx: &FEntryContext) {
     let socket = ctx.arg::<*const u8>(0) as u64;
     remember_either(Sock(read(socket, offset!(socket_sk))), Reason::Splice);
 }
 
-/// splice(2) is called: it answers `EAGAIN` for ever on an enrolled socket
-/// that it reads from.
+/// A call looks whether a TCP socket's receive buffer should grow
+/// (`tcp_rcv_space_adjust`, `net/ipv4/tcp_input.c`). What splice(2) calls,
+/// `tcp_read_sock`, does so whether it has found bytes or not.
 #[inline(always)]
-pub fn on_splice(ctx: &TracePointContext) {
-    // SAFETY: within the record.
-    let Ok(fd) = (unsafe { ctx.read_at::<u64>(FIRST_ARGUMENT) }) else {
-        return;
-    };
-    if let Some(sock) = socket_of(fd) {
-        remember_either(sock, Reason::Splice);
+pub fn on_read(ctx: &BtfTracePointContext) {
+    if task::splices() {
+        remember_either(Sock(ctx.arg::<*const u8>(0) as u64), Reason::Splice);
     }
 }
 

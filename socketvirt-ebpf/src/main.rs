@@ -44,10 +44,10 @@ mod unify;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
-    macros::{btf_tracepoint, cgroup_sock, fentry, sk_msg, sock_ops, stream_verdict, tracepoint},
+    macros::{btf_tracepoint, cgroup_sock, fentry, sk_msg, sock_ops, stream_verdict},
     programs::{
         BtfTracePointContext, FEntryContext, SkBuffContext, SkMsgContext, SockContext,
-        SockOpsContext, TracePointContext,
+        SockOpsContext,
     },
 };
 
@@ -89,10 +89,10 @@ pub fn sv_tcp_splice(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// Watches splice(2) of all files, elsewhere.
-#[tracepoint]
-pub fn sv_splice(ctx: TracePointContext) -> u32 {
-    habits::on_splice(&ctx);
+/// Watches which call reads a TCP socket, elsewhere.
+#[btf_tracepoint(function = "tcp_rcv_space_adjust")]
+pub fn sv_read(ctx: BtfTracePointContext) -> u32 {
+    habits::on_read(&ctx);
     0
 }
 

@@ -7,12 +7,12 @@ use aya_ebpf::{
     programs::SkMsgContext,
 };
 use socketvirt_common::{
+    call,
     flow::{Flow, UNKNOWN_GROUP},
     order,
     pair::{EndKey, Enrolment},
     path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
     reason::Reason,
-    send,
 };
 
 use crate::{
@@ -52,7 +52,7 @@ pub fn on_message(ctx: &SkMsgContext) {
     let own = kernel::Own::new(tcp_sock);
     let verdict = verdict(flow, own, Sock(tcp_sock as u64), size);
     let reason = match verdict {
-        Verdict::Redirect => match send::needs_stack(task::send_flags()) {
+        Verdict::Redirect => match call::needs_stack(task::send_flags()) {
             Reason::None => {
                 if redirect(ctx, flow, own, size) {
                     return;

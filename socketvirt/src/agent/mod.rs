@@ -13,7 +13,6 @@ pub mod selftest;
 pub mod splicers;
 pub mod summary;
 mod sys;
-mod tracefs;
 mod waiting;
 
 /// Names of the objects pinned in the data path's folder.

@@ -114,7 +114,7 @@ impl Run {
         })?;
         let mut path = DataPath::load(&layout, places.pins.path())?;
         path.attach(&places.cgroup.open()?, places.pins.path())?;
-        let unwatched = path.watch_splice(places.pins.path()).err();
+        let unwatched = path.watch_splice(&layout, places.pins.path()).err();
         if let Err(error) = path.watch_receive(places.pins.path()) {
             warnings.push(format!(
                 "programs that receive with MSG_WAITALL, MSG_TRUNC or MSG_OOB are not found out: {error}"
@@ -136,7 +136,7 @@ impl Run {
         }
         if let Some(error) = &unwatched {
             warnings.push(format!(
-                "nothing is accelerated, because splice(2) cannot be watched: {error}; mount tracefs"
+                "nothing is accelerated, because splice(2) cannot be watched: {error}"
             ));
         }
         let mut mode = if tested.receive_mode == ReceiveMode::TableOnly || unwatched.is_some() {

@@ -107,10 +107,11 @@ fn in_places(
         "the verifier accepts every program, with its helpers".into(),
     ));
     path.attach(&places.cgroup.open()?, folder)?;
-    requirements.push(match path.watch_splice(folder) {
-        Ok(()) => Requirement::fulfilled("splice_watch", "tracepoint sys_enter_splice".into()),
-        Err(error) => Requirement::missing("splice_watch", &error)
-            .with_hint("mount tracefs: `mount -t tracefs tracefs /sys/kernel/tracing`"),
+    requirements.push(match path.watch_splice(layout, folder) {
+        Ok(watched) => Requirement::fulfilled("splice_watch", watched.into()),
+        Err(error) => Requirement::missing("splice_watch", &error).with_hint(
+            "nothing is accelerated without it; use Linux 6.12 or newer on x86-64 or arm64",
+        ),
     });
     path.watch_receive(folder)?;
     let mut config = path.take_config()?;

@@ -1,6 +1,6 @@
 //! The running kernel's [`KernelLayout`], from its BTF and its symbols.
 
-use socketvirt_common::{layout::KernelLayout, send::Calls};
+use socketvirt_common::{call::Calls, layout::KernelLayout};
 
 pub use crate::kernel::btf::LayoutError;
 use crate::kernel::{btf::KernelTypes, charges, symbols};
@@ -73,16 +73,10 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     let node = types.structure("kernfs_node", "a cgroup's id", REBUILD)?;
     layout.kn_id = node.offset("id", 8, "a cgroup's id")?;
     let file = types.structure("file", "O_NONBLOCK", REBUILD)?;
-    let task = types.structure("task_struct", "who splices", REBUILD)?;
-    layout.task_files = task.offset("files", POINTER, "who splices")?;
+    let task = types.structure("task_struct", "a program's cgroup", REBUILD)?;
     layout.task_cgroups = task.offset("cgroups", POINTER, "a program's cgroup")?;
     let set = types.structure("css_set", "a program's cgroup", REBUILD)?;
     layout.css_set_cgroup = set.offset("dfl_cgrp", POINTER, "a program's cgroup")?;
-    let files = types.structure("files_struct", "who splices", REBUILD)?;
-    layout.files_table = files.offset("fdt", POINTER, "who splices")?;
-    let table = types.structure("fdtable", "who splices", REBUILD)?;
-    layout.table_files = table.offset("fd", POINTER, "who splices")?;
-    layout.file_private = file.offset("private_data", POINTER, "who splices")?;
     layout.socket_sk = socket.offset("sk", POINTER, "who splices")?;
     layout.socket_flags = socket.offset("flags", POINTER, "who waits for room to send")?;
     // A structure of its own since 6.12 (1934b212615d), inside before.
@@ -157,9 +151,10 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
 }
 
 /// The system call that a program is in. Without its place nothing is known of
-/// the flags of a send, which is no reason to refuse a kernel.
+/// the flags of a send, which is no reason to refuse a kernel, nor of splice(2),
+/// unless TCP's own function can be watched.
 fn call(types: &KernelTypes, layout: &mut KernelLayout) {
-    let purpose = "the flags of a send";
+    let purpose = "which call a program is in";
     let Ok(regs) = types.structure("pt_regs", purpose, REBUILD) else {
         return;
     };
@@ -181,6 +176,7 @@ fn call(types: &KernelTypes, layout: &mut KernelLayout) {
             sendto: number_of(libc::SYS_sendto),
             sendmsg: number_of(libc::SYS_sendmsg),
             sendmmsg: number_of(libc::SYS_sendmmsg),
+            splice: number_of(libc::SYS_splice),
         };
     }
 }

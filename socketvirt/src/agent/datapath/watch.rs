@@ -5,26 +5,41 @@ use std::path::Path;
 use aya::{
     Btf,
     maps::{HashMap, RingBuf},
-    programs::{BtfTracePoint, FEntry, TracePoint},
+    programs::{BtfTracePoint, FEntry},
 };
+use socketvirt_common::layout::KernelLayout;
 
-use super::{DataPath, DataPathError, keep, pin};
-use crate::agent::{begun::Begun, pins, tracefs};
+use super::{DataPath, DataPathError, pin};
+use crate::agent::{begun::Begun, pins};
+
+/// TCP's own function for splice(2), net/ipv4/tcp.c.
+const TCP_SPLICE: &str = "tcp_splice_read";
+/// Traced where a call has read a TCP socket, `net/ipv4/tcp_input.c`.
+const TCP_READ: &str = "tcp_rcv_space_adjust";
 
 impl DataPath {
     /// Watches splice(2), which gets nothing out of an enrolled socket: what
     /// has been spliced is kept off.
     ///
-    /// A trace point of a system call makes every system call of the host
-    /// slower (16 ns each); where the kernel lets programs into its functions,
-    /// TCP's own is watched, which costs nobody else.
+    /// Where the kernel lets programs into its functions, TCP's own is watched,
+    /// which costs nobody else; elsewhere each call that reads TCP is looked at.
+    /// A trace point of splice(2) itself would make every system call of the
+    /// host slower. Returns what of the kernel is watched.
     ///
     /// # Errors
-    /// When neither can be watched: there is no tracefs, or the kernel refuses.
-    pub fn watch_splice(&mut self, folder: &Path) -> Result<(), DataPathError> {
+    /// When neither can be watched: the kernel refuses, or it is not known
+    /// where a program's registers tell its call.
+    pub fn watch_splice(
+        &mut self,
+        layout: &KernelLayout,
+        folder: &Path,
+    ) -> Result<&'static str, DataPathError> {
         match self.watch_tcp_splice(folder) {
-            Err(DataPathError::Program { .. }) => self.watch_splice_calls(folder),
-            watched => watched,
+            Err(DataPathError::Program { .. }) if layout.call_number != 0 => {
+                self.trace("sv_read", TCP_READ, &folder.join(pins::SPLICE_LINK))?;
+                Ok(TCP_READ)
+            }
+            watched => watched.map(|()| TCP_SPLICE),
         }
     }
 
@@ -32,7 +47,7 @@ impl DataPath {
         let btf = Btf::from_sys_fs()?;
         let program: &mut FEntry = self.program("sv_tcp_splice")?;
         let link = program
-            .load("tcp_splice_read", &btf)
+            .load(TCP_SPLICE, &btf)
             .and_then(|()| program.attach())
             .and_then(|link| program.take_link(link))
             .map_err(DataPathError::program("sv_tcp_splice"))?;
@@ -43,36 +58,14 @@ impl DataPath {
         )
     }
 
-    fn watch_splice_calls(&mut self, folder: &Path) -> Result<(), DataPathError> {
-        tracefs::mounted().map_err(|source| DataPathError::Attach {
-            name: "sv_splice",
-            source,
-        })?;
-        let program: &mut TracePoint = self.program("sv_splice")?;
-        program
-            .load()
-            .map_err(DataPathError::program("sv_splice"))?;
-        let link = program
-            .attach("syscalls", "sys_enter_splice")
-            .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program("sv_splice"))?;
-        keep(link, "sv_splice", &folder.join(pins::SPLICE_LINK))
-    }
-
     /// Watches the flags of receive calls, for what an enrolled socket answers
     /// differently.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn watch_receive(&mut self, folder: &Path) -> Result<(), DataPathError> {
-        let btf = Btf::from_sys_fs()?;
-        let program: &mut BtfTracePoint = self.program("sv_receive")?;
-        let link = program
-            .load("sock_recv_length", &btf)
-            .and_then(|()| program.attach())
-            .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program("sv_receive"))?;
-        pin(link.into(), "sv_receive", &folder.join(pins::RECEIVE_LINK))
+        let at = folder.join(pins::RECEIVE_LINK);
+        self.trace("sv_receive", "sock_recv_length", &at)
     }
 
     /// Watches programs begin, and processes come to another cgroup, so that
@@ -81,19 +74,12 @@ impl DataPath {
     /// # Errors
     /// When the kernel refuses.
     pub fn watch_programs(&mut self, folder: &Path) -> Result<Begun, DataPathError> {
-        let btf = Btf::from_sys_fs()?;
         let watched = [
             ("sv_exec", "sched_process_exec", pins::EXEC_LINK),
             ("sv_moved", "cgroup_attach_task", pins::MOVED_LINK),
         ];
         for (name, tracepoint, at) in watched {
-            let program: &mut BtfTracePoint = self.program(name)?;
-            let link = program
-                .load(tracepoint, &btf)
-                .and_then(|()| program.attach())
-                .and_then(|link| program.take_link(link))
-                .map_err(DataPathError::program(name))?;
-            pin(link.into(), name, &folder.join(at))?;
+            self.trace(name, tracepoint, &folder.join(at))?;
         }
         let mut take = |name| self.ebpf.take_map(name).ok_or(DataPathError::Missing(name));
         let (begun, looked, wake) = (take("sv_begun")?, take("sv_looked")?, take("sv_wake")?);
@@ -103,5 +89,22 @@ impl DataPath {
             RingBuf::try_from(wake).map_err(DataPathError::map("opening sv_wake"))?,
         )
         .map_err(DataPathError::map("counting the programs of all cgroups"))
+    }
+
+    /// Attaches a program to a trace point of the kernel.
+    fn trace(
+        &mut self,
+        name: &'static str,
+        tracepoint: &str,
+        at: &Path,
+    ) -> Result<(), DataPathError> {
+        let btf = Btf::from_sys_fs()?;
+        let program: &mut BtfTracePoint = self.program(name)?;
+        let link = program
+            .load(tracepoint, &btf)
+            .and_then(|()| program.attach())
+            .and_then(|link| program.take_link(link))
+            .map_err(DataPathError::program(name))?;
+        pin(link.into(), name, at)
     }
 }

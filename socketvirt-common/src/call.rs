@@ -1,11 +1,11 @@
-//! The flags of a send, which a message itself does not tell: they are among
-//! the arguments of the system call that its program is in.
+//! The system call that a program is in, where a hook itself does not tell
+//! what matters: the flags of a send, and whether TCP is read by splice(2).
 
 use crate::reason::Reason;
 
-/// The numbers of the system calls that send with flags.
+/// The numbers of the system calls that are told apart.
 ///
-/// write(2), writev(2), sendfile(2) and splice(2) have none. What `io_uring`
+/// Of those that send, write(2), writev(2), sendfile(2) and splice(2) have none. What `io_uring`
 /// sends is not told: its program is in another call, or in none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Calls {
     pub sendmsg: u32,
     /// sendmmsg(2): the fourth.
     pub sendmmsg: u32,
+    /// splice(2).
+    pub splice: u32,
 }
 
 /// What a program is in.
@@ -70,6 +72,7 @@ mod tests {
             sendto: 44,
             sendmsg: 46,
             sendmmsg: 307,
+            splice: 275,
         };
         let of = |number| {
             let call = Call {
