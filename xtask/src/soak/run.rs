@@ -31,6 +31,9 @@ use crate::{command, demo::summary::Summary, progress};
 /// From one look at the jobs to the next.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// From one line of progress to the next in a log, which keeps them all.
+const TELL: Duration = Duration::from_mins(1);
+
 /// Lines of an output that an error shows; the whole is in the logs.
 const TAIL: usize = 25;
 
@@ -91,6 +94,7 @@ impl<'a> Soak<'a> {
     pub fn run(&mut self) -> Result<()> {
         let mut next = Instant::now();
         let mut shown = Instant::now();
+        let mut told = Instant::now();
         while Instant::now() < self.end {
             let signal = self.signals.read_signal().context("reading signals")?;
             ensure!(signal.is_none(), "interrupted");
@@ -102,7 +106,14 @@ impl<'a> Soak<'a> {
                 next = Instant::now() + Duration::from_millis(pause.into());
             }
             if shown.elapsed() > Duration::from_secs(2) {
-                self.show();
+                if io::stderr().is_terminal() {
+                    eprint!("\r\x1b[K    {}", self.progress());
+                    // Only the look of it is at stake.
+                    let _ = io::stderr().flush();
+                } else if told.elapsed() > TELL {
+                    progress::note(&self.progress());
+                    told = Instant::now();
+                }
                 shown = Instant::now();
                 let growth = Kernel::now()?.grown_since(self.before);
                 if let Some(wrong) = growth.too_much_at_work() {
@@ -277,19 +288,15 @@ impl<'a> Soak<'a> {
         );
     }
 
-    /// One line, on a terminal alone.
-    fn show(&self) {
-        if io::stderr().is_terminal() {
-            let left = self.end.saturating_duration_since(Instant::now());
-            eprint!(
-                "\r\x1b[K    {} left, {} MB checked; {}",
-                progress::elapsed(left),
-                self.totals.bytes_checked >> 20,
-                counts(&self.totals.actions)
-            );
-            // Only the look of it is at stake.
-            let _ = io::stderr().flush();
-        }
+    /// How far it is, in one line.
+    fn progress(&self) -> String {
+        let left = self.end.saturating_duration_since(Instant::now());
+        format!(
+            "{} left, {} MB checked; {}",
+            progress::elapsed(left),
+            self.totals.bytes_checked >> 20,
+            counts(&self.totals.actions)
+        )
     }
 
     /// Ends whatever still runs, after a failure too: the traffic, its servers, then the agent. One more agent
