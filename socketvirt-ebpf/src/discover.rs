@@ -8,10 +8,8 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_getsockopt, bpf_setsockopt};
 use socketvirt_common::{
     config::{Config, Mode},
-    flow::Flow,
-    pair::{End, Side},
+    pair::Side,
     path::TCP_ESTABLISHED,
-    reason::Reason,
 };
 
 use crate::{
@@ -69,30 +67,14 @@ pub fn follow(sk: *mut c_void, sock: Sock, config: &Config) {
     };
     // SAFETY: the verifier checks `sk`.
     let cookie = unsafe { bpf_get_socket_cookie(sk) };
-    *flow = Flow {
-        id: own.id(side),
-        side,
-        cookie,
-        reason: Reason::TooShort,
-        ..Flow::default()
-    };
+    if !pairs::begin(flow, own.id(side), side, cookie, sock) {
+        return;
+    }
     // Only what it sends from now on is measured.
     count::flush(flow, sock);
     flow.scanned = count::sent(flow, config.scan);
-    let end = End {
-        cookie,
-        sock: sock.0,
-        ..End::default()
-    };
-    if !pairs::enter(flow, &end) {
-        return;
-    }
-    count!(followed);
     // Its peer has only been visited before it, or will be in the next pass.
     count!(waiting);
-    if matches!(side, Side::Server) {
-        count!(pairs);
-    }
 }
 
 /// Has the socket's end reported, so that its entries go with it.

@@ -13,7 +13,7 @@ use socketvirt_common::{
     config::Mode,
     event::What,
     flow::Flow,
-    pair::{End, EndKey, Enrolment, HandshakeId, Side},
+    pair::{EndKey, Enrolment, HandshakeId, Side},
     path::Path,
     reason::Reason,
     suitable,
@@ -147,24 +147,8 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
     };
     // SAFETY: the helper takes the context.
     let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
-    *flow = Flow {
-        id,
-        side,
-        cookie,
-        reason: Reason::TooShort,
-        ..Flow::default()
-    };
-    let end = End {
-        cookie,
-        sock: sock.0,
-        ..End::default()
-    };
-    if !pairs::enter(flow, &end) {
+    if !pairs::begin(flow, id, side, cookie, sock) {
         return;
-    }
-    count!(followed);
-    if matches!(side, Side::Server) {
-        count!(pairs);
     }
     let flags = field!(ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
     // SAFETY: the verifier checks the context.

@@ -3,11 +3,11 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use socketvirt_common::{
     flow::Flow,
-    pair::{End, EndKey},
+    pair::{End, EndKey, HandshakeId, Side},
     reason::Reason,
 };
 
-use crate::{count::count, maps::sv_pairs};
+use crate::{count::count, kernel::Sock, maps::sv_pairs};
 
 const EEXIST: i32 = 17;
 
@@ -49,10 +49,34 @@ pub fn peer_of(flow: &Flow) -> End {
     copy
 }
 
-/// Enters an end; false when that was not possible, for the reason that the
-/// flow then has.
+/// Begins the flow of a socket whose handshake is known, and enters its end;
+/// false when that was not possible, for the reason that the flow then has.
 #[inline(always)]
-pub fn enter(flow: &mut Flow, end: &End) -> bool {
+pub fn begin(flow: &mut Flow, id: HandshakeId, side: Side, cookie: u64, sock: Sock) -> bool {
+    *flow = Flow {
+        id,
+        side,
+        cookie,
+        reason: Reason::TooShort,
+        ..Flow::default()
+    };
+    let end = End {
+        cookie,
+        sock: sock.0,
+        ..End::default()
+    };
+    if !enter(flow, &end) {
+        return false;
+    }
+    count!(followed);
+    if matches!(side, Side::Server) {
+        count!(pairs);
+    }
+    true
+}
+
+#[inline(always)]
+fn enter(flow: &mut Flow, end: &End) -> bool {
     let key = EndKey {
         id: flow.id,
         side: flow.side,

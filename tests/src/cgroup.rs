@@ -186,7 +186,10 @@ impl Limit {
     }
 }
 
-const TCP_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
+/// The file of a cgroup's limit, in bytes.
+pub const TCP_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
+/// The file of what is charged to a cgroup, in bytes.
+pub const TCP_USAGE: &str = "memory.kmem.tcp.usage_in_bytes";
 
 impl Drop for Limit {
     fn drop(&mut self) {

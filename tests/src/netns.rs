@@ -49,6 +49,15 @@ impl Netns {
         must("ip", words);
     }
 
+    /// Makes a veth pair, one end inside under this name, the other one in `far`
+    /// as `veth0`.
+    fn connect(&self, name: &str, far: &Self) {
+        self.ip(&format!(
+            "link add {name} type veth peer name veth0 netns {}",
+            far.name
+        ));
+    }
+
     /// Runs a command inside.
     #[track_caller]
     pub fn exec(&self, args: &str) -> String {
@@ -86,23 +95,7 @@ impl Drop for Netns {
 /// `fd99::2`.
 pub fn veth_pair() -> (Netns, Netns) {
     let (a, b) = (Netns::new("a"), Netns::new("b"));
-    must(
-        "ip",
-        [
-            "-n",
-            a.name(),
-            "link",
-            "add",
-            "veth0",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "veth0",
-            "netns",
-            b.name(),
-        ],
-    );
+    a.connect("veth0", &b);
     for (netns, host) in [(&a, 1), (&b, 2)] {
         address(netns, host);
     }
@@ -125,23 +118,7 @@ pub fn bridged<const N: usize>() -> (Netns, [Netns; N]) {
     let hosts = std::array::from_fn(|index| {
         let netns = Netns::new("host");
         let port = format!("port{index}");
-        must(
-            "ip",
-            [
-                "-n",
-                router.name(),
-                "link",
-                "add",
-                &port,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "veth0",
-                "netns",
-                netns.name(),
-            ],
-        );
+        router.connect(&port, &netns);
         router.ip(&format!("link set {port} master br0 up"));
         address(&netns, u32::try_from(index).expect("few hosts") + 1);
         netns.ip("route add default via 10.99.0.254");
@@ -159,23 +136,7 @@ pub fn routed() -> (Netns, Netns, Netns) {
         Netns::new("server"),
     );
     for (netns, port, net) in [(&client, "left", 98), (&server, "right", 97)] {
-        must(
-            "ip",
-            [
-                "-n",
-                router.name(),
-                "link",
-                "add",
-                port,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "veth0",
-                "netns",
-                netns.name(),
-            ],
-        );
+        router.connect(port, netns);
         router.ip(&format!("address add 10.{net}.0.254/24 dev {port}"));
         router.ip(&format!("link set {port} up"));
         netns.ip(&format!("address add 10.{net}.0.1/24 dev veth0"));

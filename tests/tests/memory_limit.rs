@@ -79,3 +79,22 @@ fn a_wide_limit_keeps_off() {
         assert!(left > 0, "{summary}");
     }
 }
+
+/// An accepted socket is charged to nobody until accept(2), so the handshake
+/// enrols it in eager mode. Its first send is then refused, where plain TCP has
+/// memory for it, and nothing is under way that would wake its program.
+#[test]
+fn who_is_refused_memory_is_woken() {
+    let _session = Session::start();
+    let Some(limit) = Limit::make(NARROW) else {
+        return;
+    };
+    let folder = limit.folder().display();
+    let refused = |mode, first: &str| {
+        let line = format!("{first}--deadline 40 starved --server-in {folder}");
+        let outcome = Run::new(mode, workload(&line)).success();
+        outcome.finished.stdout.trim() != r#"{"refused":0}"#
+    };
+    assert!(!refused(Mode::Plain, ""));
+    assert!(refused(Mode::Eager, "--eager "), "nothing was tested");
+}

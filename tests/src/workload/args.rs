@@ -34,6 +34,8 @@ pub(crate) enum Scenario {
     Twins(Twins),
     /// A packet that brings bytes again, together with new ones.
     Resend(Resend),
+    /// A server without memory to send with, that has to hear when there is some.
+    Starved(Starved),
     /// Values stored in a server and read back.
     Kv(Kv),
     /// Scenarios of socket calls, each answer written down.
@@ -227,6 +229,16 @@ pub(crate) struct Resend {
     /// Rounds of requests and answers until one is redirected, at most.
     #[arg(long, default_value_t = 3000)]
     pub(crate) rounds: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Starved {
+    /// Folder of a cgroup (v1) that the servers' memory is charged to.
+    #[arg(long)]
+    pub(crate) server_in: PathBuf,
+    /// Connections, one after another, that each send something.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) connections: u32,
 }
 
 #[derive(Args, Clone, Debug)]

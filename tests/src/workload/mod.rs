@@ -18,6 +18,7 @@ pub(crate) mod net;
 mod resend;
 mod script;
 mod sides;
+mod starved;
 mod streams;
 mod twins;
 mod watchdog;
@@ -53,6 +54,7 @@ fn start(cli: &Cli) -> Result<()> {
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Resend(args) => resend::run(args, cli.deadline),
+        Scenario::Starved(args) => starved::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
         Scenario::Calls(args) => conform::run(args),
     }

@@ -90,6 +90,24 @@ def serve(argv, port, **options):
     return server
 
 
+def serve_nginx(http, port, workers=1):
+    """Starts an nginx with these lines in its `http` block; it may write below `files/up`."""
+    os.makedirs("files/up", exist_ok=True)
+    os.chmod(HERE, 0o755)
+    temporary = "".join(f"{kind}_temp_path {HERE}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    write(
+        "nginx.conf",
+        f"""worker_processes {workers}; pid {HERE}/nginx.pid; error_log {HERE}/error.log; daemon off; user root;
+events {{ worker_connections 512; }}
+http {{
+  access_log off; keepalive_requests 1000000; client_max_body_size 200m; {temporary}
+{http}
+}}
+""",
+    )
+    return serve(["nginx", "-c", f"{HERE}/nginx.conf"], port)
+
+
 def run(argv, **options):
     """Runs a client, which has to succeed, and returns its output."""
     options.setdefault("stdin", subprocess.DEVNULL)

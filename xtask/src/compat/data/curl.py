@@ -3,27 +3,17 @@
 import os
 import sys
 
-from compat import HERE, fact, file_digest, serve, status, write, write_data
+from compat import HERE, fact, file_digest, serve_nginx, status, write, write_data
 
 PORT = 8301
-os.makedirs("files/up", exist_ok=True)
-os.chmod(HERE, 0o755)
+serve_nginx(
+    f"""  server {{ listen 127.0.0.1:{PORT} http2; root {HERE}/files; location /up/ {{ dav_methods PUT; }} }}
+  server {{ listen 127.0.0.1:{PORT + 1}; root {HERE}/files; location /up/ {{ dav_methods PUT; }} }}""",
+    PORT,
+)
 write_data("files/large", 30 << 20)
 write_data("files/middle", 300_000, 2)
 write("files/small", "small\n")
-temporary = "".join(f"{kind}_temp_path {HERE}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-write(
-    "nginx.conf",
-    f"""worker_processes 1; pid {HERE}/nginx.pid; error_log {HERE}/error.log; daemon off; user root;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; keepalive_requests 1000000; client_max_body_size 200m; {temporary}
-  server {{ listen 127.0.0.1:{PORT} http2; root {HERE}/files; location /up/ {{ dav_methods PUT; }} }}
-  server {{ listen 127.0.0.1:{PORT + 1}; root {HERE}/files; location /up/ {{ dav_methods PUT; }} }}
-}}
-""",
-)
-serve(["nginx", "-c", f"{HERE}/nginx.conf"], PORT)
 for name, port, words in (("http/1.1", PORT + 1, []), ("http/2", PORT, ["--http2-prior-knowledge"])):
     url = f"http://127.0.0.1:{port}"
 

@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 
-from compat import HERE, data, digest, fact, file_digest, serve, status, together, write, write_data
+from compat import HERE, data, digest, fact, file_digest, serve, serve_nginx, status, together, write, write_data
 from websocket import WebSocket, WebSocketServer
 
 SIZE = int(sys.argv[1]) << 20
@@ -14,21 +14,13 @@ ROUNDS = int(sys.argv[2])
 MODES = sys.argv[3:]
 TCP, HTTP, BACK, ECHO, ECHO_BACK = 8201, 8202, 8203, 8204, 8205
 
-os.makedirs("files/up", exist_ok=True)
-os.chmod(HERE, 0o755)
+serve_nginx(
+    f"""  sendfile on;
+  server {{ listen 127.0.0.1:{BACK}; root {HERE}/files; location /up/ {{ dav_methods PUT; }} }}""",
+    BACK,
+)
 write_data("files/large", SIZE)
 write("files/small", "small\n")
-temporary = "".join(f"{kind}_temp_path {HERE}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-write(
-    "nginx.conf",
-    f"""worker_processes 1; pid {HERE}/nginx.pid; error_log {HERE}/error.log; daemon off; user root;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; keepalive_requests 1000000; client_max_body_size 200m; sendfile on; {temporary}
-  server {{ listen 127.0.0.1:{BACK}; root {HERE}/files; location /up/ {{ dav_methods PUT; }} }}
-}}
-""",
-)
 write(
     "haproxy.cfg",
     f"""global
@@ -64,7 +56,6 @@ backend echo
   server s 127.0.0.1:{ECHO_BACK}
 """,
 )
-serve(["nginx", "-c", f"{HERE}/nginx.conf"], BACK)
 serve(["haproxy", "-db", "-f", "haproxy.cfg"], HTTP)
 WebSocketServer(ECHO_BACK)
 

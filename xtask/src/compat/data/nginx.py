@@ -6,24 +6,14 @@ import socket
 import sys
 import threading
 
-from compat import HERE, data, digest, fact, file_digest, run, serve, together, write, write_data
+from compat import HERE, data, digest, fact, file_digest, run, serve_nginx, together, write, write_data
 from websocket import WebSocket, WebSocketServer
 
 FRONT, BACK, ECHO = 8101, 8102, 8103
 REQUESTS = 3000
 
-os.makedirs("files/up", exist_ok=True)
-os.chmod(HERE, 0o755)
-write_data("files/large", 20 << 20)
-write_data("files/middle", 200_000, 2)
-write("files/small", "small\n")
-temporary = "".join(f"{kind}_temp_path {HERE}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-write(
-    "nginx.conf",
-    f"""worker_processes 2; pid {HERE}/nginx.pid; error_log {HERE}/error.log; daemon off; user root;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; keepalive_requests 1000000; client_max_body_size 200m; sendfile on; {temporary}
+serve_nginx(
+    f"""  sendfile on;
   upstream back {{ server 127.0.0.1:{BACK}; keepalive 8; }}
   upstream echo {{ server 127.0.0.1:{ECHO}; }}
   server {{
@@ -41,11 +31,13 @@ http {{
       proxy_pass http://echo; proxy_http_version 1.1;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
     }}
-  }}
-}}
-""",
+  }}""",
+    FRONT,
+    workers=2,
 )
-serve(["nginx", "-c", f"{HERE}/nginx.conf"], FRONT)
+write_data("files/large", 20 << 20)
+write_data("files/middle", 200_000, 2)
+write("files/small", "small\n")
 WebSocketServer(ECHO)
 
 
