@@ -80,23 +80,43 @@ impl Serialize for ReceiveMode {
 impl Stats {
     /// Adds the counters of another CPU.
     pub fn add(&mut self, other: &Self) {
-        self.connected += other.connected;
-        self.accepted += other.accepted;
-        self.followed += other.followed;
-        self.pairs += other.pairs;
-        self.adopted += other.adopted;
-        self.eager += other.eager;
-        self.released += other.released;
-        self.traffic.add(&other.traffic);
-        for (sum, one) in self.left_on_stack.iter_mut().zip(other.left_on_stack) {
+        // By name, so that none is forgotten.
+        let Self {
+            connected,
+            accepted,
+            followed,
+            pairs,
+            adopted,
+            eager,
+            released,
+            traffic,
+            left_on_stack,
+            pairs_full,
+            storage_full,
+            enrol_busy,
+            enrol_refused,
+            waiting,
+            redirect_missed,
+            packets_lost,
+        } = other;
+        self.connected += connected;
+        self.accepted += accepted;
+        self.followed += followed;
+        self.pairs += pairs;
+        self.adopted += adopted;
+        self.eager += eager;
+        self.released += released;
+        self.traffic.add(traffic);
+        for (sum, one) in self.left_on_stack.iter_mut().zip(left_on_stack) {
             *sum += one;
         }
-        self.pairs_full += other.pairs_full;
-        self.storage_full += other.storage_full;
-        self.enrol_busy += other.enrol_busy;
-        self.enrol_refused += other.enrol_refused;
-        self.waiting += other.waiting;
-        self.redirect_missed += other.redirect_missed;
+        self.pairs_full += pairs_full;
+        self.storage_full += storage_full;
+        self.enrol_busy += enrol_busy;
+        self.enrol_refused += enrol_refused;
+        self.waiting += waiting;
+        self.redirect_missed += redirect_missed;
+        self.packets_lost += packets_lost;
     }
 }
 

@@ -119,6 +119,10 @@ pub static sv_closing: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[btf_map]
 pub static sv_table: Array<TableStats, 1> = Array::new();
 
+/// Which build the maps beside it are of; userspace's alone.
+#[btf_map]
+pub static sv_build: Array<u64, 1> = Array::new();
+
 /// Room for one socket, while its row is made.
 #[btf_map]
 pub static sv_scratch: PerCpuArray<Scratch, 1> = PerCpuArray::new();

@@ -15,18 +15,23 @@ pub type Facts = BTreeMap<&'static str, String>;
 /// The table, of the namespaces that are asked for.
 #[track_caller]
 pub fn table(args: &str) -> Vec<Value> {
+    match whole(args)["sockets"].take() {
+        Value::Array(sockets) => sockets,
+        other => panic!("no rows: {other}"),
+    }
+}
+
+/// All that `socketvirt table --json` prints.
+pub fn whole(args: &str) -> Value {
     let text = must(
         binary().to_str().expect("a path"),
         ["table", "--json"]
             .into_iter()
             .chain(args.split_whitespace()),
     );
-    let mut table: Value = serde_json::from_str(&text).expect("JSON");
+    let table: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(table["schema"], 1, "another schema than this test knows");
-    match table["sockets"].take() {
-        Value::Array(sockets) => sockets,
-        other => panic!("no rows: {other}"),
-    }
+    table
 }
 
 /// The only row that is so.

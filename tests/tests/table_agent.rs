@@ -5,6 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::fd::AsRawFd as _,
+    process::Command,
 };
 
 use nix::sys::{
@@ -14,12 +15,12 @@ use nix::sys::{
 use serde_json::Value;
 use socketvirt_tests::{
     cgroup::Apart,
-    process::{must, until},
-    run::{Mode, Run, shell},
+    process::{Process, must, until},
+    run::{Mode, Run, binary, shell},
     session::Session,
     table::{
         keep::{PATIENCE, PINS, accelerate, cookie, end, events, follow, keep, row},
-        table,
+        table, whole,
     },
 };
 
@@ -296,4 +297,36 @@ fn a_kept_table_alone_accelerates_nothing() {
     assert_eq!(shown["path"]["path"], "stack");
     let report = end(agent);
     assert!(!report.contains("accelerat"), "{report}");
+}
+
+/// Records of another build mean something else.
+#[test]
+fn what_another_build_has_pinned_is_left_alone() {
+    let _session = Session::start();
+    let _apart = Apart::new();
+    let agent = accelerate("--mode adopt");
+    let known = whole("");
+    assert_eq!(known["other_builds"], serde_json::json!([]), "{known}");
+    let agents = known["agents"].as_array().expect("agents").clone();
+    assert_eq!(agents.len(), 2, "{known}");
+
+    let pinned = must("find", ["/sys/fs/bpf/socketvirt", "-name", "sv_build"]);
+    assert_eq!(pinned.lines().count(), agents.len(), "{pinned}");
+    for map in pinned.lines() {
+        let entry = format!("map update pinned {map} key 0 0 0 0 value 1 0 0 0 0 0 0 0");
+        must("bpftool", entry.split(' '));
+    }
+    let known = whole("");
+    assert_eq!(known["agents"], serde_json::json!([]), "{known}");
+    assert_eq!(known["other_builds"].as_array(), Some(&agents), "{known}");
+    let mut command = Command::new(binary());
+    let mut refused = Process::start(command.args(["events", "--follow"]));
+    let refused = refused.finish(PATIENCE);
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.report());
+    assert!(
+        refused.stderr.contains("another build"),
+        "{}",
+        refused.stderr
+    );
+    end(agent);
 }

@@ -30,6 +30,7 @@ use super::{
     pins,
     sys::{self, AttachType},
 };
+use crate::kernel::object;
 
 /// Sockets that can be enrolled, and ends that can be remembered, at once.
 ///
@@ -49,7 +50,7 @@ impl DataPath {
     /// When the kernel refuses any of it.
     pub fn load(layout: &KernelLayout, folder: &Path) -> Result<Self, DataPathError> {
         let btf = Btf::from_sys_fs()?;
-        let ebpf = EbpfLoader::new()
+        let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .override_global("LAYOUT", layout, true)
             .map_max_entries("sv_pairs", 2 * MAX_SOCKETS)
@@ -57,12 +58,12 @@ impl DataPath {
             .map_max_entries("sv_next", MAX_SOCKETS)
             .map_max_entries("sv_events", AGENT_NOTES)
             .override_global("NOTES_MASK", &const { AGENT_NOTES - 1 }, true)
-            .load(aya::include_bytes_aligned!(concat!(
-                env!("OUT_DIR"),
-                "/socketvirt-ebpf"
-            )))
+            .load(object::OBJECT)
             .map_err(|error| DataPathError::Load(Box::new(error)))?;
 
+        let build = ebpf.map_mut(object::BUILD);
+        object::mark(build.ok_or(DataPathError::Missing(object::BUILD))?)
+            .map_err(DataPathError::map("writing sv_build"))?;
         for (name, map) in ebpf.maps() {
             // Read-only data belongs to the programs alone.
             if name.starts_with("sv_") {

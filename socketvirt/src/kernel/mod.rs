@@ -5,7 +5,8 @@
 //! keeps what the programs read ([`layout`] with [`charges`], from [`btf`] and [`symbols`]),
 //! what is mounted ([`mounts`]), why it refused a program ([`refusal`]). *Made*: a folder of pinned objects
 //! ([`bpffs`]) and a cgroup ([`cgroup`]), each named after its [`owner`], so
-//! that what a killed agent leaves is found by the next one. [`namespaces`]
+//! that what a killed agent leaves is found by the next one, and marked with the
+//! build that made it ([`object`]). [`namespaces`]
 //! reaches sockets that are not in the agent's own network namespace.
 
 pub mod bpffs;
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod loader;
 pub mod mounts;
 pub mod namespaces;
+pub mod object;
 pub mod owner;
 pub mod places;
 pub mod refusal;

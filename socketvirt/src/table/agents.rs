@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use socketvirt_common::{record::Joined, row::Row, status::Status};
 
 use super::{
-    keeper,
+    TableError, keeper,
     source::{Joiner, Namespaces, Scan},
 };
 use crate::kernel::bpffs::PinDir;
@@ -15,6 +15,8 @@ use crate::kernel::bpffs::PinDir;
 pub struct Known {
     /// The agents.
     pub names: Vec<String>,
+    /// Agents of other builds, whose records mean something else.
+    pub others: Vec<String>,
     /// Sockets that found no room in their maps.
     pub missing: u64,
 }
@@ -29,16 +31,25 @@ pub fn join(scan: &mut Scan, which: &Namespaces) -> Known {
         if !folder.join("sv_flow").exists() {
             continue;
         }
-        let Ok(joined) = Joiner::open(folder).and_then(|joiner| joiner.read(which)) else {
-            continue;
-        };
-        apply(&mut scan.rows, joined);
-        known.names.push(pins.name().to_owned());
+        match Joiner::open(folder).and_then(|joiner| joiner.read(which)) {
+            Ok(joined) => {
+                apply(&mut scan.rows, joined);
+                known.names.push(pins.name().to_owned());
+            }
+            Err(TableError::OtherBuild(_)) if pins.owner_alive() => {
+                known.others.push(pins.name().to_owned());
+            }
+            Err(_) => {}
+        }
     }
-    if let Some(mut maps) = keeper::kept().and_then(|folder| keeper::Maps::open(&folder).ok()) {
-        known.missing = maps.stats().map_or(0, |stats| stats.missing);
-        known.names.push("run".to_owned());
-        lives(scan, maps.rows());
+    match keeper::kept().map(|folder| keeper::Maps::open(&folder)) {
+        Some(Ok(mut maps)) => {
+            known.missing = maps.stats().map_or(0, |stats| stats.missing);
+            known.names.push("run".to_owned());
+            lives(scan, maps.rows());
+        }
+        Some(Err(TableError::OtherBuild(_))) => known.others.push("run".to_owned()),
+        Some(Err(_)) | None => {}
     }
     known
 }

@@ -4,14 +4,10 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    mem::offset_of,
     os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
 use socketvirt_common::{
-    pair::{Enrolment, Side},
-    path::Path,
-    reason::Reason,
     record::{Header, Holder, Joined, Tag},
     row::Row,
 };
@@ -152,7 +148,6 @@ pub fn records(mut bytes: &[u8]) -> impl std::iter::Iterator<Item = Record> {
             return match record {
                 Some(Tag::Row) => Some(Record::Row(Box::new(take(&mut body)?))),
                 Some(Tag::Holder) => Some(Record::Holder(take(&mut body)?)),
-                Some(Tag::Joined) if !is_ours(body) => continue,
                 Some(Tag::Joined) => Some(Record::Joined(take(&mut body)?)),
                 Some(Tag::Missing) => Some(Record::Missing(take(&mut body)?)),
                 None => continue,
@@ -161,28 +156,12 @@ pub fn records(mut bytes: &[u8]) -> impl std::iter::Iterator<Item = Record> {
     })
 }
 
-/// Whether what an agent knows is what this program knows too. The record is
-/// written by a program of this build, from maps of the agent's: an agent of
-/// another version may have reasons that have no name here.
-fn is_ours(body: &[u8]) -> bool {
-    let is_at_most = |offset: usize, last: u32| {
-        body.get(offset..)
-            .and_then(<[u8]>::first_chunk)
-            .is_some_and(|bytes| u32::from_ne_bytes(*bytes) <= last)
-    };
-    let last_reason = Reason::ALL.last().map_or(0, |reason| *reason as u32);
-    is_at_most(offset_of!(Joined, side), Side::Server as u32)
-        && is_at_most(offset_of!(Joined, path), Path::Pinned as u32)
-        && is_at_most(offset_of!(Joined, reason), last_reason)
-        && is_at_most(offset_of!(Joined, enrolment), Enrolment::Leaving as u32)
-}
-
 /// A value at the front, which goes.
 fn take<T: Plain>(bytes: &mut &[u8]) -> Option<T> {
     let (value, rest) = bytes.split_at_checked(size_of::<T>())?;
     *bytes = rest;
     // SAFETY: as many bytes as the value has, written by a program of this
-    // build as this very type; what it took from others is checked before.
+    // build as this very type, from maps of this build alone.
     Some(unsafe { std::ptr::read_unaligned(value.as_ptr().cast()) })
 }
 
@@ -193,37 +172,3 @@ impl Plain for Row {}
 impl Plain for Holder {}
 impl Plain for Joined {}
 impl Plain for u64 {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A record of what an agent knows, with one word of it changed.
-    fn joined(offset: usize, word: u32) -> Vec<u8> {
-        let body = size_of::<Joined>();
-        let mut bytes = Vec::new();
-        bytes.extend((Tag::Joined as u32).to_ne_bytes());
-        bytes.extend(u32::try_from(body).unwrap().to_ne_bytes());
-        bytes.resize(size_of::<Header>() + body, 0);
-        let at = size_of::<Header>() + offset;
-        bytes[at..at + 4].copy_from_slice(&word.to_ne_bytes());
-        bytes
-    }
-
-    #[test]
-    fn what_an_agent_of_another_version_knows_is_left_out() {
-        for (offset, last) in [
-            (offset_of!(Joined, side), 1),
-            (offset_of!(Joined, path), 2),
-            (offset_of!(Joined, reason), Reason::ALL.len() - 1),
-            (offset_of!(Joined, enrolment), 3),
-        ] {
-            let last = u32::try_from(last).unwrap();
-            assert_eq!(records(&joined(offset, last)).count(), 1, "at {offset}");
-            // And what follows is read.
-            let mut bytes = joined(offset, last + 1);
-            bytes.extend(joined(offset, 0));
-            assert_eq!(records(&bytes).count(), 1, "at {offset}");
-        }
-    }
-}

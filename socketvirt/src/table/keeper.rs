@@ -59,7 +59,7 @@ impl Keeper {
         let shared = Shared::make()?;
         let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
         let mut ebpf = source::keeping(&btf, options.rows)?;
-        shared.pin(&ebpf)?;
+        shared.pin(&mut ebpf)?;
         let iterators = source::iterators(&mut ebpf, &btf)?;
         hooks::attach(&mut ebpf, &btf)?;
         let mut scan = Scan::of(&mut ebpf, iterators)?;

@@ -53,10 +53,27 @@ pub enum TableError {
     /// Somebody else keeps it.
     #[error("a table is kept already: end the other `socketvirt run` first")]
     Kept,
+    /// Its maps hold other records.
+    #[error(
+        "the agent of {0} is of another build of socketvirt: use the program that it was started \
+         with, or end it"
+    )]
+    OtherBuild(std::path::PathBuf),
     /// No namespace of that name.
     #[error(
         "there is no network namespace {0:?}; give `all`, `own`, a name of `ip netns list`, a path \
          or the inode that the table shows"
     )]
     NoNamespace(String),
+}
+
+impl TableError {
+    /// Refuses what another build has pinned in `folder`.
+    fn unless_ours(folder: &std::path::Path) -> Result<(), Self> {
+        if crate::kernel::object::is_ours(folder) {
+            Ok(())
+        } else {
+            Err(Self::OtherBuild(folder.to_owned()))
+        }
+    }
 }

@@ -180,6 +180,13 @@ pub fn render(table: &Table, style: Style) -> String {
             left_out.join(", ")
         );
     }
+    if !table.other_builds.is_empty() {
+        let _ = writeln!(
+            text,
+            "(without what agents of other builds of socketvirt know: {})",
+            table.other_builds.join(", ")
+        );
+    }
     if table.missing > 0 {
         let _ = writeln!(
             text,

@@ -77,6 +77,7 @@ impl Ring {
     /// # Errors
     /// When they cannot be opened.
     pub fn pinned(folder: &Path) -> Result<Self, TableError> {
+        TableError::unless_ours(folder)?;
         let pinned = |name: &str| MapData::from_pin(folder.join(name)).map_err(refused);
         Self::of(&pinned("sv_events")?, &pinned("sv_cursor")?)
     }

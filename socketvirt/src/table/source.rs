@@ -26,7 +26,7 @@ use crate::{
     agent::datapath::DataPathError,
     kernel::{
         namespaces::{self, NetNamespace, NetNamespaces},
-        places, require,
+        object, places, require,
     },
 };
 
@@ -119,10 +119,7 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         }
     }
     loader
-        .load(aya::include_bytes_aligned!(concat!(
-            env!("OUT_DIR"),
-            "/socketvirt-ebpf"
-        )))
+        .load(object::OBJECT)
         .map_err(|error| DataPathError::Load(Box::new(error)).into())
 }
 
@@ -333,8 +330,9 @@ impl Joiner {
     /// Of the agent whose objects are pinned in `folder`.
     ///
     /// # Errors
-    /// When the kernel refuses, or the agent is gone.
+    /// When the kernel refuses, or the agent is gone, or of another build.
     pub fn open(folder: &Path) -> Result<Self, TableError> {
+        TableError::unless_ours(folder)?;
         let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
         let mut ebpf = loader(&btf, Some(folder), None)?;
         let iterator = iterator(&mut ebpf, "sv_table_join", "tcp", &btf)?;

@@ -30,6 +30,8 @@ pub struct Table {
     pub schema: u32,
     /// The agents whose knowledge is in it.
     pub agents: Vec<String>,
+    /// Agents of other builds of socketvirt, whose knowledge is not in it.
+    pub other_builds: Vec<String>,
     /// Sockets that found no room in an agent's map since it was started.
     pub missing: u64,
     /// The rows.
@@ -47,6 +49,7 @@ impl Table {
         peers::find(&mut scan.rows);
         let mut table = Self::of(scan);
         table.agents = known.names;
+        table.other_builds = known.others;
         table.missing = known.missing;
         Ok(table)
     }
@@ -75,6 +78,7 @@ impl Table {
         Self {
             schema: SCHEMA,
             agents: Vec::new(),
+            other_builds: Vec::new(),
             missing: 0,
             sockets,
         }

@@ -17,11 +17,17 @@ use socketvirt_common::{event::TableStats, row::Row};
 use super::super::{TableError, life, ring::Ring};
 use crate::{
     agent::datapath::DataPathError,
-    kernel::{bpffs, owner::Lock, require},
+    kernel::{bpffs, object, owner::Lock, require},
 };
 
 /// The maps that others may open.
-pub const SHARED: [&str; 4] = ["sv_sockets", "sv_events", "sv_cursor", "sv_table"];
+pub const SHARED: [&str; 5] = [
+    object::BUILD,
+    "sv_sockets",
+    "sv_events",
+    "sv_cursor",
+    "sv_table",
+];
 
 /// How often the folder is locked before somebody else is said to keep a table.
 const ATTEMPTS: u32 = 20;
@@ -84,7 +90,10 @@ impl Shared {
     }
 
     /// Lets others open the maps.
-    pub(super) fn pin(&self, ebpf: &Ebpf) -> Result<(), TableError> {
+    pub(super) fn pin(&self, ebpf: &mut Ebpf) -> Result<(), TableError> {
+        let build = ebpf.map_mut(object::BUILD);
+        object::mark(build.ok_or(DataPathError::Missing(object::BUILD))?)
+            .map_err(map("writing sv_build"))?;
         for name in SHARED {
             let map = ebpf.map(name).ok_or(DataPathError::Missing(name))?;
             map.pin(self.folder.join(name))
@@ -122,8 +131,9 @@ impl Maps {
     /// Those of a table that is kept in `folder`.
     ///
     /// # Errors
-    /// When they cannot be opened.
+    /// When they cannot be opened, or are of another build.
     pub fn open(folder: &Path) -> Result<Self, TableError> {
+        TableError::unless_ours(folder)?;
         let pinned =
             |name: &str| MapData::from_pin(folder.join(name)).map_err(map("opening a pinned map"));
         Ok(Self {
