@@ -13,6 +13,7 @@ pub mod selftest;
 pub mod splicers;
 pub mod summary;
 mod sys;
+mod turns;
 mod waiting;
 
 /// Names of the objects pinned in the data path's folder.

@@ -23,6 +23,7 @@ use super::{
     memory, pins,
     splicers::Splicers,
     sys,
+    turns::Turns,
     waiting::{self, WaitError},
 };
 use crate::kernel::namespaces::{self, NetNamespace, NetNamespaces};
@@ -139,6 +140,7 @@ impl Scanner {
             .look_at_begun(|| pids_of(self.procs.as_deref()))?;
         let pressure = memory::tcp_is_short();
         let mut waiting = self.stats.read()?.waiting;
+        let turns = Turns::begin();
         self.pass(true, pressure)?;
         for _ in 0..FURTHER_PASSES {
             let now = self.stats.read()?.waiting;
@@ -146,6 +148,7 @@ impl Scanner {
                 break;
             }
             waiting = now;
+            turns.next();
             self.pass(false, pressure)?;
         }
         Ok(())
