@@ -39,11 +39,11 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Takes back that whoever runs the tests may ignore ^C: a shell does for what
-/// it runs in the background.
+/// Takes back that whoever runs the tests may ignore signals: a shell does for
+/// what it runs in the background, and nohup(1).
 fn default_interrupts() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
         // SAFETY: the default action runs no code of this program.
         unsafe { sigaction(signal, &default) }?;
     }
