@@ -183,14 +183,14 @@ mod tests {
         let (sender, events) = mpsc::channel();
         sender
             .send(Event::Begin {
-                name: "calls".into(),
+                name: "table".into(),
                 limit: 1,
             })
             .unwrap();
         drop(sender);
         let mut report = Report::new("6.12");
         let stopped = follow(&events, &mut report).unwrap_err();
-        assert_eq!((stopped.at.as_str(), stopped.late), ("calls", false));
+        assert_eq!((stopped.at.as_str(), stopped.late), ("table", false));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         )
         .unwrap();
         let stopped = Stopped {
-            at: "calls".into(),
+            at: "table".into(),
             late: false,
         };
         let reason = stopped.reason(console.path());
