@@ -207,11 +207,21 @@ fn iperf3() {
     let program = program.display();
     let folder: TempDir = tempfile::tempdir().expect("a directory");
     let log = folder.path().join("server");
-    let client = format!("{program} -c 127.0.0.1 -p {port} -t 1");
+    // The server listens anew for each test, and says so.
+    let runs = ["", "-R", "-P 4", "-l 1000 -b 50M"]
+        .iter()
+        .zip(1..)
+        .map(|(options, number)| {
+            format!(
+                "until [ $(grep -c listening {log}) -ge {number} ]; do sleep 0.05; done\n\
+                 {program} -c 127.0.0.1 -p {port} -t 1 {options}\n",
+                log = log.display()
+            )
+        })
+        .collect::<Vec<_>>()
+        .concat();
     let script = format!(
-        "set -e\n{program} -s -p {port} --forceflush > {log} 2>&1 & server=$!\ntrap 'kill $server; wait $server || true' EXIT\n\
-         until grep -q listening {log}; do sleep 0.05; done\n\
-         {client}\n{client} -R\n{client} -P 4\n{client} -l 1000 -b 50M",
+        "set -e\n{program} -s -p {port} --forceflush > {log} 2>&1 & server=$!\ntrap 'kill $server; wait $server || true' EXIT\n{runs}",
         log = log.display()
     );
     let _session = Session::start();
