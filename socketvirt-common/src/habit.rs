@@ -73,6 +73,9 @@ pub const fn is_habit(reason: Reason) -> bool {
             | Reason::WaitAll
             | Reason::ClosedUnread
             | Reason::Discards
+            | Reason::Filtered
+            | Reason::Paced
+            | Reason::Mapped
     )
 }
 

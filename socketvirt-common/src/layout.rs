@@ -54,6 +54,11 @@ pub struct KernelLayout {
     /// `sock.sk_txhash` (4 bytes): the hash that every packet of the socket
     /// carries.
     pub sk_txhash: u32,
+    /// `sock.sk_filter` (8 bytes): the socket filter, null without one.
+    pub sk_filter: u32,
+    /// `sock.sk_max_pacing_rate` (8 bytes): `SO_MAX_PACING_RATE` in bytes a
+    /// second, all ones when unset.
+    pub sk_max_pacing_rate: u32,
     /// `sock.sk_cgrp_data.cgroup` (8 bytes): the cgroup that the socket was
     /// made in.
     pub sk_cgroup: u32,
@@ -104,8 +109,14 @@ pub struct KernelLayout {
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp` (8 bytes): its cgroup of version 2.
     pub css_set_cgroup: u32,
+    /// `task_struct.flags` (4 bytes): `PF_*` of include/linux/sched.h.
+    pub task_flags: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
+    /// The root of the tree of mappings of a socket's inode, which lies behind
+    /// its `struct socket` in one `struct socket_alloc` (8 bytes): null while
+    /// there are none.
+    pub socket_mappings: u32,
     /// `socket.flags` (8 bytes).
     pub socket_flags: u32,
     /// `tcp_sock.notsent_lowat` (4 bytes): `TCP_NOTSENT_LOWAT`.

@@ -94,10 +94,18 @@ pub enum Reason {
     /// A program began in the socket's cgroup, or was moved there, and was not
     /// looked at yet: it may be one that splices.
     NotLooked = 37,
+    /// A socket filter (`SO_ATTACH_FILTER`, `SO_ATTACH_BPF`) decides what the
+    /// socket gets; it sees no redirected bytes.
+    Filtered = 38,
+    /// `SO_MAX_PACING_RATE` is set, which a redirect does not keep to.
+    Paced = 39,
+    /// The socket is mapped into memory, to receive by `TCP_ZEROCOPY_RECEIVE`,
+    /// which finds no redirected bytes.
+    Mapped = 40,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 38;
+pub const REASONS: usize = 41;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -141,6 +149,9 @@ impl Reason {
         Self::Discards,
         Self::More,
         Self::NotLooked,
+        Self::Filtered,
+        Self::Paced,
+        Self::Mapped,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -185,6 +196,9 @@ impl Reason {
             Self::Discards => "discards",
             Self::More => "more",
             Self::NotLooked => "not_looked",
+            Self::Filtered => "filtered",
+            Self::Paced => "paced",
+            Self::Mapped => "mapped",
         }
     }
 }

@@ -38,6 +38,12 @@ pub struct Facts {
     pub urgent: bool,
     /// The file has an owner for `SIGIO` and `SIGURG`.
     pub signals: bool,
+    /// A socket filter is attached.
+    pub filtered: bool,
+    /// `SO_MAX_PACING_RATE` is set.
+    pub paced: bool,
+    /// The socket is mapped into memory.
+    pub mapped: bool,
     /// Its memory is charged to a cgroup with a limit for sockets.
     pub charged: bool,
     /// `sk_user_data` is in use: another map or protocol owns the socket.
@@ -88,6 +94,12 @@ pub const fn unsuitable(facts: &Facts) -> Reason {
         Reason::PeekOffset
     } else if facts.signals {
         Reason::SignalDriven
+    } else if facts.filtered {
+        Reason::Filtered
+    } else if facts.paced {
+        Reason::Paced
+    } else if facts.mapped {
+        Reason::Mapped
     } else if facts.charged {
         Reason::MemoryLimit
     } else {

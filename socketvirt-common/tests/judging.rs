@@ -23,107 +23,39 @@ const SUITABLE: Facts = Facts {
     mptcp: false,
     urgent: false,
     charged: false,
+    filtered: false,
+    paced: false,
+    mapped: false,
     signals: false,
     foreign: false,
 };
 
 #[test]
 fn every_fact_alone_keeps_a_socket_out() {
+    type Change = fn(&mut Facts);
     assert_eq!(unsuitable(&SUITABLE), Reason::None);
-    let cases: [(Facts, Reason); 13] = [
-        (
-            Facts {
-                state: TCP_CLOSE_WAIT,
-                ..SUITABLE
-            },
-            Reason::Closing,
-        ),
-        (
-            Facts {
-                shutdown: 1,
-                ..SUITABLE
-            },
-            Reason::Closing,
-        ),
-        (
-            Facts {
-                rcvlowat: 2,
-                ..SUITABLE
-            },
-            Reason::Rcvlowat,
-        ),
-        (
-            Facts {
-                signals: true,
-                ..SUITABLE
-            },
-            Reason::SignalDriven,
-        ),
-        (
-            Facts {
-                peek_off: 0,
-                ..SUITABLE
-            },
-            Reason::PeekOffset,
-        ),
-        (
-            Facts {
-                peek_off: 7,
-                ..SUITABLE
-            },
-            Reason::PeekOffset,
-        ),
-        (
-            Facts {
-                zero_copy: true,
-                ..SUITABLE
-            },
-            Reason::ZeroCopy,
-        ),
-        (
-            Facts {
-                timestamp: true,
-                ..SUITABLE
-            },
-            Reason::Timestamp,
-        ),
-        (
-            Facts {
-                inq: true,
-                ..SUITABLE
-            },
-            Reason::Inq,
-        ),
-        (
-            Facts {
-                ulp: true,
-                ..SUITABLE
-            },
-            Reason::Ulp,
-        ),
-        (
-            Facts {
-                mptcp: true,
-                ..SUITABLE
-            },
-            Reason::Mptcp,
-        ),
-        (
-            Facts {
-                urgent: true,
-                ..SUITABLE
-            },
-            Reason::Urgent,
-        ),
-        (
-            Facts {
-                foreign: true,
-                ..SUITABLE
-            },
-            Reason::Foreign,
-        ),
+    let cases: [(Change, Reason); 17] = [
+        (|facts| facts.state = TCP_CLOSE_WAIT, Reason::Closing),
+        (|facts| facts.shutdown = 1, Reason::Closing),
+        (|facts| facts.rcvlowat = 2, Reason::Rcvlowat),
+        (|facts| facts.signals = true, Reason::SignalDriven),
+        (|facts| facts.peek_off = 0, Reason::PeekOffset),
+        (|facts| facts.peek_off = 7, Reason::PeekOffset),
+        (|facts| facts.zero_copy = true, Reason::ZeroCopy),
+        (|facts| facts.timestamp = true, Reason::Timestamp),
+        (|facts| facts.inq = true, Reason::Inq),
+        (|facts| facts.filtered = true, Reason::Filtered),
+        (|facts| facts.paced = true, Reason::Paced),
+        (|facts| facts.mapped = true, Reason::Mapped),
+        (|facts| facts.ulp = true, Reason::Ulp),
+        (|facts| facts.mptcp = true, Reason::Mptcp),
+        (|facts| facts.urgent = true, Reason::Urgent),
+        (|facts| facts.charged = true, Reason::MemoryLimit),
+        (|facts| facts.foreign = true, Reason::Foreign),
     ];
-    for (facts, reason) in cases {
+    for (change, reason) in cases {
+        let mut facts = SUITABLE;
+        change(&mut facts);
         assert_eq!(unsuitable(&facts), reason);
     }
 }

@@ -219,6 +219,9 @@ fn what_a_program_shows_is_a_habit() {
         Reason::SignalDriven,
         Reason::WaitAll,
         Reason::ClosedUnread,
+        Reason::Filtered,
+        Reason::Paced,
+        Reason::Mapped,
         // As the flags of a receive call tell: MSG_OOB, MSG_WAITALL.
         of_receive(0x1),
         of_receive(0x100),

@@ -290,9 +290,19 @@ impl Sock {
             urgent: read::<u16>(self.0, offset!(urg_data)) != 0
                 || read::<u32>(self.0, offset!(urg_seq)) != 0,
             signals: file != 0 && read::<u64>(file, offset!(file_owner)) != 0,
+            filtered: read::<u64>(self.0, offset!(sk_filter)) != 0,
+            paced: read::<u64>(self.0, offset!(sk_max_pacing_rate)) != u64::MAX,
+            mapped: self.is_mapped(),
             charged: self.memory_group() != 0,
             foreign: !enrolled && read::<u64>(self.0, offset!(sk_user_data)) != 0,
         }
+    }
+
+    /// A program has mapped the socket into its memory.
+    #[inline(always)]
+    fn is_mapped(self) -> bool {
+        let socket: u64 = read(self.0, offset!(sk_socket));
+        socket != 0 && read::<u64>(socket, offset!(socket_mappings)) != 0
     }
 
     /// How the program reads the socket.

@@ -43,6 +43,12 @@ fn splice() {
     remembered(Mode::Adopt, "--shows splice", "stack", "splice");
 }
 
+/// A worker of the kernel makes that call.
+#[test]
+fn splice_by_io_uring() {
+    remembered(Mode::Adopt, "--shows ring-splice", "stack", "splice");
+}
+
 #[test]
 fn a_low_water_mark_in_mid_life() {
     remembered(Mode::Adopt, "--shows rcvlowat", "fast", "rcvlowat");

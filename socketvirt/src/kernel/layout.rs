@@ -62,6 +62,8 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
     layout.sk_socket = sock.offset("sk_socket", POINTER, "whether the socket is in use")?;
     layout.sk_txhash = sock.offset("sk_txhash", 4, "which packets are whose")?;
+    layout.sk_filter = sock.offset("sk_filter", POINTER, "socket filters")?;
+    layout.sk_max_pacing_rate = sock.offset("sk_max_pacing_rate", POINTER, "SO_MAX_PACING_RATE")?;
     layout.sk_cgroup = sock.offset("sk_cgrp_data.cgroup", POINTER, "a socket's cgroup")?;
     layout.sk_wq = sock.offset("sk_wq", POINTER, "who waits on the socket")?;
 
@@ -78,6 +80,8 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     let set = types.structure("css_set", "a program's cgroup", REBUILD)?;
     layout.css_set_cgroup = set.offset("dfl_cgrp", POINTER, "a program's cgroup")?;
     layout.socket_sk = socket.offset("sk", POINTER, "who splices")?;
+    layout.socket_mappings = mappings(types)?;
+    layout.task_flags = task.offset("flags", 4, "who splices")?;
     layout.socket_flags = socket.offset("flags", POINTER, "who waits for room to send")?;
     // A structure of its own since 6.12 (1934b212615d), inside before.
     layout.file_owner = file
@@ -85,6 +89,18 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
         .or_else(|_| file.offset("f_owner.pid", POINTER, "who wants signals"))?;
     layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
     Ok(())
+}
+
+/// From `struct socket` to the root of the tree of its inode's mappings.
+fn mappings(types: &KernelTypes) -> Result<u32, LayoutError> {
+    let purpose = "whether a socket is mapped";
+    let both = types.structure("socket_alloc", purpose, REBUILD)?;
+    let inode = types.structure("inode", purpose, REBUILD)?;
+    let space = types.structure("address_space", purpose, REBUILD)?;
+    let inode_at = both.offset_of("vfs_inode", purpose)? - both.offset_of("socket", purpose)?;
+    Ok(inode_at
+        + inode.offset_of("i_data", purpose)?
+        + space.offset("i_mmap.rb_root.rb_node", POINTER, purpose)?)
 }
 
 fn tcp(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {

@@ -1,22 +1,17 @@
 //! Reading notes: the ring of `sv_events`, as memory.
 
-use std::{
-    io,
-    os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
-    ptr::{NonNull, read_volatile},
-};
+use std::{os::fd::AsFd as _, path::Path, ptr::read_volatile};
 
 use aya::maps::{Map, MapData, MapError};
 use socketvirt_common::event::Note;
 
 use super::TableError;
-use crate::agent::datapath::DataPathError;
+use crate::{agent::datapath::DataPathError, kernel::mapping::Mapping};
 
 /// A reader of one ring, at a position of its own.
 pub struct Ring {
-    notes: Memory,
-    cursor: Memory,
+    notes: Mapping,
+    cursor: Mapping,
     /// Places of the ring, a power of two.
     places: u64,
     /// The number of the note that is read next.
@@ -25,49 +20,11 @@ pub struct Ring {
     id: u32,
 }
 
-/// Memory of a map, mapped to be read.
-struct Memory {
-    start: NonNull<libc::c_void>,
-    length: usize,
-}
-
-// SAFETY: shared memory of the kernel, which any thread may read.
-unsafe impl Send for Memory {}
-
 fn refused(source: MapError) -> TableError {
     TableError::DataPath(DataPathError::Map {
         attempt: "opening the events",
         source: Box::new(source),
     })
-}
-
-impl Memory {
-    fn of(map: &MapData, length: usize) -> io::Result<Self> {
-        // SAFETY: a mapping of its own, at an address that the kernel chooses.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                length,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                map.fd().as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        NonNull::new(start)
-            .map(|start| Self { start, length })
-            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `of`, of which nothing refers to a part.
-        unsafe { libc::munmap(self.start.as_ptr(), self.length) };
-    }
 }
 
 impl Ring {
@@ -99,11 +56,12 @@ impl Ring {
             attempt: "mapping the events",
             source,
         };
+        let map = |data: &MapData, length| Mapping::of(data.fd().as_fd(), length).map_err(mapping);
         let info = events.info().map_err(refused)?;
         let places = info.max_entries();
         let mut ring = Self {
-            notes: Memory::of(events, places as usize * size_of::<Note>()).map_err(mapping)?,
-            cursor: Memory::of(cursor, size_of::<u64>()).map_err(mapping)?,
+            notes: map(events, places as usize * size_of::<Note>())?,
+            cursor: map(cursor, size_of::<u64>())?,
             places: u64::from(places),
             next: 0,
             id: info.id(),
@@ -122,7 +80,7 @@ impl Ring {
     #[must_use]
     pub fn last(&self) -> u64 {
         // SAFETY: mapped, and as large.
-        unsafe { read_volatile(self.cursor.start.as_ptr().cast()) }
+        unsafe { read_volatile(self.cursor.start().as_ptr().cast()) }
     }
 
     /// Reads on behind the note of this number.
@@ -166,7 +124,7 @@ impl Ring {
     fn note(&self, number: u64) -> Option<Note> {
         let place = usize::try_from(number & (self.places - 1)).ok()?;
         // SAFETY: within the mapping.
-        let note = unsafe { self.notes.start.as_ptr().cast::<Note>().add(place) };
+        let note = unsafe { self.notes.start().as_ptr().cast::<Note>().add(place) };
         // SAFETY: as above. The number before and after, since it is the last
         // that a writer writes, and zero the first.
         unsafe {

@@ -26,7 +26,7 @@ pub mod step;
 pub mod suite;
 mod sys;
 mod text;
-mod uring;
+pub(crate) mod uring;
 mod wire;
 mod worker;
 

@@ -21,6 +21,12 @@ pub(super) fn recv(fd: RawFd, buffer: &mut [u8], flags: i32) -> Answer {
     one(&entry.build())
 }
 
+/// splice(2) into a pipe.
+pub(crate) fn splice(from: RawFd, into: RawFd, bytes: usize) -> Answer {
+    let length = u32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
+    one(&opcode::Splice::new(types::Fd(from), -1, types::Fd(into), -1, length).build())
+}
+
 /// Submits one entry and waits until it is complete.
 fn one(entry: &squeue::Entry) -> Answer {
     let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));

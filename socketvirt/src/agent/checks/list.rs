@@ -7,7 +7,7 @@ use super::{
     Check,
     Enrolled::{ByScan, Eagerly},
     Keeper::{AdoptGuard, Guard, Kernel, LateGuard, Nobody, Rule},
-    calls, closing, queue, resend, sleeping, subflows,
+    calls, closing, options, queue, resend, sleeping, subflows,
 };
 
 /// Every known difference; what rests on another one comes after it.
@@ -171,7 +171,7 @@ pub const LIST: &[Check] = &[
         fixed_in: None,
         keeper: Guard(Reason::Ulp),
         enrolled: Eagerly,
-        script: calls::tls,
+        script: options::tls,
     },
     Check {
         name: "siocoutq",
@@ -191,7 +191,7 @@ pub const LIST: &[Check] = &[
         fixed_in: None,
         keeper: Guard(Reason::Rcvlowat),
         enrolled: Eagerly,
-        script: calls::low_water,
+        script: options::low_water,
     },
     Check {
         name: "splice",
@@ -211,7 +211,7 @@ pub const LIST: &[Check] = &[
         fixed_in: None,
         keeper: Guard(Reason::ZeroCopy),
         enrolled: Eagerly,
-        script: calls::zero_copy,
+        script: options::zero_copy,
     },
     Check {
         name: "timestamp",
@@ -221,7 +221,7 @@ pub const LIST: &[Check] = &[
         fixed_in: None,
         keeper: Guard(Reason::Timestamp),
         enrolled: Eagerly,
-        script: calls::time_stamp,
+        script: options::time_stamp,
     },
     Check {
         name: "tcp_inq",
@@ -231,7 +231,7 @@ pub const LIST: &[Check] = &[
         fixed_in: None,
         keeper: Guard(Reason::Inq),
         enrolled: Eagerly,
-        script: calls::inq,
+        script: options::inq,
     },
     Check {
         name: "peek_offset",
@@ -241,7 +241,37 @@ pub const LIST: &[Check] = &[
         fixed_in: None,
         keeper: Guard(Reason::PeekOffset),
         enrolled: Eagerly,
-        script: calls::peek_offset,
+        script: options::peek_offset,
+    },
+    Check {
+        name: "filter",
+        title: "a socket filter (SO_ATTACH_FILTER)",
+        fact: "redirected bytes pass no filter",
+        plain: "kept away",
+        fixed_in: None,
+        keeper: Guard(Reason::Filtered),
+        enrolled: Eagerly,
+        script: options::filter,
+    },
+    Check {
+        name: "pacing",
+        title: "SO_MAX_PACING_RATE",
+        fact: "redirected bytes are not held to the rate",
+        plain: "held",
+        fixed_in: None,
+        keeper: Guard(Reason::Paced),
+        enrolled: Eagerly,
+        script: options::pacing,
+    },
+    Check {
+        name: "zero_copy_receive",
+        title: "TCP_ZEROCOPY_RECEIVE",
+        fact: "finds bytes of the TCP receive queue alone",
+        plain: "6 bytes",
+        fixed_in: None,
+        keeper: Guard(Reason::Mapped),
+        enrolled: Eagerly,
+        script: options::zero_copy_receive,
     },
     Check {
         name: "waitall",

@@ -16,6 +16,7 @@ mod closing;
 pub mod judge;
 pub mod lab;
 mod list;
+mod options;
 mod pair;
 pub mod proofs;
 mod queue;

@@ -15,7 +15,10 @@ use super::{
     lab::CheckError,
     sockets::{self, PATIENCE},
 };
-use crate::agent::{config::ConfigMap, datapath::DataPath, pins, scan};
+use crate::{
+    agent::{config::ConfigMap, datapath::DataPath, pins, scan},
+    kernel::mapping::Mapping,
+};
 
 /// Scans within which a suitable pair is adopted, or an unsuitable one
 /// released; either takes a few.
@@ -45,6 +48,8 @@ pub struct Pair<'a> {
     pub(super) listener: TcpListener,
     pub(super) client: TcpStream,
     pub(super) server: TcpStream,
+    /// A mapping of an end, by a script.
+    pub(super) mapping: Option<Mapping>,
     mode: Mode,
     path: &'a DataPath,
     config: &'a mut ConfigMap,
@@ -68,6 +73,7 @@ impl<'a> Pair<'a> {
             listener,
             client,
             server,
+            mapping: None,
             mode,
             path,
             config,

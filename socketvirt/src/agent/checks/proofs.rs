@@ -9,6 +9,7 @@ use socketvirt_common::{
 use super::{
     Keeper, LIST, calls,
     lab::{CheckError, Lab},
+    options,
     pair::{Pair, SCANS},
     sockets,
 };
@@ -53,17 +54,20 @@ fn trigger(reason: Reason) -> Option<(When, Trigger)> {
                 .map_err(CheckError::setup("clear O_NONBLOCK"))
         })),
         Reason::Ulp => Some((When::AtFirst, |pair| {
-            calls::set_tls(&pair.server).map_err(|error| match error.raw_os_error() {
+            options::set_tls(&pair.server).map_err(|error| match error.raw_os_error() {
                 Some(libc::ENOENT) => CheckError::Absent("kTLS"),
                 _ => CheckError::setup("turn kTLS on")(error),
             })
         })),
-        Reason::Rcvlowat => in_mid_life(|pair| calls::set_low_water(&pair.server)),
-        Reason::ZeroCopy => in_mid_life(|pair| calls::set_zero_copy(&pair.server)),
-        Reason::Timestamp => in_mid_life(|pair| calls::set_time_stamp(&pair.server)),
-        Reason::Inq => in_mid_life(|pair| calls::set_inq(&pair.server)),
-        Reason::PeekOffset => in_mid_life(|pair| calls::set_peek_offset(&pair.server, 0)),
-        Reason::SignalDriven => in_mid_life(|pair| calls::want_signals(&pair.server)),
+        Reason::Rcvlowat => in_mid_life(|pair| options::set_low_water(&pair.server)),
+        Reason::ZeroCopy => in_mid_life(|pair| options::set_zero_copy(&pair.server)),
+        Reason::Timestamp => in_mid_life(|pair| options::set_time_stamp(&pair.server)),
+        Reason::Inq => in_mid_life(|pair| options::set_inq(&pair.server)),
+        Reason::PeekOffset => in_mid_life(|pair| options::set_peek_offset(&pair.server, 0)),
+        Reason::SignalDriven => in_mid_life(|pair| options::want_signals(&pair.server)),
+        Reason::Filtered => in_mid_life(|pair| options::set_filter(&pair.server, u32::MAX)),
+        Reason::Paced => in_mid_life(|pair| options::set_pacing(&pair.server)),
+        Reason::Mapped => in_mid_life(options::map),
         Reason::ClosedUnread => Some((When::ForTheNext, |pair| {
             pair.exchange_and_scan()?;
             pair.fast(b"lost")?;

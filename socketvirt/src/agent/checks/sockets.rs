@@ -137,6 +137,33 @@ pub fn set_socket(socket: &TcpStream, option: i32, value: i32) -> io::Result<()>
     set(socket.as_fd(), libc::SOL_SOCKET, option, value)
 }
 
+/// Attaches a filter of these instructions: code and constant.
+pub fn set_filter(socket: &TcpStream, instructions: &[(u16, u32)]) -> io::Result<()> {
+    let mut code: Vec<_> = instructions
+        .iter()
+        .map(|&(code, k)| libc::sock_filter {
+            code,
+            jt: 0,
+            jf: 0,
+            k,
+        })
+        .collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(code.len()).unwrap_or(0),
+        filter: code.as_mut_ptr(),
+    };
+    // SAFETY: the program and its instructions live during the call.
+    succeeded(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            libc::socklen_t::try_from(size_of_val(&program)).unwrap_or(0),
+        )
+    })
+}
+
 /// Fills `room` with an option; the part of it that the kernel has written.
 pub fn get<'a>(
     socket: &TcpStream,
