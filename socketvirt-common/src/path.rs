@@ -24,6 +24,16 @@ pub const BULK_MESSAGE: u32 = 64 * 1024;
 /// falling behind stays on the stack instead of changing path all the time.
 pub const CALM_SENDS: u32 = 16;
 
+/// For how long, in nanoseconds, a direction gives the stack nothing: the next
+/// message after that takes the stack.
+///
+/// What lies on the way sees no redirected bytes: connection tracking would
+/// forget the connection, and translate or let through nothing of it any more;
+/// a firewall's new rule, or a link that goes down, would not stop it. With a
+/// message a second on the stack neither differs from plain TCP for long: what
+/// does not get through holds back all that follows, by the rule of order.
+pub const HEARTBEAT: u64 = 1_000_000_000;
+
 /// `TCP_ESTABLISHED`, `include/net/tcp_states.h`.
 pub const TCP_ESTABLISHED: u8 = 1;
 /// `TCP_CLOSE_WAIT`, `include/net/tcp_states.h`.
@@ -50,6 +60,9 @@ pub struct Own {
     pub calm: u32,
     /// Bytes in this message.
     pub size: u32,
+    /// Nanoseconds since the stack was given a message, or the socket was
+    /// enrolled.
+    pub stack_age: u64,
 }
 
 impl Own {
@@ -86,6 +99,8 @@ pub enum Verdict {
     Stack(Reason),
     /// To the stack, though it could be redirected: one of [`CALM_SENDS`].
     Calm,
+    /// The same: see [`HEARTBEAT`].
+    Heartbeat,
 }
 
 /// Whether the own socket may send by redirect at all: `tcp_sendmsg` would
@@ -112,14 +127,16 @@ pub const fn verdict(own: &Own, peer: &Peer) -> Verdict {
     if !pressure::fits(peer.queued, messages, own.size, peer.rcvbuf) {
         return Verdict::Stack(Reason::QueueFull);
     }
-    if own.stays_fast() {
-        return Verdict::Redirect;
+    if !own.stays_fast() {
+        if !order::drained(peer.copied_seq, own.write_seq) {
+            return Verdict::Stack(Reason::NotDrained);
+        }
+        if own.calm > 0 {
+            return Verdict::Calm;
+        }
     }
-    if !order::drained(peer.copied_seq, own.write_seq) {
-        return Verdict::Stack(Reason::NotDrained);
-    }
-    if own.calm > 0 {
-        return Verdict::Calm;
+    if own.stack_age >= HEARTBEAT {
+        return Verdict::Heartbeat;
     }
     Verdict::Redirect
 }

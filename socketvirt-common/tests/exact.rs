@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use socketvirt_common::{
-    path::{CALM_SENDS, Own, Path, Peer, TCP_ESTABLISHED, Verdict, verdict},
+    path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, TCP_ESTABLISHED, Verdict, verdict},
     pressure::MESSAGE_OVERHEAD,
     reason::Reason,
 };
@@ -33,6 +33,8 @@ enum Step {
     /// A send goes by the stack without the program being asked: the kernel
     /// keeps a verdict after a send that failed halfway.
     Around(u16),
+    /// Time passes, in half [`HEARTBEAT`]s.
+    Wait(u8),
 }
 
 /// One direction of a connection: bytes are numbered as they are sent.
@@ -44,6 +46,7 @@ struct Direction {
     fast_write_seq: u32,
     since_empty: u32,
     calm: u32,
+    stack_age: u64,
     open: bool,
     write_seq: u32,
     copied_seq: u32,
@@ -68,6 +71,7 @@ impl Direction {
             fast_write_seq: 0,
             since_empty: 0,
             calm: 0,
+            stack_age: 0,
             open: true,
             write_seq: first_seq,
             copied_seq: first_seq,
@@ -105,6 +109,7 @@ impl Direction {
                     since_empty: self.since_empty,
                     calm: self.calm,
                     size,
+                    stack_age: self.stack_age,
                 },
                 &Peer {
                     shutdown: 0,
@@ -140,7 +145,10 @@ impl Direction {
                 if other == Verdict::Calm {
                     self.calm -= 1;
                 }
-                self.path = Path::Stack;
+                if other != Verdict::Heartbeat {
+                    self.path = Path::Stack;
+                }
+                self.stack_age = 0;
                 self.next_byte = first;
                 self.give_to_stack(size);
             }
@@ -210,6 +218,7 @@ impl Direction {
                     }
                 }
                 Step::Around(size) => self.give_to_stack(u32::from(size).max(1)),
+                Step::Wait(halves) => self.stack_age += u64::from(halves) * HEARTBEAT / 2,
                 Step::Gate(open) => {
                     self.open = open;
                     if !open {
@@ -232,6 +241,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<u16>().prop_map(Step::Read),
         1 => any::<bool>().prop_map(Step::Gate),
         1 => (1_u16..3000).prop_map(Step::Around),
+        1 => (1_u8..3).prop_map(Step::Wait),
     ]
 }
 
@@ -278,7 +288,8 @@ proptest! {
         direction.run(&steps, verdict);
         direction.open = true;
         let before = direction.fast_messages;
-        for _ in 0..=CALM_SENDS {
+        // One of them can be a heartbeat.
+        for _ in 0..=CALM_SENDS + 1 {
             direction.send(100, verdict);
             direction.deliver(u8::MAX);
             direction.read(u64::MAX);

@@ -6,8 +6,8 @@ use socketvirt_common::{
     order,
     pair::{End, Enrolment},
     path::{
-        BULK_MESSAGE, Own, Path, Peer, SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, Verdict,
-        may_send, verdict,
+        BULK_MESSAGE, HEARTBEAT, Own, Path, Peer, SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED,
+        Verdict, may_send, verdict,
     },
     pressure::{MESSAGE_OVERHEAD, fits, messages_queued},
     reason::Reason,
@@ -25,6 +25,7 @@ const OWN: Own = Own {
     since_empty: 0,
     calm: 0,
     size: 100,
+    stack_age: 0,
 };
 
 /// As it is once the direction is fast.
@@ -172,6 +173,25 @@ fn calm_is_for_directions_that_are_drained_and_not_fast() {
         verdict(&calm(OWN), &BEHIND),
         Verdict::Stack(Reason::NotDrained)
     );
+}
+
+/// Also on the first message after a pause, and never in place of a stricter
+/// verdict.
+#[test]
+fn the_stack_hears_of_a_direction_once_a_second() {
+    assert_eq!(HEARTBEAT, 1_000_000_000);
+    let aged = |own, stack_age, peer| verdict(&Own { stack_age, ..own }, peer);
+    for own in [OWN, FAST] {
+        assert_eq!(aged(own, HEARTBEAT - 1, &PEER), Verdict::Redirect);
+        assert_eq!(aged(own, HEARTBEAT, &PEER), Verdict::Heartbeat);
+        assert_eq!(aged(own, u64::MAX, &PEER), Verdict::Heartbeat);
+    }
+    let calm = Own { calm: 1, ..OWN };
+    assert_eq!(aged(calm, HEARTBEAT, &PEER), Verdict::Calm);
+    let behind = aged(OWN, HEARTBEAT, &BEHIND);
+    assert_eq!(behind, Verdict::Stack(Reason::NotDrained));
+    // Fast, with earlier messages unread: order is kept all the same.
+    assert_eq!(aged(FAST, HEARTBEAT, &BEHIND), Verdict::Heartbeat);
 }
 
 #[test]

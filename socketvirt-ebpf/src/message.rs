@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_INGRESS, sk_action::SK_PASS},
-    helpers::generated::{bpf_msg_redirect_hash, bpf_skc_to_tcp_sock},
+    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_msg_redirect_hash, bpf_skc_to_tcp_sock},
     programs::SkMsgContext,
 };
 use socketvirt_common::{
@@ -50,7 +50,10 @@ pub fn on_message(ctx: &SkMsgContext) {
     // SAFETY: a field of the context.
     let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
     let own = kernel::Own::new(tcp_sock);
-    let verdict = verdict(flow, own, Sock(tcp_sock as u64), size);
+    // The last tick of the same clock is near enough, and costs less.
+    // SAFETY: takes nothing.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let verdict = verdict(flow, own, Sock(tcp_sock as u64), size, now);
     let reason = match verdict {
         Verdict::Redirect => match call::needs_stack(task::send_flags()) {
             Reason::None => {
@@ -69,8 +72,14 @@ pub fn on_message(ctx: &SkMsgContext) {
             flow.calm -= 1;
             Reason::QueueFull
         }
+        Verdict::Heartbeat => {
+            flow.total.stack_messages += 1;
+            flow.stack_at = now;
+            return;
+        }
     };
     flow.total.stack_messages += 1;
+    flow.stack_at = now;
     flow.reason = reason;
     if matches!(flow.path, Path::Fast) {
         flow.path = Path::Stack;
@@ -82,7 +91,7 @@ pub fn on_message(ctx: &SkMsgContext) {
 }
 
 #[inline(always)]
-fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verdict {
+fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32, now: u64) -> Verdict {
     if !flow.enrolment.is_active() {
         return Verdict::Stack(Reason::Draining);
     }
@@ -118,6 +127,7 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32) -> Verd
         since_empty: flow.since_empty,
         calm: flow.calm,
         size,
+        stack_age: now.saturating_sub(flow.stack_at),
     };
     let verdict = path::verdict(
         &own,

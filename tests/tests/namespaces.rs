@@ -80,6 +80,65 @@ fn translated_both_ways() {
     }
 }
 
+/// A router that forgets a connection without packets, and lets none through
+/// of a connection that it does not know: what follows the fast path, here 2 MB
+/// and the end, still has to arrive.
+#[test]
+fn routers_do_not_forget() {
+    let _session = Session::start();
+    let (client, router, server) = routed();
+    router.nft(
+        "table ip stateful {
+            chain before {
+                type nat hook prerouting priority dstnat;
+                ip daddr 10.96.0.1 tcp dport 80 dnat to 10.97.0.1:7000
+            }
+            chain forward {
+                type filter hook forward priority filter; policy drop;
+                ct state established accept
+                ct state new tcp flags & (syn | ack) == syn accept
+            }
+        }",
+    );
+    router.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established=4");
+    router.sysctl("net.netfilter.nf_conntrack_tcp_loose=0");
+    let addresses = "--listen 10.97.0.1:7000 --connect 10.96.0.1:80";
+    let command = workload(&format!(
+        "streams --client-netns {} --server-netns {} {addresses} --phases pp:4000@500,up:2M,pp:50",
+        client.name(),
+        server.name()
+    ));
+    Run::new(Mode::Plain, command.clone()).timeout(90).success();
+    for mode in Mode::ACCELERATED {
+        adopted(mode, &command);
+    }
+}
+
+/// Where no packet gets through any more, a redirect stops too.
+#[test]
+fn a_cut_way_is_cut() {
+    let _session = Session::start();
+    for mode in Mode::ALL {
+        let netns = Netns::new("cut");
+        let rounds = if mode == Mode::Plain {
+            "--rounds 10"
+        } else {
+            ""
+        };
+        let script = format!(
+            "exec ip netns exec {} {} severed {rounds}",
+            netns.name(),
+            workload_path()
+        );
+        if mode == Mode::Plain {
+            Run::new(mode, shell(&script)).success();
+        } else {
+            let outcome = adopted(mode, &shell(&script));
+            assert_eq!(outcome.finished.stdout.trim(), r#"{"path":"fast"}"#);
+        }
+    }
+}
+
 /// The same four numbers in two namespaces at once; bytes of the one must
 /// never be seen in the other.
 #[test]

@@ -34,6 +34,8 @@ pub(crate) enum Scenario {
     Twins(Twins),
     /// A packet that brings bytes again, together with new ones.
     Resend(Resend),
+    /// A connection whose way is cut.
+    Severed(Severed),
     /// A server without memory to send with, that has to hear when there is some.
     Starved(Starved),
     /// Values stored in a server and read back.
@@ -232,6 +234,13 @@ pub(crate) struct Resend {
 }
 
 #[derive(Args, Clone, Debug)]
+pub(crate) struct Severed {
+    /// Rounds of requests and answers until one is redirected, at most.
+    #[arg(long, default_value_t = 3000)]
+    pub(crate) rounds: u32,
+}
+
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Starved {
     /// Folder of a cgroup (v1) that the servers' memory is charged to.
     #[arg(long)]
@@ -257,6 +266,8 @@ pub(crate) enum Shows {
     Nothing,
     /// splice(2) out of the socket.
     Splice,
+    /// The same by `io_uring`.
+    RingSplice,
     /// `SO_RCVLOWAT` above 1, once the connection is redirected.
     Rcvlowat,
     /// The same above the size of a message, for which poll(2) is not asked.

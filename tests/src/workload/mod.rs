@@ -10,6 +10,7 @@ mod blocking;
 pub(crate) mod content;
 mod endpoint;
 mod epoll;
+mod exchange;
 mod flow;
 mod habit;
 mod kv;
@@ -17,6 +18,7 @@ mod memory;
 pub(crate) mod net;
 mod resend;
 mod script;
+mod severed;
 mod sides;
 mod starved;
 mod streams;
@@ -54,6 +56,7 @@ fn start(cli: &Cli) -> Result<()> {
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Resend(args) => resend::run(args, cli.deadline),
+        Scenario::Severed(args) => severed::run(args, cli.deadline),
         Scenario::Starved(args) => starved::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
         Scenario::Calls(args) => conform::run(args),

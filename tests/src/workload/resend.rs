@@ -5,26 +5,21 @@
 //! (tcp(7); needs `CAP_NET_ADMIN`).
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
-    thread,
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use nix::{
-    errno::Errno,
-    sys::socket::{
-        MsgFlags, Shutdown, SockaddrStorage, bind, connect, recv, send, setsockopt, shutdown,
-        sockopt,
-    },
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::socket::{
+    MsgFlags, Shutdown, SockaddrStorage, bind, connect, setsockopt, shutdown, sockopt,
 };
 
-use super::{args::Resend, content::mix, net, watchdog};
-
-/// Between rounds of requests and answers.
-const PACE: Duration = Duration::from_millis(4);
-const MESSAGE: [u8; 64] = [7; 64];
+use super::{
+    args::Resend,
+    content::mix,
+    exchange::{self, compare, receive, send_all},
+    net, watchdog,
+};
 
 /// What is sent again; never among the new bytes.
 const OLD: u8 = 0xff;
@@ -44,18 +39,11 @@ type Window = [u32; 5];
 
 pub(crate) fn run(args: &Resend, deadline: u64) -> Result<()> {
     watchdog::start("resend", deadline);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
-    let address = listener.local_addr().context("the listener's address")?;
-    let client = TcpStream::connect(address).context("connect")?;
-    let own = client.local_addr().context("the client's address")?;
-    let (server, _) = listener.accept().context("accept")?;
-    let ends = [client, server].map(OwnedFd::from);
-    for end in &ends {
-        setsockopt(end, sockopt::TcpNoDelay, &true).context("TCP_NODELAY")?;
-        net::set_nonblocking(end)?;
-    }
-    let path = exchange(&ends, args.rounds)?;
+    let ends = exchange::ends()?;
+    let path = exchange::until_fast(&ends, args.rounds)?;
     let [client, server] = ends;
+    let own = net::local_address(client.as_fd())?;
+    let address = net::local_address(server.as_fd())?;
     let client = restored(client, [own, address], args.overlap)?;
     let new: Vec<u8> = (0..args.new)
         .map(|index| mix(u64::from(index)).to_le_bytes()[0] % OLD)
@@ -75,28 +63,6 @@ pub(crate) fn run(args: &Resend, deadline: u64) -> Result<()> {
     ensure!(rest.is_empty(), "{} bytes too many", rest.len());
     println!(r#"{{"path":"{path}"}}"#);
     Ok(())
-}
-
-/// Requests and answers until one is redirected, or there have been enough.
-fn exchange(ends: &[OwnedFd; 2], rounds: u32) -> Result<&'static str> {
-    let [client, _] = ends;
-    for _ in 0..rounds {
-        let before = stack_bytes(client)?;
-        for [from, to] in [[0, 1], [1, 0]] {
-            send_all(&ends[from], &MESSAGE, MsgFlags::empty())?;
-            compare(&receive(&ends[to], MESSAGE.len())?, &MESSAGE)?;
-        }
-        if stack_bytes(client)? == before {
-            return Ok("fast");
-        }
-        thread::sleep(PACE);
-    }
-    Ok("stack")
-}
-
-/// Payload bytes that the stack has carried.
-fn stack_bytes(fd: &OwnedFd) -> Result<u64> {
-    Ok(net::tcp_info(fd).context("TCP_INFO")?.tcpi_bytes_sent)
 }
 
 /// The same end of the connection, by another socket, which has yet to send
@@ -147,45 +113,4 @@ fn sequence(fd: &OwnedFd, queue: i32) -> Result<u32> {
 fn set_sequence(fd: &OwnedFd, queue: i32, number: u32) -> Result<()> {
     set(fd, libc::TCP_REPAIR_QUEUE, queue)?;
     set(fd, libc::TCP_QUEUE_SEQ, number.cast_signed())
-}
-
-fn send_all(fd: &OwnedFd, bytes: &[u8], flags: MsgFlags) -> Result<()> {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match send(fd.as_raw_fd(), &bytes[sent..], flags) {
-            Ok(count) => sent += count,
-            Err(Errno::EAGAIN) => drop(net::wait(fd.as_fd(), libc::POLLOUT, u16::MAX)?),
-            Err(error) => return Err(error).context("send"),
-        }
-    }
-    Ok(())
-}
-
-/// This many bytes, or those until the end.
-fn receive(fd: &OwnedFd, count: usize) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
-    while all.len() < count {
-        let room = buffer.len().min(count - all.len());
-        match recv(fd.as_raw_fd(), &mut buffer[..room], MsgFlags::empty()) {
-            Ok(0) => break,
-            Ok(got) => all.extend(&buffer[..got]),
-            Err(Errno::EAGAIN) => drop(net::wait(fd.as_fd(), libc::POLLIN, u16::MAX)?),
-            Err(error) => return Err(error).context("recv"),
-        }
-    }
-    Ok(all)
-}
-
-fn compare(got: &[u8], wanted: &[u8]) -> Result<()> {
-    if got == wanted {
-        return Ok(());
-    }
-    let same = got.iter().zip(wanted).take_while(|(a, b)| a == b).count();
-    bail!(
-        "{} bytes arrived of {}; byte {same} is wrong: {:?}",
-        got.len(),
-        wanted.len(),
-        got.get(same)
-    )
 }
