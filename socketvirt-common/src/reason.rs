@@ -102,10 +102,13 @@ pub enum Reason {
     /// The socket is mapped into memory, to receive by `TCP_ZEROCOPY_RECEIVE`,
     /// which finds no redirected bytes.
     Mapped = 40,
+    /// The socket is the kernel's own (NFS, iSCSI, ...), which sets callbacks of
+    /// its own on it.
+    Kernel = 41,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 41;
+pub const REASONS: usize = 42;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -152,6 +155,7 @@ impl Reason {
         Self::Filtered,
         Self::Paced,
         Self::Mapped,
+        Self::Kernel,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -199,6 +203,7 @@ impl Reason {
             Self::Filtered => "filtered",
             Self::Paced => "paced",
             Self::Mapped => "mapped",
+            Self::Kernel => "kernel",
         }
     }
 }

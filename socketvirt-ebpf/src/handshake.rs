@@ -14,15 +14,15 @@ use socketvirt_common::{
     event::What,
     flow::Flow,
     pair::{EndKey, Enrolment, HandshakeId, Side},
-    path::Path,
+    path::{Path, TCP_ESTABLISHED},
     reason::Reason,
-    suitable,
+    suitable::{self, Facts},
 };
 
 use crate::{
     count::count,
     ending, enrol, habits,
-    kernel::Sock,
+    kernel::{self, Sock},
     maps::{Endpoint, sv_asked, sv_config, sv_pairs},
     pairs, programs,
     table::events,
@@ -161,24 +161,18 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
 
 #[inline(always)]
 fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
+    // Only who connects has a file at this moment; the kernel has none.
+    if matches!(flow.side, Side::Client) && !sock.has_file() {
+        flow.reason = Reason::Kernel;
+        return;
+    }
     let habit = habits::of(sock, flow.side);
     if !matches!(habit, Reason::None) {
         flow.reason = habit;
         flow.path = Path::Pinned;
         return;
     }
-    let unlooked = programs::of(sock);
-    if !matches!(unlooked, Reason::None) {
-        // A scan may adopt it later, like any other.
-        flow.reason = unlooked;
-        return;
-    }
-    let reason = suitable::unsuitable(&sock.facts(false));
-    // The child of a listener is not ESTABLISHED yet when its callback runs.
-    let reason = match (flow.side, reason) {
-        (Side::Server, Reason::Closing) => Reason::None,
-        (_, reason) => reason,
-    };
+    let reason = unready(sock, sock.facts(false));
     // Bytes that come with the handshake (TCP_DEFER_ACCEPT, Fast Open) wait in
     // the TCP receive queue until accept(2), where FIONREAD of an enrolled
     // socket does not count them.
@@ -206,6 +200,37 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     }
 }
 
+/// Why a socket whose connection begins may not be enrolled now, though a scan
+/// may adopt it later. The child of a listener is ESTABLISHED in a moment, and
+/// a listener stands for its next child.
+#[inline(always)]
+fn unready(sock: Sock, facts: Facts) -> Reason {
+    match programs::of(sock) {
+        Reason::None => suitable::unsuitable(&Facts {
+            state: TCP_ESTABLISHED,
+            ..facts
+        }),
+        unlooked => unlooked,
+    }
+}
+
+/// Whether what the listener accepts would be enrolled, as far as it tells: a
+/// client that is enrolled alone gains nothing, and a blocking one stays so.
+#[inline(always)]
+fn would_enrol(listener: Sock) -> bool {
+    let habit = habits::of(listener, Side::Server);
+    let facts = Facts {
+        // Only a connection tells of these.
+        mptcp: false,
+        foreign: false,
+        ..listener.facts(false)
+    };
+    matches!(
+        (habit, unready(listener, facts)),
+        (Reason::None, Reason::None)
+    )
+}
+
 /// Whether the packet of the callback brings payload: it is longer than its
 /// header, which is all that the program may look at.
 #[inline(always)]
@@ -216,7 +241,7 @@ fn carries_data(ops: *mut bpf_sock_ops) -> bool {
     length > end - header
 }
 
-/// A listener was asked for a connection: remembers by whom. The request has
+/// A listener that may enrol was asked for a connection: remembers by whom. The request has
 /// no sequence numbers that a program could read, so this is by address and
 /// only a hint; it must not be more.
 #[inline(always)]
@@ -227,7 +252,7 @@ fn asked(ops: *mut bpf_sock_ops) {
     let eager = sv_config
         .get(0)
         .is_some_and(|config| matches!(config.mode, Mode::Eager));
-    if eager {
+    if eager && would_enrol(kernel::listener_asked(ops as u64)) {
         let address = address!(ops, remote_ip4, remote_ip6);
         let client = Endpoint {
             address,

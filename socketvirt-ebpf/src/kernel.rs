@@ -38,27 +38,40 @@ pub const MAX_WAITERS: u32 = 8;
 /// Cgroups above a socket's own that are looked at.
 const MAX_CGROUP_DEPTH: u32 = 16;
 
+/// The listener of a callback whose socket is a request: a program is shown no
+/// such socket, but its context is the kernel's own record.
+#[inline(always)]
+pub fn listener_asked(ops: u64) -> Sock {
+    let request: u64 = read(ops, offset!(ops_sk));
+    Sock(read(request, offset!(request_listener)))
+}
+
 /// The address of a `struct sock`, which is also that of its `tcp_sock`.
 #[derive(Clone, Copy)]
 pub struct Sock(pub u64);
 
-/// Reads a value at `address`; zero when the address cannot be read.
+/// What [`read`] gives: numbers, of which all bits are values.
+pub trait Number: Copy {}
+impl Number for u8 {}
+impl Number for u16 {}
+impl Number for u32 {}
+impl Number for u64 {}
+impl Number for i32 {}
+
+/// Reads a number at `address`; zero when the address cannot be read. No
+/// branch tells, as each would double what the verifier has to look at.
 #[inline(always)]
-pub fn read<T: Copy + Default>(address: u64, offset: u32) -> T {
+pub fn read<T: Number>(address: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes all of `value` or fails, and checks the source.
-    let failed = unsafe {
+    // SAFETY: the helper checks the source and writes all of `value`: zeros when
+    // it fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c).
+    unsafe {
         bpf_probe_read_kernel(
             value.as_mut_ptr().cast(),
             size_of::<T>() as u32,
             (address + u64::from(offset)) as *const c_void,
-        )
-    };
-    if failed == 0 {
-        // SAFETY: written by the helper.
-        unsafe { value.assume_init() }
-    } else {
-        T::default()
+        );
+        value.assume_init()
     }
 }
 
@@ -276,6 +289,7 @@ impl Sock {
         let flags: u64 = read(self.0, offset!(sk_flags));
         let mptcp: u8 = read(self.0, offset!(is_mptcp_byte));
         let inq: u8 = read(self.0, offset!(recvmsg_inq_byte));
+        let holds_netns: u8 = read(self.0, offset!(sk_net_refcnt_byte));
         let file = self.file();
         Facts {
             state: self.state(),
@@ -294,6 +308,7 @@ impl Sock {
             paced: read::<u64>(self.0, offset!(sk_max_pacing_rate)) != u64::MAX,
             mapped: self.is_mapped(),
             charged: self.memory_group() != 0,
+            kernel: u32::from(holds_netns) & offset!(sk_net_refcnt_mask) == 0,
             foreign: !enrolled && read::<u64>(self.0, offset!(sk_user_data)) != 0,
         }
     }

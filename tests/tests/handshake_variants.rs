@@ -3,7 +3,7 @@
 
 use socketvirt_tests::{
     netns::Netns,
-    run::{Mode, Run, redirected, workload},
+    run::{Mode, Run, begun, redirected, workload},
     scaled,
     session::Session,
     summary::Summary,
@@ -161,5 +161,17 @@ fn churn_beside_lasting_connections() {
     for mode in Mode::ACCELERATED {
         let args = format!("--io edge --connections 16 --total {}", scaled(64));
         streams(mode, &format!("{args} --phases pp:150@60,stream:50K"));
+    }
+}
+
+/// What a listener asks for is true of what it accepts, from the first byte.
+#[test]
+fn options_of_the_listener() {
+    let _session = Session::start();
+    for io in ["level", "blocking"] {
+        let args = format!("streams --timestamp --io {io} --connections 4 --phases pp:300");
+        let outcome = Run::new(Mode::Eager, begun(Mode::Eager, &args)).success();
+        let summary = outcome.summary();
+        assert!(summary.left("timestamp") >= 4, "{summary}");
     }
 }

@@ -101,6 +101,9 @@ pub(crate) struct Place {
     /// The listener asks for `TCP_DEFER_ACCEPT`.
     #[arg(long)]
     pub(crate) defer_accept: bool,
+    /// The listener, and so what it accepts, asks for time stamps.
+    #[arg(long)]
+    pub(crate) timestamp: bool,
     #[arg(long)]
     pub(crate) sndbuf: Option<usize>,
     #[arg(long)]

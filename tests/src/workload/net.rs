@@ -71,6 +71,9 @@ pub(crate) fn open_listener(place: &Place) -> Result<OwnedFd> {
     if place.fastopen {
         set_int(&fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 64).context("TCP_FASTOPEN")?;
     }
+    if place.timestamp {
+        set_int(&fd, libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1).context("SO_TIMESTAMP")?;
+    }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(addr)).with_context(|| format!("bind {addr}"))?;
     listen(&fd, Backlog::new(1024).context("backlog")?).context("listen")?;
     Ok(fd)
