@@ -23,12 +23,6 @@ pub struct KernelLayout {
     pub sk_rxhash: u32,
     /// `sock_common.skc_family` (2 bytes).
     pub sk_family: u32,
-    /// `sock_common.skc_net_refcnt`: its byte, and its bit there. A socket of a
-    /// program holds its namespace, one of the kernel's own, or a child of
-    /// one, does not.
-    pub sk_net_refcnt_byte: u32,
-    /// See `sk_net_refcnt_byte`.
-    pub sk_net_refcnt_mask: u32,
     /// `sock_common.skc_state` (1 byte).
     pub sk_state: u32,
     /// `sock_common.skc_listener` (8 bytes): of a request, whom it asks.

@@ -46,8 +46,6 @@ pub struct Facts {
     pub mapped: bool,
     /// Its memory is charged to a cgroup with a limit for sockets.
     pub charged: bool,
-    /// No program has made the socket, nor the listener that it comes from.
-    pub kernel: bool,
     /// `sk_user_data` is in use: another map or protocol owns the socket.
     pub foreign: bool,
 }
@@ -76,8 +74,6 @@ pub struct Reading {
 pub const fn unsuitable(facts: &Facts) -> Reason {
     if facts.state != TCP_ESTABLISHED || facts.shutdown != 0 {
         Reason::Closing
-    } else if facts.kernel {
-        Reason::Kernel
     } else if facts.ulp {
         Reason::Ulp
     } else if facts.mptcp {

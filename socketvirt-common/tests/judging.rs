@@ -26,7 +26,6 @@ const SUITABLE: Facts = Facts {
     filtered: false,
     paced: false,
     mapped: false,
-    kernel: false,
     signals: false,
     foreign: false,
 };
@@ -35,7 +34,7 @@ const SUITABLE: Facts = Facts {
 fn every_fact_alone_keeps_a_socket_out() {
     type Change = fn(&mut Facts);
     assert_eq!(unsuitable(&SUITABLE), Reason::None);
-    let cases: [(Change, Reason); 18] = [
+    let cases: [(Change, Reason); 17] = [
         (|facts| facts.state = TCP_CLOSE_WAIT, Reason::Closing),
         (|facts| facts.shutdown = 1, Reason::Closing),
         (|facts| facts.rcvlowat = 2, Reason::Rcvlowat),
@@ -52,7 +51,6 @@ fn every_fact_alone_keeps_a_socket_out() {
         (|facts| facts.mptcp = true, Reason::Mptcp),
         (|facts| facts.urgent = true, Reason::Urgent),
         (|facts| facts.charged = true, Reason::MemoryLimit),
-        (|facts| facts.kernel = true, Reason::Kernel),
         (|facts| facts.foreign = true, Reason::Foreign),
     ];
     for (change, reason) in cases {

@@ -154,8 +154,17 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
     // SAFETY: the verifier checks the context.
     unsafe { bpf_sock_ops_cb_flags_set(ops, flags as i32) };
 
-    if matches!(side, Side::Server) || was_asked(ops) {
+    // One end alone gains nothing, and a blocking one could not leave.
+    let other = match side {
+        // Its callback came first.
+        Side::Server if pairs::peer_of(flow).enrolment.is_active() => Reason::None,
+        Side::Server => Reason::PeerNotEnrolled,
+        Side::Client => was_asked(ops).unwrap_or(flow.reason),
+    };
+    if matches!(other, Reason::None) {
         enrol_eagerly(ops, flow, sock);
+    } else {
+        flow.reason = other;
     }
 }
 
@@ -214,21 +223,25 @@ fn unready(sock: Sock, facts: Facts) -> Reason {
     }
 }
 
-/// Whether what the listener accepts would be enrolled, as far as it tells: a
-/// client that is enrolled alone gains nothing, and a blocking one stays so.
+/// Why the end that a listener accepts next would not be enrolled, as far as
+/// the listener tells.
 #[inline(always)]
-fn would_enrol(listener: Sock) -> bool {
-    let habit = habits::of(listener, Side::Server);
-    let facts = Facts {
-        // Only a connection tells of these.
-        mptcp: false,
-        foreign: false,
-        ..listener.facts(false)
-    };
-    matches!(
-        (habit, unready(listener, facts)),
-        (Reason::None, Reason::None)
-    )
+fn refusal(listener: Sock) -> Reason {
+    if !listener.has_file() {
+        return Reason::Kernel;
+    }
+    match habits::of(listener, Side::Server) {
+        Reason::None => unready(
+            listener,
+            Facts {
+                // Only a connection tells of these.
+                mptcp: false,
+                foreign: false,
+                ..listener.facts(false)
+            },
+        ),
+        habit => habit,
+    }
 }
 
 /// Whether the packet of the callback brings payload: it is longer than its
@@ -241,7 +254,7 @@ fn carries_data(ops: *mut bpf_sock_ops) -> bool {
     length > end - header
 }
 
-/// A listener that may enrol was asked for a connection: remembers by whom. The request has
+/// A listener was asked for a connection: remembers by whom. The request has
 /// no sequence numbers that a program could read, so this is by address and
 /// only a hint; it must not be more.
 #[inline(always)]
@@ -252,7 +265,8 @@ fn asked(ops: *mut bpf_sock_ops) {
     let eager = sv_config
         .get(0)
         .is_some_and(|config| matches!(config.mode, Mode::Eager));
-    if eager && would_enrol(kernel::listener_asked(ops as u64)) {
+    if eager {
+        let reason = refusal(kernel::listener_asked(ops as u64));
         let address = address!(ops, remote_ip4, remote_ip6);
         let client = Endpoint {
             address,
@@ -260,21 +274,20 @@ fn asked(ops: *mut bpf_sock_ops) {
         };
         // A full map drops the oldest; a hint that is lost costs only that
         // the client is adopted later instead.
-        let _ = sv_asked.insert(&client, &1, 0);
+        let _ = sv_asked.insert(&client, &reason, 0);
     }
 }
 
-/// Whether a listener of this host was asked by this client.
+/// What a listener of this host said that was asked by this client, if one was.
 #[inline(always)]
-fn was_asked(ops: *mut bpf_sock_ops) -> bool {
+fn was_asked(ops: *mut bpf_sock_ops) -> Option<Reason> {
     let address = address!(ops, local_ip4, local_ip6);
     let client = Endpoint {
         address,
         port: field!(ops, local_port),
     };
-    let found = sv_asked.get_ptr(&client).is_some();
-    if found {
-        let _ = sv_asked.remove(&client);
-    }
-    found
+    // SAFETY: an entry of a preallocated map, one word.
+    let reason = unsafe { *sv_asked.get_ptr(&client)? };
+    let _ = sv_asked.remove(&client);
+    Some(reason)
 }

@@ -289,7 +289,6 @@ impl Sock {
         let flags: u64 = read(self.0, offset!(sk_flags));
         let mptcp: u8 = read(self.0, offset!(is_mptcp_byte));
         let inq: u8 = read(self.0, offset!(recvmsg_inq_byte));
-        let holds_netns: u8 = read(self.0, offset!(sk_net_refcnt_byte));
         let file = self.file();
         Facts {
             state: self.state(),
@@ -308,7 +307,6 @@ impl Sock {
             paced: read::<u64>(self.0, offset!(sk_max_pacing_rate)) != u64::MAX,
             mapped: self.is_mapped(),
             charged: self.memory_group() != 0,
-            kernel: u32::from(holds_netns) & offset!(sk_net_refcnt_mask) == 0,
             foreign: !enrolled && read::<u64>(self.0, offset!(sk_user_data)) != 0,
         }
     }

@@ -90,10 +90,11 @@ pub static sv_looked: HashMap<u64, u64, 8192> = HashMap::new();
 #[btf_map]
 pub static sv_wake: RingBuf<u64, 4096> = RingBuf::new();
 
-/// Connections that a listener of this host has been asked for: only a hint
-/// that a client's peer may be here, so that it can be enrolled eagerly.
+/// Connections that a listener of this host has been asked for, by client, and
+/// why it would not enrol its end: only a hint that a client's peer may be here,
+/// so that it can be enrolled eagerly.
 #[btf_map]
-pub static sv_asked: LruHashMap<Endpoint, u32, 4096> = LruHashMap::new();
+pub static sv_asked: LruHashMap<Endpoint, Reason, 4096> = LruHashMap::new();
 
 /// Socket cookie to row. Resized at load. Its memory is taken at once: taking
 /// it row by row costs every connection several times as much.

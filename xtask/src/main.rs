@@ -49,6 +49,9 @@ enum Task {
     /// The checks inside such a machine; `vm` starts it there
     #[command(hide = true)]
     VmGuest,
+    /// A client of the kernel's NFS server; such a check starts it
+    #[command(hide = true)]
+    VmNfs,
     /// One run of the demo's server and client; `demo` starts it, plain and below `socketvirt exec`
     #[command(hide = true)]
     DemoWorkload(demo::workload::Options),
@@ -75,6 +78,7 @@ fn run(task: Task) -> Result<()> {
         Task::Soak(options) => soak::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::VmGuest => vm::guest::run(),
+        Task::VmNfs => vm::guest::ask(),
         Task::DemoWorkload(options) => demo::workload::run(&options),
     }
 }

@@ -44,9 +44,6 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_dport = within + common.offset("skc_dport", 2, "the port of a service")?;
     layout.sk_rxhash = within + common.offset("skc_rxhash", 4, "which packets are whose")?;
     layout.sk_family = within + common.offset("skc_family", 2, "which sockets are TCP's")?;
-    let holds = common.flag("skc_net_refcnt", "which sockets are the kernel's own")?;
-    layout.sk_net_refcnt_byte = within + holds.byte;
-    layout.sk_net_refcnt_mask = holds.mask;
     layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
     layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
     let purpose = "whom a client asks";

@@ -4,8 +4,9 @@
 mod facts;
 mod limited;
 mod look;
+mod nfs;
 
-use std::{fs, io::Write as _, path::Path, process::Command, time::Instant};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -25,6 +26,14 @@ type Seen = (Outcome, String);
 struct Summary {
     receive_mode: String,
     bytes: Bytes,
+    left_on_stack: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).context("reading the summary")?;
+        serde_json::from_str(&text).context("reading the summary")
+    }
 }
 
 #[derive(Deserialize)]
@@ -35,6 +44,9 @@ struct Bytes {
 
 /// How a refusal begins (socketvirt/src/agent/selftest.rs).
 const REFUSAL: &str = "nothing is accelerated";
+
+/// A program for `exec` inside the machine.
+pub use nfs::ask;
 
 pub fn run() -> Result<()> {
     say(&Event::Facts(facts::collect()))?;
@@ -48,6 +60,11 @@ pub fn run() -> Result<()> {
             |_| exec(mode),
         )?;
         accelerates |= outcome == Outcome::Works;
+    }
+    if accelerates {
+        check("the kernel's own sockets", checks::EXEC_LIMIT, |_| {
+            nfs::left_alone()
+        })?;
     }
     for tests in checks::TESTS {
         let program = Path::new(RELEASE).join("deps").join(tests.program);
@@ -175,8 +192,7 @@ fn exec(mode: &str) -> Result<Seen> {
         if !ended.succeeded() {
             return Ok((Outcome::Failed, ended.reason()));
         }
-        let text = fs::read_to_string(file).context("reading the summary")?;
-        let summary: Summary = serde_json::from_str(&text).context("reading the summary")?;
+        let summary = Summary::read(file)?;
         if summary.bytes.fast > 0 {
             let Bytes { fast, stack } = summary.bytes;
             let detail = format!(

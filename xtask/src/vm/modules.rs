@@ -10,22 +10,28 @@ use anyhow::{Context as _, Result, ensure};
 
 /// With what they need themselves. Which exist, and which are built in, differs from kernel to
 /// kernel, so the machine inserts what it gets, again until nothing more goes in.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 23] = [
+    "auth_rpcgss",
     "bridge",
     "crc32c_generic",
+    "grace",
     "libcrc32c",
     "llc",
+    "lockd",
     "nf_conntrack",
     "nf_defrag_ipv4",
     "nf_defrag_ipv6",
     "nf_nat",
     "nf_tables",
     "nfnetlink",
+    "nfs_acl",
+    "nfsd",
     "nft_chain_nat",
     "nft_ct",
     "nft_masq",
     "nft_nat",
     "stp",
+    "sunrpc",
     "unix_diag",
     "veth",
 ];
