@@ -12,7 +12,8 @@ use crate::{pair::Side, reason::Reason};
 /// The kernel does not record which executable a socket belongs to, and a scan
 /// runs as the agent. Its cgroup, the port of the service and whether it
 /// offers or uses it are what a socket tells at every moment; all programs
-/// that share these share the habit.
+/// that share these share the habit. The agent finds the executable, for other
+/// cgroups.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Program {

@@ -1,6 +1,9 @@
 //! What programs have shown, in `sv_habits`.
 
-use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    programs::{BtfTracePointContext, FEntryContext},
+};
 use socketvirt_common::{
     habit::{self, Program},
     pair::{End, Side},
@@ -9,7 +12,7 @@ use socketvirt_common::{
 
 use crate::{
     kernel::{Sock, offset, read},
-    maps::sv_habits,
+    maps::{sv_habits, sv_wake},
     task,
 };
 
@@ -48,9 +51,15 @@ pub fn on_receive(ctx: &BtfTracePointContext) {
 /// Remembers what the program of a socket has shown.
 #[inline(always)]
 pub fn remember(sock: Sock, side: Side, reason: Reason) {
-    if habit::is_habit(reason) {
-        // A full map drops the oldest.
-        let _ = sv_habits.insert(&program(sock, side), &reason, 0);
+    if !habit::is_habit(reason) {
+        return;
+    }
+    let program = program(sock, side);
+    // A full map drops the oldest.
+    let new = sv_habits.insert(&program, &reason, u64::from(BPF_NOEXIST));
+    if new.is_ok() {
+        // The agent looks for the executable.
+        let _ = sv_wake.output(&program.cgroup, 0);
     }
 }
 

@@ -85,7 +85,8 @@ pub static sv_begun: HashMap<u64, u64, 8192> = HashMap::new();
 #[btf_map]
 pub static sv_looked: HashMap<u64, u64, 8192> = HashMap::new();
 
-/// Wakes the agent: each entry is the id of a cgroup in which a program began.
+/// Wakes the agent: each entry is the id of a cgroup in which a program began,
+/// or showed something new.
 /// What finds no room is lost, while the agent is awake anyway.
 #[btf_map]
 pub static sv_wake: RingBuf<u64, 4096> = RingBuf::new();

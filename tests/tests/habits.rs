@@ -8,8 +8,9 @@ use std::{
 
 use socketvirt_tests::{
     process::must,
+    programs::free_port,
     run::{Mode, Outcome, Run, adopted, binary, redirected, shell, workload, workload_path},
-    session::Session,
+    session::{self, Session},
 };
 
 /// The paths of the first, the second, and another program's connection.
@@ -113,6 +114,29 @@ fn urgent_data_in_early_life() {
 #[test]
 fn urgent_data_in_mid_life() {
     remembered(Mode::Adopt, "--shows urgent-sent", "fast", "urgent");
+}
+
+/// The same program in another cgroup, as when a service is started again: what
+/// it has shown is known before its first connection there.
+#[test]
+fn an_executable_is_known_again() {
+    let _session = Session::start();
+    let workload = format!(
+        "{} habit --listen 127.0.0.1:{}",
+        workload_path(),
+        free_port()
+    );
+    let script = format!(
+        "{workload} --shows discards || exit 1\n\
+         own={}$(sed -n s/^0:://p /proc/self/cgroup)\n\
+         mkdir $own/again && sh -c \"echo \\$\\$ > $own/again/cgroup.procs; exec {workload} --shows nothing\"\n\
+         status=$?; rmdir $own/again; exit $status",
+        session::cgroup_root().display(),
+    );
+    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
+    let told: Vec<_> = outcome.finished.stdout.lines().collect();
+    let kept_off = r#"{"first":"stack","second":"stack","other":"fast"}"#;
+    assert_eq!(told, [kept_off; 2], "{}", outcome.summary());
 }
 
 /// Compiles C code that may use GNU's functions.

@@ -4,6 +4,7 @@ pub mod begun;
 pub mod checks;
 pub mod config;
 pub mod datapath;
+pub mod habits;
 pub mod leftovers;
 mod memory;
 pub mod run;

@@ -13,6 +13,7 @@ use socketvirt_common::config::{Config, Mode, ReceiveMode};
 use super::{
     begun::Begun,
     datapath::{DataPath, DataPathError},
+    habits::Habits,
     leftovers, pins,
     scan::{ScanError, Scanner, Scanning},
     scope::Scope,
@@ -163,7 +164,7 @@ impl Run {
             .change(|config| config.cgroup = cgroup)
             .map_err(ScanError::from)?;
         let begun = watch_programs(&mut path, places.pins.path(), &mut mode, &mut warnings);
-        let splicers = Splicers::new(path.take_habits()?, begun);
+        let splicers = Splicers::new(Habits::new(path.take_habits()?), begun);
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
         let mut scanner = Scanner::new(

@@ -18,10 +18,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
-use socketvirt_common::{habit::Program, looked, reason::Reason};
+use aya::maps::MapError;
+use socketvirt_common::{looked, reason::Reason};
 
-use super::begun::{Begun, Unlooked};
+use super::{
+    begun::{Begun, Unlooked},
+    habits::Habits,
+};
 use crate::kernel::{
     cgroup::Cgroup,
     cgroup_id::{self, Hierarchy},
@@ -63,7 +66,7 @@ struct Process {
 
 /// What is known of executables, processes and cgroups.
 pub struct Splicers {
-    habits: BpfHashMap<MapData, Program, Reason>,
+    habits: Habits,
     begun: Option<Begun>,
     cgroups: Option<Hierarchy>,
     files: Files,
@@ -78,7 +81,7 @@ impl Splicers {
     /// Knows nothing yet; what it finds goes into `habits`. Without `begun`,
     /// programs are found by [`Splicers::look`] alone.
     #[must_use]
-    pub fn new(habits: BpfHashMap<MapData, Program, Reason>, begun: Option<Begun>) -> Self {
+    pub fn new(habits: Habits, begun: Option<Begun>) -> Self {
         Self {
             habits,
             begun,
@@ -138,6 +141,8 @@ impl Splicers {
     /// When a map cannot be written.
     pub fn look_at_begun(&mut self, all: impl Fn() -> Vec<u32>) -> Result<(), MapError> {
         self.unfinished = false;
+        let cgroups = self.cgroups.as_ref();
+        self.habits.learn(|id| procs(cgroups, id));
         let Some(mut begun) = self.begun.take() else {
             return Ok(());
         };
@@ -156,7 +161,7 @@ impl Splicers {
         all: impl Fn() -> Vec<u32>,
     ) -> Result<(), MapError> {
         let known = (at.cgroup != looked::ANY).then_some(at.cgroup);
-        let pids = match known.map(|id| self.procs(id)) {
+        let pids = match known.map(|id| procs(self.cgroups.as_ref(), id)) {
             Some(Ok(pids)) => pids,
             Some(Err(error)) if cgroup_id::is_gone(&error) => {
                 begun.forget(at.cgroup);
@@ -177,11 +182,6 @@ impl Splicers {
         Ok(())
     }
 
-    fn procs(&self, cgroup: u64) -> io::Result<Vec<u32>> {
-        let cgroups = self.cgroups.as_ref();
-        cgroups.ok_or(io::ErrorKind::Unsupported)?.procs(cgroup)
-    }
-
     /// Looks at a process, if it was not looked at as it is; `again` also when
     /// it was. Says whether what it has loaded was all there.
     fn look_at(&mut self, pid: u32, cgroup: Option<u64>, again: bool) -> Result<bool, MapError> {
@@ -192,6 +192,10 @@ impl Splicers {
         };
         let known = self.processes.get(&pid).copied();
         let known = known.filter(|known| known.program == program);
+        if known.is_none() || cgroup.is_some() {
+            self.habits
+                .recall(pid, || cgroup.or_else(|| cgroup_of(pid)))?;
+        }
         if !again && known.is_some_and(|known| known.loaded) {
             return Ok(true);
         }
@@ -226,13 +230,8 @@ impl Splicers {
         };
         self.processes.insert(pid, process);
         if may_splice {
-            let cgroup = cgroup.map_or_else(
-                || Cgroup::of_process(&pid.to_string()).and_then(|cgroup| cgroup.id()),
-                Ok,
-            );
-            if let Ok(cgroup) = cgroup {
-                self.habits
-                    .insert(Program::any_of(cgroup), Reason::MaySplice, 0)?;
+            if let Some(cgroup) = cgroup.or_else(|| cgroup_of(pid)) {
+                self.habits.keep_off(cgroup, Reason::MaySplice)?;
             }
         } else if loaded && let Some(cgroup) = cgroup {
             if self.harmless.len() >= MANY_HARMLESS {
@@ -242,6 +241,17 @@ impl Splicers {
         }
         Ok(process.loaded)
     }
+}
+
+/// The processes of a cgroup.
+fn procs(cgroups: Option<&Hierarchy>, cgroup: u64) -> io::Result<Vec<u32>> {
+    cgroups.ok_or(io::ErrorKind::Unsupported)?.procs(cgroup)
+}
+
+/// The cgroup that a process is in.
+fn cgroup_of(pid: u32) -> Option<u64> {
+    let cgroup = Cgroup::of_process(&pid.to_string()).ok()?;
+    cgroup.id().ok()
 }
 
 impl Files {

@@ -84,7 +84,8 @@ pub fn play(scenarios: &[Scenario], state: State) -> Vec<Report> {
     ));
     let outcome = Run::new(mode, command)
         .option("--scan-interval 5")
-        .timeout(170)
+        // Minutes in a machine that is emulated.
+        .timeout(900)
         .success();
     let reports: Vec<_> = outcome
         .finished

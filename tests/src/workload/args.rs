@@ -258,6 +258,9 @@ pub(crate) struct Habit {
     /// What the program does on its first connection.
     #[arg(long, value_enum)]
     pub(crate) shows: Shows,
+    /// Address of the service that it is shown to.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
     /// Blocking sockets.
     #[arg(long)]
     pub(crate) blocking: bool,

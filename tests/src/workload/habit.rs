@@ -41,7 +41,10 @@ const MESSAGE: [u8; 64] = [7; 64];
 pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
     watchdog::start("habit", deadline);
     let place = any_place()?;
-    let listener = net::open_listener(&place)?;
+    let listener = net::open_listener(&Place {
+        listen: args.listen,
+        ..place.clone()
+    })?;
     let other_listener = net::open_listener(&place)?;
     let open = |listener| Connection::open(&place, listener, !args.blocking);
 

@@ -26,9 +26,9 @@ pub struct Tests {
 }
 
 /// The core of the suite, the short ones first: the table, bytes that come again, namespaces, ends, bytes,
-/// readiness, back-pressure. Not `table_truth`, whose thousands of connections a second never end under emulation,
-/// nor the scenarios of `conformance`: `doctor` has what differs from kernel to kernel.
-pub const TESTS: [Tests; 8] = [
+/// readiness, back-pressure, the fixed scenarios. Not `table_truth`, whose thousands of connections a second never end
+/// under emulation.
+pub const TESTS: [Tests; 9] = [
     tests("table_life", &[], false),
     tests("resend", &[], true),
     tests("namespaces", &[], true),
@@ -61,6 +61,7 @@ pub const TESTS: [Tests; 8] = [
     ),
     // A byte a message fills no buffer in time.
     tests("backpressure", &["--skip", "single_bytes"], true),
+    tests("conformance", &["fixed_scenarios"], true),
 ];
 
 const fn tests(

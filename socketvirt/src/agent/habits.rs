@@ -1,0 +1,259 @@
+//! Habits by executable: what a program has shown in one cgroup is true of it
+//! in the next one, as when a service is started again.
+//!
+//! The kernel side remembers by cgroup, port and side ([`Program`]), as nothing
+//! else can be told of a socket at any moment. Here the processes behind a new
+//! habit are found, and their executable; a process that runs it in another
+//! cgroup brings the habit there, before any of its sockets is enrolled.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
+use procfs::{
+    ProcResult,
+    net::{TcpNetEntry, TcpState},
+    process::{FDTarget, Process},
+};
+use socketvirt_common::{habit::Program, pace, pair::Side, reason::Reason};
+
+/// Executables and habits that are remembered, at most; with more, all are
+/// forgotten.
+const MANY: usize = 4096;
+
+/// An executable, also in another container made from the same image: its path
+/// as its process sees it, and its size and last change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Executable {
+    path: PathBuf,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Executable {
+    fn of(pid: u32) -> io::Result<Self> {
+        let link = format!("/proc/{pid}/exe");
+        let found = fs::metadata(&link)?;
+        Ok(Self {
+            path: fs::read_link(&link)?,
+            size: found.size(),
+            changed: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+}
+
+/// A service, and the part that a program has in it.
+type Part = (u16, Side);
+
+/// The TCP sockets of a process, as far as they matter here.
+#[derive(Debug, Default)]
+struct Sockets {
+    /// Ports that it listens at.
+    serves: HashSet<u16>,
+    /// Those that it is connected to, from a port at which nobody listens.
+    uses: HashSet<u16>,
+}
+
+/// What programs have shown, and which.
+pub struct Habits {
+    map: BpfHashMap<MapData, Program, Reason>,
+    /// Habits whose programs were looked for.
+    known: HashSet<Program>,
+    executables: HashMap<Executable, HashMap<Part, Reason>>,
+    /// Looking costs as much as a scan may, at most.
+    not_before: Option<Instant>,
+}
+
+impl Habits {
+    /// Nothing is known of executables yet.
+    #[must_use]
+    pub fn new(map: BpfHashMap<MapData, Program, Reason>) -> Self {
+        Self {
+            map,
+            known: HashSet::new(),
+            executables: HashMap::new(),
+            not_before: None,
+        }
+    }
+
+    /// Keeps all sockets of a cgroup off.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn keep_off(&mut self, cgroup: u64, reason: Reason) -> Result<(), MapError> {
+        self.map.insert(Program::any_of(cgroup), reason, 0)
+    }
+
+    /// Finds the executables behind habits that are new; `procs` lists a
+    /// cgroup's processes.
+    pub fn learn(&mut self, procs: impl Fn(u64) -> io::Result<Vec<u32>>) {
+        let began = Instant::now();
+        if self.not_before.is_some_and(|at| began < at) {
+            return;
+        }
+        let mut shown: HashMap<u64, HashMap<Part, Reason>> = HashMap::new();
+        let mut known = HashSet::new();
+        for (program, reason) in self.map.iter().filter_map(Result::ok) {
+            known.insert(program);
+            // Executables that may splice are known as such.
+            let any = program == Program::any_of(program.cgroup);
+            if let Ok(port) = u16::try_from(program.port)
+                && !any
+                && !self.known.contains(&program)
+            {
+                let parts = shown.entry(program.cgroup).or_default();
+                parts.insert((port, program.side), reason);
+            }
+        }
+        self.known = known;
+        for (cgroup, parts) in shown {
+            for pid in procs(cgroup).unwrap_or_default() {
+                // It may have ended meanwhile.
+                let (Ok(sockets), Ok(executable)) = (Sockets::of(pid), Executable::of(pid)) else {
+                    continue;
+                };
+                let own = sockets.parts_of(&parts);
+                if own.is_empty() {
+                    continue;
+                }
+                if self.executables.values().map(HashMap::len).sum::<usize>() >= MANY {
+                    self.executables.clear();
+                }
+                self.executables.entry(executable).or_default().extend(own);
+            }
+        }
+        self.not_before = Some(Instant::now() + pace::pause(began.elapsed(), Duration::ZERO));
+    }
+
+    /// Brings what the executable of a process has shown into its cgroup.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn recall(
+        &mut self,
+        pid: u32,
+        cgroup: impl FnOnce() -> Option<u64>,
+    ) -> Result<(), MapError> {
+        if self.executables.is_empty() {
+            return Ok(());
+        }
+        let shown = Executable::of(pid)
+            .ok()
+            .and_then(|executable| self.executables.get(&executable));
+        let Some((shown, cgroup)) = shown.zip(cgroup()) else {
+            return Ok(());
+        };
+        for (&(port, side), &reason) in shown {
+            let program = Program {
+                cgroup,
+                port: port.into(),
+                side,
+            };
+            if !self.known.contains(&program) {
+                self.map.insert(program, reason, 0)?;
+                self.known.insert(program);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sockets {
+    /// Those that a process has open.
+    fn of(pid: u32) -> ProcResult<Self> {
+        let process = Process::new(i32::try_from(pid).unwrap_or(0))?;
+        let mut open = HashSet::new();
+        for descriptor in process.fd()?.flatten() {
+            if let FDTarget::Socket(inode) = descriptor.target {
+                open.insert(inode);
+            }
+        }
+        if open.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut all = process.tcp()?;
+        // Missing without IPv6.
+        all.extend(process.tcp6().unwrap_or_default());
+        let listens = |entry: &TcpNetEntry| entry.state == TcpState::Listen;
+        let listened: HashSet<_> = all
+            .iter()
+            .filter(|entry| listens(entry))
+            .map(|entry| entry.local_address.port())
+            .collect();
+        let mut sockets = Self::default();
+        for entry in all.iter().filter(|entry| open.contains(&entry.inode)) {
+            let local = entry.local_address.port();
+            if listens(entry) {
+                sockets.serves.insert(local);
+            } else if !listened.contains(&local) {
+                sockets.uses.insert(entry.remote_address.port());
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Which of these parts their process has. What is remembered of either side
+    /// of a connection names a client's own port too, which is no service.
+    fn parts_of(&self, shown: &HashMap<Part, Reason>) -> HashMap<Part, Reason> {
+        let has = |&(port, side): &Part| match side {
+            Side::Server => self.serves.contains(&port),
+            Side::Client => self.uses.contains(&port),
+        };
+        let own = shown.iter().filter(|(part, _)| has(part));
+        own.map(|(part, reason)| (*part, *reason)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_clients_own_port_is_no_service() {
+        const SERVICE: u16 = 80;
+        const EPHEMERAL: u16 = 40_000;
+        // As the kernel side remembers a connection whose side it does not know.
+        let shown: HashMap<Part, Reason> = [SERVICE, EPHEMERAL]
+            .into_iter()
+            .flat_map(|port| [Side::Client, Side::Server].map(|side| (port, side)))
+            .map(|part| (part, Reason::WaitAll))
+            .collect();
+        let parts = |sockets: &Sockets| sockets.parts_of(&shown).into_keys().collect::<Vec<_>>();
+        let only = |port| HashSet::from([port]);
+        let server = Sockets {
+            serves: only(SERVICE),
+            ..Sockets::default()
+        };
+        assert_eq!(parts(&server), [(SERVICE, Side::Server)]);
+        let client = Sockets {
+            uses: only(SERVICE),
+            ..Sockets::default()
+        };
+        assert_eq!(parts(&client), [(SERVICE, Side::Client)]);
+        assert_eq!(parts(&Sockets::default()), []);
+    }
+
+    #[test]
+    fn the_own_sockets() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let service = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", service)).unwrap();
+        let _accepted = listener.accept().unwrap();
+        let found = Sockets::of(std::process::id()).unwrap();
+        assert!(found.serves.contains(&service), "{found:?}");
+        assert!(found.uses.contains(&service), "{found:?}");
+        let own = client.local_addr().unwrap().port();
+        assert!(!found.uses.contains(&own), "{found:?}");
+        assert_eq!(
+            Executable::of(std::process::id()).unwrap().path,
+            std::env::current_exe().unwrap()
+        );
+    }
+}
