@@ -113,8 +113,8 @@ pub struct KernelLayout {
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp` (8 bytes): its cgroup of version 2.
     pub css_set_cgroup: u32,
-    /// `task_struct.flags` (4 bytes): `PF_*` of include/linux/sched.h.
-    pub task_flags: u32,
+    /// Keeps the size of all these a multiple of 8.
+    pub reserved: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
     /// The root of the tree of mappings of a socket's inode, which lies behind

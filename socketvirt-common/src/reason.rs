@@ -105,10 +105,13 @@ pub enum Reason {
     /// The socket is the kernel's own (NFS, iSCSI, ...), which sets callbacks of
     /// its own on it.
     Kernel = 41,
+    /// A program of the socket's cgroup has an `io_uring`, by which it could send
+    /// without a copy; a socket that was ever enrolled refuses that.
+    Ring = 42,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 42;
+pub const REASONS: usize = 43;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -156,6 +159,7 @@ impl Reason {
         Self::Paced,
         Self::Mapped,
         Self::Kernel,
+        Self::Ring,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -204,6 +208,7 @@ impl Reason {
             Self::Paced => "paced",
             Self::Mapped => "mapped",
             Self::Kernel => "kernel",
+            Self::Ring => "ring",
         }
     }
 }

@@ -110,6 +110,13 @@ pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
+/// A program makes an `io_uring`.
+#[btf_tracepoint(function = "io_uring_create")]
+pub fn sv_ring(_ctx: BtfTracePointContext) -> u32 {
+    programs::made_ring();
+    0
+}
+
 /// A process is moved to another cgroup.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {

@@ -1,26 +1,45 @@
 //! Programs that begin in a cgroup: until the agent has looked at them, they
 //! may be ones that splice.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
-use socketvirt_common::{looked, reason::Reason};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
+use socketvirt_common::{habit::Program, looked, reason::Reason};
 
 use crate::{
     count::next,
     kernel::{Cgroup, Sock},
-    maps::{sv_begun, sv_config, sv_looked, sv_wake},
+    maps::{sv_begun, sv_config, sv_habits, sv_looked, sv_wake},
 };
+
+/// The id of a task's cgroup, if its sockets are followed.
+#[inline(always)]
+fn followed(task: u64) -> Option<u64> {
+    let config = sv_config.get(0)?;
+    let cgroup = Cgroup::of_task(task);
+    let all = config.cgroup == 0;
+    (all || cgroup.is_within(config.cgroup)).then(|| cgroup.id())
+}
+
+/// The calling program makes an `io_uring`.
+#[inline(always)]
+pub fn made_ring() {
+    // SAFETY: takes nothing.
+    let task = unsafe { bpf_get_current_task_btf() } as u64;
+    if let Some(cgroup) = followed(task) {
+        // Another reason does as well.
+        let _ = sv_habits.insert(
+            &Program::any_of(cgroup),
+            &Reason::Ring,
+            u64::from(BPF_NOEXIST),
+        );
+    }
+}
 
 /// The task runs another program than before, or has come to its cgroup.
 #[inline(always)]
 pub fn began(task: u64) {
-    let Some(config) = sv_config.get(0) else {
+    let Some(id) = followed(task) else {
         return;
     };
-    let cgroup = Cgroup::of_task(task);
-    if config.cgroup != 0 && !cgroup.is_within(config.cgroup) {
-        return;
-    }
-    let id = cgroup.id();
     if !counted(id) {
         // Two may come at once: the second counts what the first has made.
         let made = sv_begun.insert(&id, &1, u64::from(BPF_NOEXIST)).is_ok();

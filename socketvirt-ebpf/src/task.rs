@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use socketvirt_common::call::{self, Call};
 
-use crate::kernel::{offset, read};
+use crate::kernel::offset;
 
 /// The flags of the send that a message belongs to; 0 when they are not known.
 #[inline(always)]
@@ -18,21 +18,11 @@ pub fn send_flags() -> u32 {
     })
 }
 
-/// `PF_IO_WORKER`, include/linux/sched.h.
-const PF_IO_WORKER: u32 = 0x10;
-
-/// The program is known to be in splice(2), or a worker of `io_uring` reads for
-/// it: that is a splice too, or a receive that shall sleep
-/// (`IOSQE_ASYNC`).
+/// The program is known to be in splice(2).
 #[inline(always)]
 pub fn splices() -> bool {
-    let Some(registers) = Registers::own() else {
-        return false;
-    };
-    // SAFETY: takes nothing.
-    let task = unsafe { bpf_get_current_task_btf() } as u64;
-    registers.load(offset!(call_number)) == offset!(calls).splice
-        || read::<u32>(task, offset!(task_flags)) & PF_IO_WORKER != 0
+    Registers::own()
+        .is_some_and(|registers| registers.load(offset!(call_number)) == offset!(calls).splice)
 }
 
 /// What the kernel has kept of the program's registers.

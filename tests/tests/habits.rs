@@ -4,10 +4,12 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
 };
 
 use socketvirt_tests::{
-    process::must,
+    process::{Process, must, until},
     programs::free_port,
     run::{Mode, Outcome, Run, adopted, binary, redirected, shell, workload, workload_path},
     session::{self, Session},
@@ -42,12 +44,6 @@ fn nothing_is_remembered_of_others() {
 #[test]
 fn splice() {
     remembered(Mode::Adopt, "--shows splice", "stack", "splice");
-}
-
-/// A worker of the kernel makes that call.
-#[test]
-fn splice_by_io_uring() {
-    remembered(Mode::Adopt, "--shows ring-splice", "stack", "splice");
 }
 
 #[test]
@@ -169,6 +165,39 @@ fn the_executable_tells_of_splice() {
     );
     let outcome = Run::new(Mode::Adopt, shell(&script)).success();
     outcome.summary().left_alone("may_splice");
+}
+
+/// One that could send by `io_uring` from its own pages does the same: that is
+/// refused to a socket for good, once it was enrolled. It may have begun before.
+#[test]
+fn a_ring_is_told_of() {
+    let _session = Session::start();
+    let folder = tempfile::tempdir().expect("a directory");
+    let program = compile(
+        folder.path(),
+        "ring",
+        "#include <stdio.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n\
+         int main(void) { char parameters[120] = \"\";\n\
+         if (syscall(SYS_io_uring_setup, 2, parameters) < 0) return 1;\n\
+         puts(\"made\"); fflush(stdout); for (;;) pause(); }\n",
+        &[],
+    );
+    let workload = format!("{} streams --io edge --phases pp:600@300", workload_path());
+    let inside = format!("{} > /dev/null & pid=$!; {workload}", program.display());
+    let before = Process::start(&mut Command::new(&program));
+    until("a ring", Duration::from_secs(10), || {
+        before.stdout().contains("made")
+    });
+    let joins = format!(
+        "pid={}; echo $pid > {}$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.procs; {workload}",
+        before.pid(),
+        session::cgroup_root().display(),
+    );
+    for script in [inside, joins] {
+        let script = format!("{script}; status=$?; kill $pid; exit $status");
+        let outcome = Run::new(Mode::Adopt, shell(&script)).success();
+        outcome.summary().left_alone("ring");
+    }
 }
 
 /// It may come to splice(2) by a library, and late.

@@ -27,6 +27,8 @@ pub mod pins {
     pub const RECEIVE_LINK: &str = "link_receive";
     /// The link that watches programs begin.
     pub const EXEC_LINK: &str = "link_exec";
+    /// The link that watches programs make an `io_uring`.
+    pub const RING_LINK: &str = "link_ring";
     /// The link that watches processes come to another cgroup.
     pub const MOVED_LINK: &str = "link_moved";
     /// The iterator: each read of this file is one pass of a scan.

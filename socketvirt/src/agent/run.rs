@@ -121,6 +121,11 @@ impl Run {
                 "programs that receive with MSG_WAITALL, MSG_TRUNC or MSG_OOB are not found out: {error}"
             ));
         }
+        if let Err(error) = path.watch_rings(places.pins.path()) {
+            warnings.push(format!(
+                "programs that make an io_uring are found by the next look only: {error}"
+            ));
+        }
         let mut config = path.take_config()?;
         let stats = path.take_stats()?;
 

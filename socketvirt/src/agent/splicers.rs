@@ -192,9 +192,15 @@ impl Splicers {
         };
         let known = self.processes.get(&pid).copied();
         let known = known.filter(|known| known.program == program);
+        // What is new here: the program, or its cgroup.
         if known.is_none() || cgroup.is_some() {
-            self.habits
-                .recall(pid, || cgroup.or_else(|| cgroup_of(pid)))?;
+            let cgroup = || cgroup.or_else(|| cgroup_of(pid));
+            self.habits.recall(pid, cgroup)?;
+            if has_ring(pid)
+                && let Some(cgroup) = cgroup()
+            {
+                self.habits.keep_off(cgroup, Reason::Ring)?;
+            }
         }
         if !again && known.is_some_and(|known| known.loaded) {
             return Ok(true);
@@ -252,6 +258,17 @@ fn procs(cgroups: Option<&Hierarchy>, cgroup: u64) -> io::Result<Vec<u32>> {
 fn cgroup_of(pid: u32) -> Option<u64> {
     let cgroup = Cgroup::of_process(&pid.to_string()).ok()?;
     cgroup.id().ok()
+}
+
+/// Whether a process has an `io_uring` by now; those that are made later are
+/// told by the kernel side.
+fn has_ring(pid: u32) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"));
+    open.into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|target| target.as_os_str() == "anon_inode:[io_uring]")
 }
 
 impl Files {

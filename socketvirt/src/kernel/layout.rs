@@ -86,7 +86,6 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.css_set_cgroup = set.offset("dfl_cgrp", POINTER, "a program's cgroup")?;
     layout.socket_sk = socket.offset("sk", POINTER, "who splices")?;
     layout.socket_mappings = mappings(types)?;
-    layout.task_flags = task.offset("flags", 4, "who splices")?;
     layout.socket_flags = socket.offset("flags", POINTER, "who waits for room to send")?;
     // A structure of its own since 6.12 (1934b212615d), inside before.
     layout.file_owner = file

@@ -64,9 +64,28 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Plays scenarios in one state.
+/// Plays scenarios in one state. A ring keeps a whole cgroup off, so those with
+/// one have their own.
 #[track_caller]
 pub fn play(scenarios: &[Scenario], state: State) -> Vec<Report> {
+    let (ring, other): (Vec<_>, Vec<_>) = scenarios.iter().partition(|one| one.has_ring());
+    let [mut ring, mut other] = [ring, other].map(|part| play_together(&part, state).into_iter());
+    let mut next = |one: &Scenario| {
+        let reports = if one.has_ring() {
+            &mut ring
+        } else {
+            &mut other
+        };
+        reports.next().expect("a report each")
+    };
+    scenarios.iter().map(&mut next).collect()
+}
+
+#[track_caller]
+fn play_together(scenarios: &[&Scenario], state: State) -> Vec<Report> {
+    if scenarios.is_empty() {
+        return Vec::new();
+    }
     let folder = tempfile::tempdir().expect("a directory");
     let file = folder.path().join("scenarios");
     let lines: Vec<_> = scenarios.iter().map(ToString::to_string).collect();

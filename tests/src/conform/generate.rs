@@ -101,7 +101,6 @@ impl Generator {
             By::Mmsg,
             By::Sendfile,
             By::Splice,
-            By::Uring,
         ];
         // write(2) to a connection that is broken raises SIGPIPE.
         let broken = self.ends[end as usize].silent || self.ends[peer].closed;
@@ -135,7 +134,7 @@ impl Generator {
             return;
         }
         let size = self.rng.size(UNREAD);
-        let ways = [By::Plain, By::Plain, By::File, By::Msg, By::Vec, By::Uring];
+        let ways = [By::Plain, By::Plain, By::File, By::Msg, By::Vec];
         let mut by = self.one(&ways);
         let mut flags = Vec::new();
         if self.rng.once_in(3) && matches!(by, By::Plain | By::Msg) {
@@ -146,10 +145,6 @@ impl Generator {
             if matches!(by, By::Plain | By::Msg) {
                 flags.push(self.one(&[Flag::Waitall, Flag::Trunc, Flag::Oob]));
             }
-        }
-        // io_uring waits for a socket without O_NONBLOCK's help.
-        if by == By::Uring && known.unread == 0 {
-            flags.push(Flag::Dontwait);
         }
         let sleeps = known.blocking && !flags.contains(&Flag::Dontwait);
         let peeks = flags.contains(&Flag::Peek);

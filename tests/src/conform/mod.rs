@@ -26,7 +26,7 @@ pub mod step;
 pub mod suite;
 mod sys;
 mod text;
-pub(crate) mod uring;
+mod uring;
 mod wire;
 mod worker;
 

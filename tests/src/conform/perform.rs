@@ -200,6 +200,7 @@ fn send(fd: RawFd, by: By, flags: i32, bytes: &[u8]) -> Answer {
             net::splice(&out, &fd, filled, 0)
         }
         By::Uring => uring::send(fd, bytes, flags),
+        By::UringZc => uring::send_zc(fd, bytes, flags),
     }
 }
 
@@ -284,7 +285,7 @@ fn receive(fd: RawFd, size: usize, by: By, flags: &[Flag]) -> Done {
             })
         }
         By::Splice => by_splice(fd, &mut data),
-        By::Uring => uring::recv(fd, &mut data, bits),
+        By::Uring | By::UringZc => uring::recv(fd, &mut data, bits),
     };
     data.truncate(answer.unwrap_or(0));
     Done { answer, data, note }

@@ -14,6 +14,7 @@ use super::{
     reach::{self, State},
     step::{Call, End, Flag, Opt, Place, Scenario, Step, Way},
     sys::{self, word},
+    uring,
     wire::Wire,
     worker::Worker,
 };
@@ -39,6 +40,7 @@ pub(super) struct Player<'a> {
     table: Option<&'a str>,
     asleep: Vec<Worker>,
     played: Played,
+    has_ring: bool,
     /// Told of every line at once.
     tell: &'a mut dyn FnMut(&str),
 }
@@ -59,6 +61,9 @@ pub(super) fn play(
             _ => None,
         })
         .collect();
+    if scenario.has_ring() {
+        uring::prepare()?;
+    }
     let (listening, addr) = connect::listener(&options)?;
     let mut player = Player {
         wire: Wire::new(Some(listening), addr)?,
@@ -66,6 +71,7 @@ pub(super) fn play(
         table,
         asleep: Vec::new(),
         played: Played::default(),
+        has_ring: scenario.has_ring(),
         tell,
     };
     if !scenario.opens() {
@@ -98,7 +104,11 @@ impl Player<'_> {
 
     fn reach(&mut self) -> Result<()> {
         self.settle()?;
-        self.played.kept_off = reach::reach(&mut self.wire, self.state, self.table)?;
+        self.played.kept_off = if self.has_ring {
+            reach::kept_off(&mut self.wire, self.table)?
+        } else {
+            reach::reach(&mut self.wire, self.state, self.table)?
+        };
         self.wire.settle();
         self.wire.count_from_here();
         // From here on nothing takes long.

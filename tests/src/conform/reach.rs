@@ -86,6 +86,13 @@ pub(super) fn reach(wire: &mut Wire, state: State, table: Option<&str>) -> Resul
     Ok(None)
 }
 
+/// Uses a connection that no state can be reached with, whose program's are all
+/// kept off. Returns why.
+pub(super) fn kept_off(wire: &mut Wire, table: Option<&str>) -> Result<Option<String>> {
+    exchange(wire)?;
+    Ok(table.is_some().then(|| reason(wire, table)))
+}
+
 /// Waits until a message each way goes fast; false when others are adopted and
 /// this one is not.
 fn adopted(wire: &mut Wire) -> Result<bool> {

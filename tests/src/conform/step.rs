@@ -79,6 +79,8 @@ words! {
         Splice = "splice",
         /// `io_uring`.
         Uring = "uring",
+        /// `io_uring`, without a copy; only to send.
+        UringZc = "uring_zc",
     }
 }
 
@@ -280,6 +282,17 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether a call is made by `io_uring`, which keeps its program off.
+    #[must_use]
+    pub fn has_ring(&self) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::On(_, _, Call::Send(_, by, _) | Call::Recv(_, by, _)) => {
+                matches!(by, By::Uring | By::UringZc)
+            }
+            _ => false,
+        })
+    }
+
     /// Whether the steps make the connection themselves.
     #[must_use]
     pub fn opens(&self) -> bool {

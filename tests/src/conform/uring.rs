@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 
+use anyhow::{Context as _, Result};
 use io_uring::{IoUring, opcode, squeue, types};
 use nix::errno::Errno;
 
@@ -14,6 +15,15 @@ pub(super) fn send(fd: RawFd, bytes: &[u8], flags: i32) -> Answer {
     one(&entry.build())
 }
 
+/// send(2) from the program's own pages: from a copy that stays, as the kernel
+/// is done with them only when the other end has read.
+pub(super) fn send_zc(fd: RawFd, bytes: &[u8], flags: i32) -> Answer {
+    let length = u32::try_from(bytes.len()).map_err(|_| Errno::EINVAL)?;
+    let bytes = bytes.to_vec().leak();
+    let entry = opcode::SendZc::new(types::Fd(fd), bytes.as_ptr(), length).flags(flags);
+    one(&entry.build())
+}
+
 /// recv(2).
 pub(super) fn recv(fd: RawFd, buffer: &mut [u8], flags: i32) -> Answer {
     let length = u32::try_from(buffer.len()).map_err(|_| Errno::EINVAL)?;
@@ -21,10 +31,10 @@ pub(super) fn recv(fd: RawFd, buffer: &mut [u8], flags: i32) -> Answer {
     one(&entry.build())
 }
 
-/// splice(2) into a pipe.
-pub(crate) fn splice(from: RawFd, into: RawFd, bytes: usize) -> Answer {
-    let length = u32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
-    one(&opcode::Splice::new(types::Fd(from), -1, types::Fd(into), -1, length).build())
+/// Makes a ring, as programs do before they have connections.
+pub(super) fn prepare() -> Result<()> {
+    IoUring::new(2).context("io_uring_setup")?;
+    Ok(())
 }
 
 /// Submits one entry and waits until it is complete.

@@ -272,8 +272,6 @@ pub(crate) enum Shows {
     Nothing,
     /// splice(2) out of the socket.
     Splice,
-    /// The same by `io_uring`.
-    RingSplice,
     /// `SO_RCVLOWAT` above 1, once the connection is redirected.
     Rcvlowat,
     /// The same above the size of a message, for which poll(2) is not asked.

@@ -20,8 +20,6 @@ use nix::{
     unistd::{getpid, pipe},
 };
 
-use crate::conform::uring;
-
 use super::{
     args::{Cli, Habit, Place, Scenario, Shows},
     net, watchdog,
@@ -241,12 +239,7 @@ impl Connection {
         match what {
             // Owner is shown from the beginning on.
             Shows::Nothing | Shows::Owner | Shows::ClosesSecond => self.exchange(),
-            Shows::Splice => {
-                self.splice(|socket, into| net::splice(socket, into, MESSAGE.len(), 0))
-            }
-            Shows::RingSplice => self.splice(|socket, into| {
-                uring::splice(socket.as_raw_fd(), into.as_raw_fd(), MESSAGE.len())
-            }),
+            Shows::Splice => self.splice(),
             Shows::Rcvlowat => self.mark(16),
             Shows::HighMark => self.mark(2 * i32::try_from(BULK)?),
             Shows::Blocks => {
@@ -276,11 +269,11 @@ impl Connection {
         }
     }
 
-    fn splice(&mut self, by: fn(&OwnedFd, &OwnedFd) -> Result<usize, Errno>) -> Result<()> {
+    fn splice(&mut self) -> Result<()> {
         let (out, into) = pipe().context("pipe")?;
         send(self.server.as_raw_fd(), &MESSAGE, MsgFlags::empty()).context("send")?;
         net::wait(self.client.as_fd(), libc::POLLIN, u16::MAX)?;
-        let moved = by(&self.client, &into).context("splice")?;
+        let moved = net::splice(&self.client, &into, MESSAGE.len(), 0).context("splice")?;
         drop(out);
         ensure!(moved == MESSAGE.len(), "{moved} bytes were spliced");
         Ok(())

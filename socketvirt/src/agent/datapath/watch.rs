@@ -14,6 +14,10 @@ use crate::agent::{begun::Begun, pins};
 
 /// TCP's own function for splice(2), net/ipv4/tcp.c.
 const TCP_SPLICE: &str = "tcp_splice_read";
+/// Traced where `io_uring_setup(2)` has made one, `io_uring/io_uring.c`.
+const RING: &str = "io_uring_create";
+/// Where there is `io_uring` (since 6.6).
+const RING_SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
 /// Traced where a call has read a TCP socket, `net/ipv4/tcp_input.c`.
 const TCP_READ: &str = "tcp_rcv_space_adjust";
 
@@ -66,6 +70,18 @@ impl DataPath {
     pub fn watch_receive(&mut self, folder: &Path) -> Result<(), DataPathError> {
         let at = folder.join(pins::RECEIVE_LINK);
         self.trace("sv_receive", "sock_recv_length", &at)
+    }
+
+    /// Watches programs make an `io_uring`, which keeps the sockets of their
+    /// cgroup off; a kernel without has nothing to watch.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn watch_rings(&mut self, folder: &Path) -> Result<(), DataPathError> {
+        if !Path::new(RING_SWITCH).exists() {
+            return Ok(());
+        }
+        self.trace("sv_ring", RING, &folder.join(pins::RING_LINK))
     }
 
     /// Watches programs begin, and processes come to another cgroup, so that

@@ -21,6 +21,10 @@ pub(super) const SCENARIOS: &[Named] = &[
         "a send 700 by=file; a send 800 by=msg; a send 900 by=vec; a send 1000 by=mmsg; a send 1100 by=uring; b inq; b drain",
     ),
     (
+        "io_uring, no copy",
+        "a send 10 by=uring_zc; b drain; a send 3000 by=uring_zc; b inq; b drain; a send 20000 by=uring_zc; b drain",
+    ),
+    (
         "thousand pieces",
         "a send 30000 by=msg; b drain; a send 30000 by=vec; b drain",
     ),
