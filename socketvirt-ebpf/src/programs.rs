@@ -1,5 +1,5 @@
 //! Programs that begin in a cgroup: until the agent has looked at them, they
-//! may be ones that splice.
+//! may be ones that splice. And those that make an `io_uring`.
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
 use socketvirt_common::{habit::Program, looked, reason::Reason};
