@@ -4,7 +4,6 @@ use crate::{
     pair::{Enrolment, HandshakeId, Side},
     path::Path,
     reason::Reason,
-    worth::Sent,
 };
 
 /// What the sender's side of a connection remembers from one message to the
@@ -55,22 +54,14 @@ pub struct Flow {
     /// `tcp_sock.data_segs_out` up to which segments are in `total`, as the
     /// messages of a socket that was not enrolled when it sent them.
     pub counted_segments: u32,
-    /// Scans that found the traffic worth it since one found it to be bulk.
-    pub worthy_scans: u32,
-    /// What had been sent by both paths at the last measuring scan.
-    pub scanned: Sent,
-    /// What was sent between the last measuring scan but one and the one
-    /// before it.
-    pub sent_before: Sent,
-    /// The scan before which the pair is not adopted again.
-    pub not_before_scan: u32,
+    /// The pair's place among the watched ones; [`crate::watch::NOWHERE`] while
+    /// it is not known.
+    pub place: u32,
     /// `SO_RCVLOWAT` of the program, while the socket goes without it; 0 when
     /// nothing was taken.
     pub rcvlowat: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
-    /// How often the socket was released, for the waiting time.
-    pub releases: u32,
 }
 
 /// A [`Flow::peer_group`] that is not known yet.

@@ -113,8 +113,49 @@ pub struct KernelLayout {
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp` (8 bytes): its cgroup of version 2.
     pub css_set_cgroup: u32,
-    /// Keeps the size of all these a multiple of 8.
-    pub reserved: u32,
+    /// `sock_common.skc_net` (8 bytes): the socket's network namespace.
+    pub sk_net: u32,
+    /// `net.ns.inum` (4 bytes): its number, as `/proc/<pid>/ns/net` shows it.
+    pub net_inum: u32,
+    /// `file.f_ref` or, before 6.13, `file.f_count` (8 bytes): references.
+    pub file_refs: u32,
+    /// What that is for one reference: 0 or 1.
+    pub file_one_ref: u32,
+    /// `file.private_data` (8 bytes): of a socket's file, its `struct socket`.
+    pub file_private: u32,
+    /// `file.f_inode` (8 bytes).
+    pub file_inode: u32,
+    /// `inode.i_mode` (2 bytes).
+    pub inode_mode: u32,
+    /// `task_struct.group_leader` (8 bytes).
+    pub task_leader: u32,
+    /// `task_struct.start_boottime` (8 bytes): nanoseconds.
+    pub task_start: u32,
+    /// `task_struct.thread_pid` (8 bytes): a `struct pid`.
+    pub task_pid: u32,
+    /// `task_struct.mm` (8 bytes): null in a thread of the kernel.
+    pub task_mm: u32,
+    /// `task_struct.files` (8 bytes).
+    pub task_files: u32,
+    /// `files_struct.fdt` (8 bytes).
+    pub files_table: u32,
+    /// `fdtable.max_fds` (4 bytes).
+    pub table_size: u32,
+    /// `fdtable.fd` (8 bytes): an array of pointers to files.
+    pub table_files: u32,
+    /// `fdtable.open_fds` (8 bytes): which of them are open, as bits.
+    pub table_open: u32,
+    /// `mm_struct.exec_vm` (8 bytes): pages that are mapped as code.
+    pub mm_code: u32,
+    /// `pid.level` (4 bytes): how deep its pid namespace is.
+    pub pid_level: u32,
+    /// `pid.numbers` (an array of `struct upid`, 16 bytes each: its number, and
+    /// 8 bytes later its namespace), from the outermost namespace inwards.
+    pub pid_numbers: u32,
+    /// `pid_namespace.ns.inum` (4 bytes).
+    pub pidns_inum: u32,
+    /// The number of the agent's own pid namespace.
+    pub own_pidns: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
     /// The root of the tree of mappings of a socket's inode, which lies behind

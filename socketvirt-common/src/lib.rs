@@ -32,6 +32,7 @@ pub mod pair;
 pub mod path;
 pub mod places;
 pub mod pressure;
+pub mod reader;
 pub mod readiness;
 pub mod reason;
 pub mod record;
@@ -42,4 +43,5 @@ pub mod status;
 pub mod suitable;
 #[cfg(feature = "user")]
 mod user;
+pub mod watch;
 pub mod worth;

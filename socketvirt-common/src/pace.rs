@@ -1,17 +1,60 @@
-//! Pace: scans take at most 1% of one CPU, looks at programs that begin a tenth.
+//! Pace: the agent takes at most 1% of one CPU, looks at programs that begin a
+//! tenth.
 
 use core::time::Duration;
 
-/// The pause after a scan, as a multiple of the scan's own duration: 99 parts
-/// of pause to one of work are 1% of one CPU.
-pub const PAUSE_FACTOR: u32 = 99;
+/// The work of one agent: a token bucket of CPU time. What was saved while
+/// nothing was to be done is there when much is to be done at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    credit: Duration,
+    debt: Duration,
+}
 
-/// How long to wait after a scan that took `scan` of CPU time, when a scan is
-/// wanted every `interval`.
+/// CPU time that is saved at most.
+pub const BURST: Duration = Duration::from_millis(100);
+
+/// Of so much time, one part is for work: 1% of one CPU.
+pub const SHARE: u32 = 100;
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            credit: BURST,
+            debt: Duration::ZERO,
+        }
+    }
+}
+
+impl Budget {
+    /// Some time has passed.
+    pub fn earn(&mut self, time: Duration) {
+        let earned = time / SHARE;
+        let left = earned.saturating_sub(self.debt);
+        self.debt = self.debt.saturating_sub(earned);
+        self.credit = self.credit.saturating_add(left).min(BURST);
+    }
+
+    /// Work took so much CPU time.
+    pub fn spend(&mut self, cost: Duration) {
+        let over = cost.saturating_sub(self.credit);
+        self.credit = self.credit.saturating_sub(cost);
+        self.debt = self.debt.saturating_add(over);
+    }
+
+    /// How long to wait before the next work.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.debt.saturating_mul(SHARE)
+    }
+}
+
+/// The pause after work that took `cost` and is wanted every `interval`, so that
+/// it takes 1% of one CPU at most.
 #[must_use]
-pub fn pause(scan: Duration, interval: Duration) -> Duration {
-    let least = scan.saturating_mul(PAUSE_FACTOR);
-    least.max(interval.saturating_sub(scan))
+pub fn pause(cost: Duration, interval: Duration) -> Duration {
+    let least = cost.saturating_mul(SHARE - 1);
+    least.max(interval.saturating_sub(cost))
 }
 
 /// The longest pause that looks at programs may be in debt for before one is
@@ -50,6 +93,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_saved_comes_at_once() {
+        let mut budget = Budget::default();
+        budget.spend(BURST);
+        assert!(budget.wait().is_zero());
+        budget.spend(Duration::from_millis(1));
+        assert_eq!(budget.wait(), Duration::from_millis(100));
+        budget.earn(Duration::from_millis(100));
+        assert!(budget.wait().is_zero());
+    }
+
+    #[test]
     fn a_look_now_and_then_is_not_held_up() {
         let mut looks = Looks::default();
         for _ in 0..100 {
@@ -59,6 +113,24 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever the work costs, and whenever it is wanted.
+        #[test]
+        fn work_takes_one_percent(wanted in proptest::collection::vec((0_u64..50_000, 0_u64..50_000), 1..200)) {
+            let mut budget = Budget::default();
+            let (mut busy, mut all) = (Duration::ZERO, Duration::ZERO);
+            let mut most = Duration::ZERO;
+            for (idle, cost) in wanted {
+                let idle = Duration::from_micros(idle).max(budget.wait());
+                let cost = Duration::from_micros(cost);
+                budget.earn(idle);
+                budget.spend(cost);
+                busy += cost;
+                all += idle;
+                most = most.max(cost);
+            }
+            prop_assert!(busy <= all / SHARE + BURST + most + Duration::from_micros(10));
+        }
+
         /// Whatever looks take, and however long apart they are wanted.
         #[test]
         fn looks_take_a_tenth_of_the_time(wanted in proptest::collection::vec((0_u64..5_000, 0_u64..5_000), 1..200)) {

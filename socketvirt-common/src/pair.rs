@@ -1,6 +1,6 @@
 //! Pairs: the two ends of one connection on this host.
 
-use crate::{reason::Reason, worth::Sent};
+use crate::reason::Reason;
 
 /// Names a connection by the initial sequence numbers that both its ends
 /// agree on, as the first byte that each will send.
@@ -161,16 +161,15 @@ pub struct End {
     /// Address of the socket in the kernel; valid only while the socket there
     /// has this cookie.
     pub sock: u64,
-    /// What was sent between the last two measuring scans.
-    pub sent: Sent,
+    /// Address of the socket's flow in the kernel.
+    pub flow: u64,
     /// `copied_seq` when it was enrolled.
     pub enrolled_copied_seq: u32,
     /// Whether this end is enrolled.
     pub enrolment: Enrolment,
-    /// The last scan that found this end ready to be adopted.
-    pub ready_scan: u32,
-    /// 1 once no redirect of this end can be under way while it is leaving.
-    pub quiet: u32,
+    /// The pair's place among the watched ones; [`crate::watch::NOWHERE`] while
+    /// it has none.
+    pub place: u32,
     /// Why this end, or the pair, shall leave; `None` while it shall stay.
     pub leave: Reason,
 }

@@ -36,6 +36,10 @@ pub const HEARTBEAT: u64 = 1_000_000_000;
 
 /// `TCP_ESTABLISHED`, `include/net/tcp_states.h`.
 pub const TCP_ESTABLISHED: u8 = 1;
+/// `TCP_SYN_RECV`, `include/net/tcp_states.h`.
+pub const TCP_SYN_RECV: u8 = 3;
+/// `TCP_CLOSE`, `include/net/tcp_states.h`.
+pub const TCP_CLOSE: u8 = 7;
 /// `TCP_CLOSE_WAIT`, `include/net/tcp_states.h`.
 pub const TCP_CLOSE_WAIT: u8 = 8;
 /// `SEND_SHUTDOWN`, include/net/sock.h.

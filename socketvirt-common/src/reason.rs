@@ -80,8 +80,8 @@ pub enum Reason {
     /// The server has closed a socket with redirected bytes unread, where plain
     /// TCP would have reset the connection.
     ClosedUnread = 32,
-    /// A program of the socket's cgroup can call splice(2), by its executable
-    /// or a library.
+    /// The program that reads the socket, or one of its cgroup (eager mode), can
+    /// call splice(2), by its executable or a library.
     MaySplice = 33,
     /// Memory may not be had: the socket's cgroup has a limit for sockets, or
     /// the host's memory for TCP is short.
@@ -91,8 +91,8 @@ pub enum Reason {
     Discards = 35,
     /// Sent with `MSG_MORE`: the stack holds it back until more comes.
     More = 36,
-    /// A program began in the socket's cgroup, or was moved there, and was not
-    /// looked at yet: it may be one that splices.
+    /// The program that reads the socket was not looked at yet, or one that has
+    /// begun in its cgroup (eager mode): it may be one that splices.
     NotLooked = 37,
     /// A socket filter (`SO_ATTACH_FILTER`, `SO_ATTACH_BPF`) decides what the
     /// socket gets; it sees no redirected bytes.
@@ -108,10 +108,14 @@ pub enum Reason {
     /// A program of the socket's cgroup has an `io_uring`, by which it could send
     /// without a copy; a socket that was ever enrolled refuses that.
     Ring = 42,
+    /// The agent cannot look at the program that reads the socket, or cannot
+    /// enter its network namespace: it lacks a capability (`CAP_SYS_PTRACE`), or
+    /// lives in a pid namespace of its own.
+    Unseen = 43,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 43;
+pub const REASONS: usize = 44;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -160,6 +164,7 @@ impl Reason {
         Self::Mapped,
         Self::Kernel,
         Self::Ring,
+        Self::Unseen,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -209,6 +214,7 @@ impl Reason {
             Self::Mapped => "mapped",
             Self::Kernel => "kernel",
             Self::Ring => "ring",
+            Self::Unseen => "unseen",
         }
     }
 }

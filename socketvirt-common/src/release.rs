@@ -108,18 +108,22 @@ pub const fn disconnected(before: u32, error: u32) -> bool {
     error == 0 && (before == TCP_ESTABLISHED as u32 || before == TCP_CLOSE_WAIT as u32)
 }
 
-/// Scans that a pair stays on the stack after its release number `releases`
-/// (counted from 1): twice as long each time, up to 16 times the first.
+/// How long a pair stays on the stack after its release number `releases`
+/// (counted from 1), nanoseconds: twice as long each time, up to 16 times the
+/// first.
 #[inline(always)]
 #[must_use]
-pub const fn waiting_scans(releases: u32) -> u32 {
+pub const fn pause(releases: u32) -> u64 {
     let doublings = if releases > 5 {
         4
     } else {
         releases.saturating_sub(1)
     };
-    10 << doublings
+    FIRST_PAUSE << doublings
 }
+
+/// See [`pause`].
+const FIRST_PAUSE: u64 = 500_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -36,8 +36,8 @@ pub struct Stats {
     pub enrol_busy: u64,
     /// Enrolments that the kernel refused for another cause.
     pub enrol_refused: u64,
-    /// Visits of a scan that left work for another pass right behind it.
-    pub waiting: u64,
+    /// Ends that were adopted with bytes of the stack unread.
+    pub adopted_unread: u64,
     /// Redirects that did not find an open peer in `sv_fast`; the message
     /// took the stack.
     pub redirect_missed: u64,
@@ -62,7 +62,7 @@ impl Default for Stats {
             storage_full: 0,
             enrol_busy: 0,
             enrol_refused: 0,
-            waiting: 0,
+            adopted_unread: 0,
             redirect_missed: 0,
             packets_lost: 0,
         }

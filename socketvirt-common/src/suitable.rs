@@ -67,6 +67,15 @@ pub struct Reading {
     pub all_read: bool,
 }
 
+impl Reading {
+    /// A call that finds nothing sleeps in the kernel.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_blocking(&self) -> bool {
+        self.has_file && !self.nonblocking
+    }
+}
+
 /// Why a socket may not be enrolled, whenever that is; [`Reason::None`] when
 /// it may.
 #[inline(always)]
@@ -110,17 +119,18 @@ pub const fn unsuitable(facts: &Facts) -> Reason {
 /// Why a socket may not be adopted now, in mid-life; [`Reason::None`] when it
 /// may, as far as its way of reading goes.
 ///
-/// Unread bytes are last: they are the only reason that passes by itself.
+/// In unified mode the unread bytes join those that are redirected, in one
+/// queue; in the other mode they would be overtaken.
 #[inline(always)]
 #[must_use]
-pub const fn unadoptable(reading: &Reading) -> Reason {
+pub const fn unadoptable(reading: &Reading, unified: bool) -> Reason {
     if !reading.has_file {
         Reason::NoFile
     } else if !reading.nonblocking {
         Reason::Blocking
     } else if reading.reader_asleep {
         Reason::ReaderAsleep
-    } else if !reading.all_read {
+    } else if !unified && !reading.all_read {
         Reason::Unread
     } else {
         Reason::None

@@ -10,6 +10,7 @@ use crate::{
     layout::KernelLayout,
     pair::{End, EndKey},
     places::Places,
+    reader::Process,
     reason::Reason,
     row::Row,
     stats::Stats,
@@ -40,6 +41,9 @@ unsafe impl aya::Pod for Row {}
 unsafe impl aya::Pod for Note {}
 // SAFETY: as above.
 unsafe impl aya::Pod for TableStats {}
+
+// SAFETY: as above.
+unsafe impl aya::Pod for Process {}
 
 impl Mode {
     /// The word for this mode in the summary.
@@ -95,7 +99,7 @@ impl Stats {
             storage_full,
             enrol_busy,
             enrol_refused,
-            waiting,
+            adopted_unread,
             redirect_missed,
             packets_lost,
         } = other;
@@ -114,7 +118,7 @@ impl Stats {
         self.storage_full += storage_full;
         self.enrol_busy += enrol_busy;
         self.enrol_refused += enrol_refused;
-        self.waiting += waiting;
+        self.adopted_unread += adopted_unread;
         self.redirect_missed += redirect_missed;
         self.packets_lost += packets_lost;
     }

@@ -4,7 +4,7 @@
 //! because TCP batches while each redirect pays an allocation, a lock
 //! hand-over and a wake-up.
 
-/// What one end sent between two scans.
+/// What one end sent in the time under measurement.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
@@ -13,16 +13,12 @@ pub struct Sent {
     /// Messages: sends of an enrolled socket, data segments of one that is
     /// not (`tcp_sock.data_segs_out`).
     pub messages: u32,
-    /// The measuring scan at the end of this time; 0 before the first.
-    pub scan: u32,
 }
 
 /// What the traffic of a pair looks like.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worth {
-    /// There is nothing to compare yet.
-    Unknown = 3,
     /// Too little to tell.
     Quiet = 0,
     /// Requests and responses with small messages.
@@ -31,7 +27,7 @@ pub enum Worth {
     Bulk = 2,
 }
 
-/// Exchanges between two scans from which on a connection is worth it.
+/// Exchanges within [`WINDOW`] from which on a connection is worth it.
 pub const MIN_EXCHANGES: u32 = 2;
 
 /// Bytes for each exchange, in either direction, up to which the fast path
@@ -40,26 +36,22 @@ pub const MIN_EXCHANGES: u32 = 2;
 /// stand on the edge.
 pub const MAX_EXCHANGE_BYTES: u64 = 96 * 1024;
 
-/// Judges a pair by the last scan that measured both its ends.
-///
-/// The end that a scan visits first finds its peer's record of the scan
-/// before, and must not compare it with its own new one: after a pause, that
-/// would be a stream into silence. So each end keeps its record before last.
+/// For how long a pair is measured at most before measuring begins anew,
+/// nanoseconds: a connection with fewer exchanges a second gains nothing.
+pub const WINDOW: u64 = 1_000_000_000;
+
+/// How long a pair waits after it was found to be bulk, nanoseconds.
+pub const BULK_PAUSE: u64 = 200_000_000;
+
+/// Whether measuring begins anew after a look that found `worth`, `age`
+/// nanoseconds after it began.
 #[inline(always)]
 #[must_use]
-pub const fn judge_latest(own: &Sent, own_before: &Sent, peer: &Sent) -> Worth {
-    if peer.scan == 0 {
-        Worth::Unknown
-    } else if own.scan == peer.scan {
-        judge(own, peer)
-    } else if own_before.scan == peer.scan {
-        judge(own_before, peer)
-    } else {
-        Worth::Unknown
-    }
+pub const fn begins_anew(worth: Worth, age: u64) -> bool {
+    !matches!(worth, Worth::Quiet) || age >= WINDOW
 }
 
-/// Judges what both ends sent between two scans.
+/// Judges what both ends sent in the same time.
 ///
 /// An exchange needs a message each way, so their number is at most the
 /// smaller count: a one-way stream has none, and a download has few for its
@@ -72,7 +64,7 @@ pub const fn judge(one: &Sent, other: &Sent) -> Worth {
     } else {
         other.messages
     };
-    // One more, because an exchange may be cut by the scan.
+    // One more, because an exchange may be cut by the look.
     let limit = MAX_EXCHANGE_BYTES * (exchanges as u64 + 1);
     if one.bytes > limit || other.bytes > limit {
         Worth::Bulk

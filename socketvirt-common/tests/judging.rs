@@ -1,14 +1,11 @@
-//! Suitability, worth and pace.
-
-use std::time::Duration;
+//! Suitability and worth.
 
 use proptest::prelude::*;
 use socketvirt_common::{
-    pace::{PAUSE_FACTOR, pause},
     path::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, may_send},
     reason::{REASONS, Reason},
     suitable::{Facts, Reading, unadoptable, unsuitable},
-    worth::{Sent, Worth, judge},
+    worth::{Sent, WINDOW, Worth, begins_anew, judge},
 };
 
 const SUITABLE: Facts = Facts {
@@ -68,7 +65,7 @@ fn only_an_idle_nonblocking_reader_is_adopted() {
         reader_asleep: false,
         all_read: true,
     };
-    assert_eq!(unadoptable(&idle), Reason::None);
+    assert_eq!(unadoptable(&idle, false), Reason::None);
     let cases = [
         (
             Reading {
@@ -100,7 +97,9 @@ fn only_an_idle_nonblocking_reader_is_adopted() {
         ),
     ];
     for (reading, reason) in cases {
-        assert_eq!(unadoptable(&reading), reason);
+        assert_eq!(unadoptable(&reading, false), reason);
+        let unified = unadoptable(&reading, true);
+        assert_eq!(unified == Reason::None, reason == Reason::Unread);
     }
 }
 
@@ -115,11 +114,7 @@ fn sending_after_shutdown_is_for_the_stack_to_refuse() {
 }
 
 fn sent(bytes: u64, messages: u32) -> Sent {
-    Sent {
-        bytes,
-        messages,
-        scan: 1,
-    }
+    Sent { bytes, messages }
 }
 
 #[test]
@@ -148,6 +143,15 @@ fn traffic_is_judged_by_its_exchanges() {
     assert_eq!(judge(&sent(0, 0), &sent(0, 0)), Worth::Quiet);
 }
 
+/// A slow exchange is measured for a whole window, whatever the looks in between.
+#[test]
+fn measuring_goes_on_until_something_is_known() {
+    assert!(!begins_anew(Worth::Quiet, WINDOW - 1));
+    assert!(begins_anew(Worth::Quiet, WINDOW));
+    assert!(begins_anew(Worth::Exchange, 1));
+    assert!(begins_anew(Worth::Bulk, 1));
+}
+
 #[test]
 fn reasons_are_numbered_without_gaps_and_named_once() {
     let mut words = std::collections::BTreeSet::new();
@@ -166,14 +170,5 @@ proptest! {
     ) {
         let (a, b) = (sent(a.0.into(), a.1), sent(b.0.into(), b.1));
         prop_assert_eq!(judge(&a, &b), judge(&b, &a));
-    }
-
-    #[test]
-    fn scans_take_at_most_one_percent(scan in 0_u64..10_000_000, interval in 0_u64..1_000_000) {
-        let scan = Duration::from_micros(scan);
-        let interval = Duration::from_micros(interval);
-        let pause = pause(scan, interval);
-        prop_assert!(pause >= scan * PAUSE_FACTOR);
-        prop_assert!(pause + scan >= interval);
     }
 }

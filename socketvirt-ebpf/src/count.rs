@@ -1,12 +1,14 @@
 //! Counting: into `sv_stats`, and numbers that all CPUs share.
 
-use core::arch::asm;
+use core::{arch::asm, ffi::c_void, mem::offset_of};
 
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::{
-    flow::Flow,
+    flow::{Flow, Traffic},
     pair::Enrolment,
     reason::{REASONS, Reason},
     stats::Stats,
+    watch::WatchedEnd,
     worth::Sent,
 };
 
@@ -52,14 +54,64 @@ pub fn flush(flow: &mut Flow, sock: Sock) {
     flow.counted = flow.total;
 }
 
-/// What the socket has sent by both paths, as of the last flush.
+/// What a socket with a flow at this address has sent by both paths.
 #[inline(always)]
-pub fn sent(flow: &Flow, scan: u32) -> Sent {
+pub fn sent(flow: u64, sock: Sock) -> Sent {
+    let total = traffic(flow, offset_of!(Flow, total));
     Sent {
-        bytes: flow.total.fast_bytes + flow.total.stack_bytes,
-        messages: (flow.total.fast_messages + flow.total.stack_messages) as u32,
-        scan,
+        bytes: total.fast_bytes + sock.bytes_sent(),
+        messages: (total.fast_messages + total.stack_messages) as u32,
     }
+}
+
+/// Counts what a socket without a flow has sent.
+#[inline(always)]
+pub fn of_plain(end: &mut WatchedEnd, bytes: u64, messages: u32) {
+    let Some(stats) = stats() else { return };
+    stats.traffic.stack_bytes += bytes - end.counted_bytes;
+    stats.traffic.stack_messages += u64::from(messages.wrapping_sub(end.counted_messages));
+    end.counted_bytes = bytes;
+    end.counted_messages = messages;
+}
+
+/// A new flow goes on where its socket was counted without one.
+#[inline(always)]
+pub fn goes_on(flow: &mut Flow, end: &WatchedEnd) {
+    flow.counted_segments = end.counted_messages;
+    flow.total.stack_bytes = end.counted_bytes;
+    flow.total.stack_messages = u64::from(end.counted_messages);
+    flow.counted = flow.total;
+}
+
+/// Adds what a socket with a flow has sent and is not among the counters yet.
+#[inline(always)]
+pub fn add_live(sum: &mut Traffic, flow: u64, sock: Sock) {
+    if flow == 0 {
+        return;
+    }
+    let total = traffic(flow, offset_of!(Flow, total));
+    let counted = traffic(flow, offset_of!(Flow, counted));
+    sum.fast_bytes += total.fast_bytes - counted.fast_bytes;
+    sum.fast_messages += total.fast_messages - counted.fast_messages;
+    sum.stack_bytes += sock.bytes_sent() - counted.stack_bytes;
+    sum.stack_messages += total.stack_messages - counted.stack_messages;
+    sum.to_fast += total.to_fast - counted.to_fast;
+    sum.to_stack += total.to_stack - counted.to_stack;
+}
+
+/// Counters of the flow at this address, which its socket may change meanwhile.
+#[inline(always)]
+fn traffic(flow: u64, offset: usize) -> Traffic {
+    let mut traffic = Traffic::default();
+    // SAFETY: the helper checks the source, and writes zeros when it fails.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut traffic).cast(),
+            size_of::<Traffic>() as u32,
+            (flow + offset as u64) as *const c_void,
+        )
+    };
+    traffic
 }
 
 /// Counts a socket that ended without a redirected byte.

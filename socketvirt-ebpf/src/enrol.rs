@@ -138,8 +138,6 @@ fn enrolled(flow: &mut Flow, end: &mut End, sock: Sock, how: Enrolment, answer: 
     flow.reason = Reason::PeerNotEnrolled;
     flow.psock = sock.psock().0;
     end.enrolled_copied_seq = sock.copied_seq();
-    end.ready_scan = sv_config.get(0).map_or(0, |config| config.scan);
-    end.quiet = 0;
     end.leave = Reason::None;
     end.enrolment = how;
 }

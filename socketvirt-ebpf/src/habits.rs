@@ -84,6 +84,13 @@ fn remember_either(sock: Sock, reason: Reason) {
 
 /// What the program of a socket has shown; [`Reason::None`] for most.
 #[inline(always)]
+pub fn shown(sock: Sock, side: Side) -> Reason {
+    known(&program(sock, side))
+}
+
+/// The same, or what keeps all programs of its cgroup off: for a handshake, when
+/// nobody has read the socket yet.
+#[inline(always)]
 pub fn of(sock: Sock, side: Side) -> Reason {
     let own = program(sock, side);
     match known(&own) {

@@ -17,14 +17,17 @@ use socketvirt_common::{
     path::{Path, TCP_ESTABLISHED},
     reason::Reason,
     suitable::{self, Facts},
+    watch::{NOWHERE, Stage},
 };
 
 use crate::{
     count::count,
     ending, enrol, habits,
     kernel::{self, Sock},
-    maps::{Endpoint, sv_asked, sv_config, sv_pairs},
-    pairs, programs,
+    maps::{Endpoint, sv_asked, sv_config, sv_pairs, sv_watched},
+    pairs,
+    path::note,
+    programs,
     table::events,
 };
 
@@ -102,20 +105,18 @@ pub fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> 
     Some((sk, Sock(tcp_sock as u64)))
 }
 
-/// In eager mode, enters an end of a new connection and enrols it. A server
-/// whose client was not seen on this host is left alone: it costs nothing from
-/// here on. In adopt mode every new connection is.
+/// Notes an end of a new connection. In eager mode also enters and enrols it,
+/// unless it is a server whose client was not seen on this host.
 #[inline(always)]
 fn established(ops: *mut bpf_sock_ops, side: Side) {
     match side {
         Side::Client => count!(connected),
         Side::Server => count!(accepted),
     }
-    let eager = sv_config
-        .get(0)
-        .is_some_and(|config| matches!(config.mode, Mode::Eager) && config.draining == 0);
-    if !eager {
-        // The scan finds it, if it lives long enough.
+    let Some(config) = sv_config.get(0) else {
+        return;
+    };
+    if matches!(config.mode, Mode::Off) || config.draining != 0 {
         return;
     }
     let (own_seq, peer_seq) = (field!(ops, snd_nxt), field!(ops, rcv_nxt));
@@ -129,25 +130,29 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
             server_seq: own_seq,
         },
     };
+    let Some((sk, sock)) = socket(ops) else {
+        return;
+    };
+    // SAFETY: the helper takes the context.
+    let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
+    let place = note::end(id, side, cookie, sock);
+    if !matches!(config.mode, Mode::Eager) {
+        return;
+    }
     if matches!(side, Side::Server) {
         let client = EndKey {
             id,
             side: Side::Client,
         };
-        if sv_pairs.get_ptr(&client).is_none() {
+        if place == NOWHERE || sv_pairs.get_ptr(&client).is_none() {
             return;
         }
     }
-    let Some((sk, sock)) = socket(ops) else {
-        return;
-    };
     let Some(flow) = enrol::flow_made(sk) else {
         count!(storage_full);
         return;
     };
-    // SAFETY: the helper takes the context.
-    let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
-    if !pairs::begin(flow, id, side, cookie, sock) {
+    if !pairs::begin(flow, id, side, cookie, sock, place) {
         return;
     }
     let flags = field!(ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
@@ -203,6 +208,13 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
         (Side::Server, Enrolment::Eager)
     ) {
         count!(eager);
+        if let Some(pair) = sv_watched.get_ptr_mut(flow.place) {
+            // SAFETY: the pair was noted a moment ago, by this callback.
+            unsafe {
+                (*pair).rebase = 1;
+                core::ptr::write_volatile(&raw mut (*pair).stage, Stage::Enrolled);
+            }
+        }
         let peer = pairs::peer_of(flow).cookie;
         // By the client, which has a row already.
         events::of_pair(What::ADOPT, peer, flow.cookie, Reason::None);

@@ -276,6 +276,21 @@ impl Sock {
         read(socket, offset!(socket_file))
     }
 
+    /// The number of its network namespace.
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        let net: u64 = read(self.0, offset!(sk_net));
+        read(net, offset!(net_inum))
+    }
+
+    /// How many references there are to its file: descriptors, in any process or
+    /// on their way to one, and calls of threads that share a table of them.
+    #[inline(always)]
+    pub fn holders(self) -> u64 {
+        let refs: u64 = read(self.file(), offset!(file_refs));
+        refs + 1 - u64::from(offset!(file_one_ref))
+    }
+
     /// Whether the socket was made in the cgroup with this id or below it.
     #[inline(always)]
     pub fn is_within(self, id: u64) -> bool {

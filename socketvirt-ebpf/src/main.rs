@@ -26,7 +26,6 @@
 
 mod charge;
 mod count;
-mod discover;
 mod ending;
 mod enrol;
 mod habits;
@@ -35,21 +34,26 @@ mod kernel;
 mod maps;
 mod message;
 mod pairs;
+mod path;
 mod programs;
 mod psock;
-mod scan;
+mod reader;
 mod table;
 mod task;
 mod unify;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
-    macros::{btf_tracepoint, cgroup_sock, fentry, sk_msg, sock_ops, stream_verdict},
+    macros::{
+        btf_tracepoint, cgroup_sock, fentry, raw_tracepoint, sk_msg, sock_ops, stream_verdict,
+    },
     programs::{
-        BtfTracePointContext, FEntryContext, SkBuffContext, SkMsgContext, SockContext,
-        SockOpsContext,
+        BtfTracePointContext, FEntryContext, RawTracePointContext, SkBuffContext, SkMsgContext,
+        SockContext, SockOpsContext,
     },
 };
+
+use path::{act, discover, watch};
 
 /// Watches connections come and go, attached to a cgroup.
 #[sock_ops]
@@ -96,9 +100,10 @@ pub fn sv_read(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// Watches the flags of receive calls.
+/// Watches who receives, and with which flags.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
+    reader::on_receive(&ctx);
     habits::on_receive(&ctx);
     0
 }
@@ -106,6 +111,7 @@ pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
 /// A process begins to run another program.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
+    reader::began();
     programs::began(ctx.arg::<*const u8>(0) as u64);
     0
 }
@@ -113,6 +119,7 @@ pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
 /// A program makes an `io_uring`.
 #[btf_tracepoint(function = "io_uring_create")]
 pub fn sv_ring(_ctx: BtfTracePointContext) -> u32 {
+    reader::made_ring();
     programs::made_ring();
     0
 }
@@ -124,11 +131,32 @@ pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// One visit of a scan, run by the kernel for each TCP socket of a namespace.
+/// Watches the pairs, run by the agent: its arguments are a time, and what
+/// `watch::Run` says.
+#[raw_tracepoint]
+pub fn sv_watch(ctx: RawTracePointContext) -> u32 {
+    watch::run(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    0
+}
+
+/// One TCP socket of a namespace, under its lock: acts on a pair that waits.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
-pub extern "C" fn sv_scan(ctx: *mut scan::IterTcp) -> i32 {
-    scan::on_socket(ctx);
+pub extern "C" fn sv_act(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_tcp(ctx, |meta, sk, sock| {
+        if act::on_socket(sk, sock) {
+            // Whoever reads a byte is told that nothing is left to be done here.
+            table::iterate::write_byte(meta);
+        }
+    });
+    0
+}
+
+/// One TCP socket of a namespace, for the walk at the start.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sv_discover(ctx: *mut table::iterate::IterSocket) -> i32 {
+    table::iterate::on_tcp(ctx, |_, sk, sock| discover::on_socket(sk, sock));
     0
 }
 
@@ -204,7 +232,7 @@ pub fn sv_table_state(ctx: BtfTracePointContext) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_table_join(ctx: *mut table::iterate::IterSocket) -> i32 {
-    table::join::on_socket(ctx);
+    table::iterate::on_tcp(ctx, table::join::on_socket);
     0
 }
 

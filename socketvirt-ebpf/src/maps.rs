@@ -10,7 +10,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf, SkStorage},
     macros::btf_map,
 };
 use socketvirt_common::{
@@ -21,12 +21,20 @@ use socketvirt_common::{
     layout::KernelLayout,
     pair::{End, EndKey, Sequences},
     places::Places,
+    reader::{PROCESSES, Process},
     reason::Reason,
     row::Row,
     stats::Stats,
+    watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Tiers, Watched},
 };
 
 use crate::table::snapshot::Scratch;
+
+/// A map that userspace reads as memory, `include/uapi/linux/bpf.h`.
+const BPF_F_MMAPABLE: usize = 1 << 10;
+
+/// A map whose entries take their memory one by one.
+const BPF_F_NO_PREALLOC: usize = 1;
 
 /// Where the running kernel keeps its fields; written by the loader before
 /// the programs are verified, which then see constants.
@@ -66,10 +74,55 @@ pub static sv_config: Array<Config, 1> = Array::new();
 #[btf_map]
 pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
 
-/// The connections that a scan has seen one end of, each as that end tells
-/// it, and by which scan. Only a hint where a peer may be found.
+/// The connections that the walk at the start has seen one end of, each as that
+/// end tells it. Only a hint where a peer may be found.
 #[btf_map]
-pub static sv_seen: LruHashMap<Sequences, u32, 65536> = LruHashMap::new();
+pub static sv_seen: LruHashMap<Sequences, Seen, 65536> = LruHashMap::new();
+
+/// Word that the first end of a connection has left for the other.
+#[btf_map]
+pub static sv_waiting: Array<Noted, { NOTED_ENDS as usize }> = Array::new();
+
+/// The watched pairs, by place.
+#[btf_map]
+pub static sv_watched: Array<Watched, { PAIRS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// Places that are free again.
+#[btf_map]
+pub static sv_places: Queue<u32, { PAIRS as usize }> = Queue::new();
+
+/// Places that were ever used: those before this one.
+#[btf_map]
+pub static sv_fresh: Array<u64, 1> = Array::new();
+
+/// Places of new pairs: its number in the upper half, by which it is known
+/// whether it was written over.
+#[btf_map]
+pub static sv_notes: Array<u64, { NOTES as usize }> = Array::new();
+
+/// How many pairs were noted.
+#[btf_map]
+pub static sv_noted: Array<u64, 1> = Array::new();
+
+/// Places of the pairs that are looked at often.
+#[btf_map]
+pub static sv_hot: Array<u32, { HOT as usize }> = Array::new();
+
+/// What the tiers share.
+#[btf_map]
+pub static sv_tiers: Array<Tiers, 1, BPF_F_MMAPABLE> = Array::new();
+
+/// Cookie of a watched socket to its place, doubled, and 1 more for a server.
+#[btf_map]
+pub static sv_ends: HashMap<u64, u32, { 2 * PAIRS as usize }, BPF_F_NO_PREALLOC> = HashMap::new();
+
+/// How many ends wait for a locked visit, by network namespace.
+#[btf_map]
+pub static sv_spaces: HashMap<u32, u32, 1024> = HashMap::new();
+
+/// The processes that read watched sockets, see `reader::name`.
+#[btf_map]
+pub static sv_processes: LruHashMap<u64, Process, { PROCESSES as usize }> = LruHashMap::new();
 
 /// What programs have shown that keeps their sockets off.
 #[btf_map]
@@ -101,9 +154,6 @@ pub static sv_asked: LruHashMap<Endpoint, Reason, 4096> = LruHashMap::new();
 /// it row by row costs every connection several times as much.
 #[btf_map]
 pub static sv_sockets: HashMap<u64, Row, 1> = HashMap::new();
-
-/// A map that userspace reads as memory, `include/uapi/linux/bpf.h`.
-const BPF_F_MMAPABLE: usize = 1 << 10;
 
 /// The ring of notes. Resized at load.
 #[btf_map]

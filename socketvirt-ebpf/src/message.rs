@@ -13,6 +13,7 @@ use socketvirt_common::{
     pair::{EndKey, Enrolment},
     path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
     reason::Reason,
+    watch::NOWHERE,
 };
 
 use crate::{
@@ -21,8 +22,10 @@ use crate::{
     enrol::{self, flow_of},
     habits,
     kernel::{self, Sock},
-    maps::{handle, sv_config, sv_dispatch, sv_fast},
-    pairs, task,
+    maps::{handle, sv_config, sv_dispatch, sv_fast, sv_watched},
+    pairs,
+    path::note,
+    task,
 };
 
 /// Goes on in the program that `sv_dispatch` holds; returns when there is
@@ -109,6 +112,12 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32, now: u6
     {
         return Verdict::Stack(reason);
     }
+    if let Some(pair) = sv_watched.get_ptr(flow.place)
+        // SAFETY: one word of a place, written by the agent's programs.
+        && unsafe { core::ptr::read_volatile(&raw const (*pair).stopped) } != 0
+    {
+        return Verdict::Stack(Reason::Draining);
+    }
     let peer = Sock(flow.peer_sock);
     // The peer's memory may be another socket's by now.
     if peer.cookie() != flow.peer_cookie {
@@ -158,6 +167,7 @@ fn leave(flow: &mut Flow, own: Sock, reason: Reason) {
     if let Some(end) = pairs::own_of(flow) {
         end.leave = reason;
         enrol::stop(flow, end);
+        note::wake();
     }
 }
 
@@ -180,6 +190,10 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
             }
         }
         Enrolment::None | Enrolment::Leaving => return Some(Reason::PeerNotEnrolled),
+    }
+    if flow.place == NOWHERE {
+        // The client of a handshake, before its server came.
+        flow.place = peer.place;
     }
     flow.pressure = own.pressure_note();
     flow.peer_group = UNKNOWN_GROUP;

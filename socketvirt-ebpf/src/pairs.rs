@@ -52,27 +52,30 @@ pub fn peer_of(flow: &Flow) -> End {
 /// Begins the flow of a socket whose handshake is known, and enters its end;
 /// false when that was not possible, for the reason that the flow then has.
 #[inline(always)]
-pub fn begin(flow: &mut Flow, id: HandshakeId, side: Side, cookie: u64, sock: Sock) -> bool {
+pub fn begin(
+    flow: &mut Flow,
+    id: HandshakeId,
+    side: Side,
+    cookie: u64,
+    sock: Sock,
+    place: u32,
+) -> bool {
     *flow = Flow {
         id,
         side,
         cookie,
         reason: Reason::TooShort,
+        place,
         ..Flow::default()
     };
     let end = End {
         cookie,
         sock: sock.0,
+        flow: core::ptr::from_mut(flow) as u64,
+        place,
         ..End::default()
     };
-    if !enter(flow, &end) {
-        return false;
-    }
-    count!(followed);
-    if matches!(side, Side::Server) {
-        count!(pairs);
-    }
-    true
+    enter(flow, &end)
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! may be ones that splice. And those that make an `io_uring`.
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
-use socketvirt_common::{habit::Program, looked, reason::Reason};
+use socketvirt_common::{config::Mode, habit::Program, looked, reason::Reason};
 
 use crate::{
     count::next,
@@ -10,13 +10,14 @@ use crate::{
     maps::{sv_begun, sv_config, sv_habits, sv_looked, sv_wake},
 };
 
-/// The id of a task's cgroup, if its sockets are followed.
+/// The id of a task's cgroup, if its sockets are enrolled at their handshakes:
+/// then nobody has read them who could be looked at.
 #[inline(always)]
 fn followed(task: u64) -> Option<u64> {
     let config = sv_config.get(0)?;
     let cgroup = Cgroup::of_task(task);
-    let all = config.cgroup == 0;
-    (all || cgroup.is_within(config.cgroup)).then(|| cgroup.id())
+    let eager = !matches!(config.mode, Mode::Adopt);
+    (eager && cgroup.is_within(config.cgroup)).then(|| cgroup.id())
 }
 
 /// The calling program makes an `io_uring`.

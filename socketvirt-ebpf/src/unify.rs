@@ -23,12 +23,12 @@ const MOST_AT_ONCE: u32 = 0xfff;
 /// Calls for the largest packet that there is: 512 KiB (`GSO_MAX_SIZE`).
 const MOST_CALLS: u32 = 130;
 
-/// From here on the socket's packets are followed: the next byte that its
-/// stack delivers is `rcv_nxt`. False when there is no room.
+/// From here on the socket's packets are followed: the next byte for its program
+/// is `copied_seq`, whatever is queued. False when there is no room.
 #[inline(always)]
 pub fn follow(cookie: u64, sock: Sock) -> bool {
     sv_next
-        .insert(&cookie, &sock.rcv_nxt(), u64::from(BPF_ANY))
+        .insert(&cookie, &sock.copied_seq(), u64::from(BPF_ANY))
         .is_ok()
 }
 

@@ -1,8 +1,8 @@
 //! socketvirt: the sockets of a host in a table, and a fast path for
 //! connections that never leave it.
 //!
-//! [`kernel`] knows the running kernel, [`agent`] loads and steers the data
-//! path, [`doctor`] says what this kernel does to accelerated sockets, [`table`] shows the sockets, [`child`] runs the command under `exec`, [`mod@bench`] measures, [`cli`]
+//! [`kernel`] knows the running kernel, [`agent`] loads the data path, [`watch`]
+//! steers it, [`program`] looks at who uses it, [`doctor`] says what this kernel does to accelerated sockets, [`table`] shows the sockets, [`child`] runs the command under `exec`, [`mod@bench`] measures, [`cli`]
 //! is what a user types.
 
 pub mod agent;
@@ -11,4 +11,6 @@ pub mod child;
 pub mod cli;
 pub mod doctor;
 pub mod kernel;
+pub mod program;
 pub mod table;
+pub mod watch;

@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_sock_from_file,
+    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, bpf_sock_from_file,
 };
 use socketvirt_common::{
     record::{Header, Holder, Tag},
@@ -15,7 +15,7 @@ use super::{
     fill, rows,
     snapshot::{Identity, Snapshot, place, read},
 };
-use crate::maps::sv_scratch;
+use crate::{kernel::Sock, maps::sv_scratch};
 
 /// `struct bpf_iter_meta`, include/linux/bpf.h.
 #[repr(C)]
@@ -83,6 +83,30 @@ macro_rules! write {
     }};
 }
 pub(crate) use write;
+
+/// One byte, for a reader that reads no more.
+#[inline(always)]
+pub fn write_byte(meta: *mut Meta) {
+    let byte = 0_u8;
+    // SAFETY: a field of the context, which the verifier follows.
+    let seq = unsafe { core::ptr::read_volatile(&raw const (*meta).seq) };
+    // SAFETY: the verifier checks all arguments.
+    unsafe { aya_ebpf::helpers::generated::bpf_seq_write(seq, (&raw const byte).cast(), 1) };
+}
+
+/// Calls `visit` for a socket that is a full one of TCP: no request, and not in
+/// TIME_WAIT.
+#[inline(always)]
+pub fn on_tcp(ctx: *mut IterSocket, visit: impl FnOnce(*mut Meta, *mut c_void, Sock)) {
+    let Some((meta, sk)) = IterSocket::of(ctx) else {
+        return;
+    };
+    // SAFETY: the verifier checks `sk`.
+    let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk) };
+    if !tcp_sock.is_null() {
+        visit(meta, sk, Sock(tcp_sock as u64));
+    }
+}
 
 /// One socket of a namespace.
 #[inline(always)]

@@ -1,43 +1,99 @@
 //! What an agent knows of a socket, for a reader that shares its maps.
 
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
-use socketvirt_common::record::{Header, Joined, Tag};
+use core::ffi::c_void;
 
-use super::iterate::{IterSocket, write};
-use crate::{enrol, kernel::Sock, pairs};
+use socketvirt_common::{
+    flow::Traffic,
+    pair::{Enrolment, Side},
+    path::Path,
+    record::{Header, Joined, Tag},
+};
+
+use super::iterate::{Meta, write};
+use crate::{
+    enrol,
+    kernel::Sock,
+    maps::{sv_ends, sv_watched},
+    pairs,
+};
 
 /// One TCP socket of a namespace.
 #[inline(always)]
-pub fn on_socket(ctx: *mut IterSocket) {
-    let Some((meta, sk)) = IterSocket::of(ctx) else {
+pub fn on_socket(meta: *mut Meta, sk: *mut c_void, sock: Sock) {
+    if let Some(flow) = enrol::flow_of(sk)
+        && flow.cookie != 0
+    {
+        let mut traffic = flow.total;
+        traffic.stack_bytes = sock.bytes_sent();
+        let joined = Joined {
+            id: flow.cookie,
+            peer: pairs::peer_of(flow).cookie,
+            handshake: flow.id,
+            side: flow.side,
+            path: flow.path,
+            reason: reason_of(flow.cookie, flow.enrolment).unwrap_or(flow.reason),
+            enrolment: flow.enrolment,
+            traffic,
+        };
+        write!(meta, Tag::Joined, &joined);
+    } else {
+        watched(meta, sock);
+    }
+}
+
+/// Why a socket that is not enrolled is on the stack, as the last look found.
+#[inline(always)]
+fn reason_of(cookie: u64, enrolment: Enrolment) -> Option<socketvirt_common::reason::Reason> {
+    if !matches!(enrolment, Enrolment::None) {
+        return None;
+    }
+    // SAFETY: one word.
+    let known = unsafe { *sv_ends.get_ptr(&cookie)? };
+    let pair = sv_watched.get_ptr(known >> 1)?;
+    // SAFETY: a place of the array; one word of it.
+    let ends = unsafe { &(*pair).ends };
+    Some(if known & 1 == 0 {
+        ends[0].reason
+    } else {
+        ends[1].reason
+    })
+}
+
+/// A socket that is watched, and was never acted on.
+#[inline(always)]
+fn watched(meta: *mut Meta, sock: Sock) {
+    let Some(known) = sv_ends.get_ptr(&sock.cookie()) else {
         return;
     };
-    // SAFETY: the verifier checks `sk`; requests and TIME_WAIT give null.
-    let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk) };
-    if tcp_sock.is_null() {
-        return;
-    }
-    let Some(flow) = enrol::flow_of(sk) else {
+    // SAFETY: one word.
+    let known = unsafe { *known };
+    let Some(pair) = sv_watched.get_ptr(known >> 1) else {
         return;
     };
-    if flow.cookie == 0 {
-        return;
-    }
-    // SAFETY: the verifier checks `sk`.
-    let id = unsafe { bpf_get_socket_cookie(sk) };
-    let sock = Sock(tcp_sock as u64);
-    let mut traffic = flow.total;
-    // Up to date only after a scan of the agent.
-    traffic.stack_bytes = sock.bytes_sent();
+    // SAFETY: a place of the array.
+    let pair = unsafe { &*pair };
+    let (side, own, peer) = if known & 1 == 0 {
+        (Side::Client, &pair.ends[0], &pair.ends[1])
+    } else {
+        (Side::Server, &pair.ends[1], &pair.ends[0])
+    };
     let joined = Joined {
-        id,
-        peer: pairs::peer_of(flow).cookie,
-        handshake: flow.id,
-        side: flow.side,
-        path: flow.path,
-        reason: flow.reason,
-        enrolment: flow.enrolment,
-        traffic,
+        id: own.cookie,
+        peer: peer.cookie,
+        handshake: pair.id,
+        side,
+        path: if socketvirt_common::habit::is_habit(own.reason) {
+            Path::Pinned
+        } else {
+            Path::Stack
+        },
+        reason: own.reason,
+        enrolment: Enrolment::None,
+        traffic: Traffic {
+            stack_bytes: sock.bytes_sent(),
+            stack_messages: u64::from(sock.data_segments_out()),
+            ..Traffic::default()
+        },
     };
     write!(meta, Tag::Joined, &joined);
 }

@@ -14,12 +14,12 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, MapFd, PerCpuArray, ProgramArray, SkStorage},
     programs::{
-        CgroupAttachMode, Iter, Program, ProgramError, SkMsg, SkSkb, SockOps,
+        CgroupAttachMode, Iter, Program, ProgramError, RawTracePoint, SkMsg, SkSkb, SockOps,
         links::{FdLink, LinkError},
     },
 };
 use socketvirt_common::{
-    event::AGENT_NOTES, flow::Flow, habit, layout::KernelLayout, reason::Reason,
+    event::AGENT_NOTES, flow::Flow, habit, layout::KernelLayout, reader::Process, reason::Reason,
 };
 
 pub use error::DataPathError;
@@ -115,15 +115,29 @@ impl DataPath {
         let program: &mut SkSkb = self.program("sv_unify")?;
         program.load().map_err(DataPathError::program("sv_unify"))?;
 
-        let program: &mut Iter = self.program("sv_scan")?;
+        let program: &mut RawTracePoint = self.program("sv_watch")?;
+        program.load().map_err(DataPathError::program("sv_watch"))?;
         program
-            .load("tcp", btf)
-            .map_err(DataPathError::program("sv_scan"))?;
-        let link = program
-            .attach()
-            .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program("sv_scan"))?;
-        keep(link, "sv_scan", &folder.join(pins::SCAN_LINK))
+            .pin(folder.join(pins::WATCH))
+            .map_err(|source| DataPathError::Pin {
+                name: "sv_watch".to_owned(),
+                source: Box::new(source),
+            })?;
+        for (name, at) in [
+            ("sv_act", pins::ACT_LINK),
+            ("sv_discover", pins::DISCOVER_LINK),
+        ] {
+            let program: &mut Iter = self.program(name)?;
+            program
+                .load("tcp", btf)
+                .map_err(DataPathError::program(name))?;
+            let link = program
+                .attach()
+                .and_then(|link| program.take_link(link))
+                .map_err(DataPathError::program(name))?;
+            keep(link, name, &folder.join(at))?;
+        }
+        Ok(())
     }
 
     /// Attaches the handshake program to `cgroup`: from now on its new
@@ -208,6 +222,18 @@ impl DataPath {
                 .ok_or(DataPathError::Missing("sv_flow"))?,
         )
         .map_err(DataPathError::map("opening sv_flow"))
+    }
+
+    /// Who reads watched sockets.
+    ///
+    /// # Errors
+    /// When the map cannot be opened.
+    pub fn take_processes(&mut self) -> Result<HashMap<MapData, u64, Process>, DataPathError> {
+        let map = self
+            .ebpf
+            .take_map("sv_processes")
+            .ok_or(DataPathError::Missing("sv_processes"))?;
+        HashMap::try_from(map).map_err(DataPathError::map("opening sv_processes"))
     }
 
     /// Forgets what programs have shown.

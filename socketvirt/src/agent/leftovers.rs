@@ -11,12 +11,17 @@ use std::{
 
 use socketvirt_common::config::{Config, Mode};
 
-use super::{
-    pins,
-    run::RunError,
-    scan::{enrolled, iterate},
+use aya::maps::{Array, Map, MapData};
+
+use super::{pins, run::RunError};
+use crate::{
+    kernel::{bpffs::PinDir, cgroup::Cgroup, object},
+    watch::{
+        spaces::Spaces,
+        tiers::{Tiers, enrolled},
+        watcher::WatchError,
+    },
 };
-use crate::kernel::{bpffs::PinDir, cgroup::Cgroup};
 
 /// How long enrolled sockets of a dead agent are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -31,7 +36,12 @@ pub fn clear() -> Vec<String> {
         if pins.owner_alive() {
             continue;
         }
-        drain(pins.path());
+        // The records of another build are not touched: its sockets are waited for.
+        if object::is_ours(pins.path())
+            && let Err(error) = drain(pins.path())
+        {
+            warnings.push(error.to_string());
+        }
         let of_it = cgroups
             .iter()
             .position(|cgroup| cgroup.name() == pins.name())
@@ -90,24 +100,32 @@ fn take_away_cgroup(cgroup: &Cgroup) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Releases the sockets of a data path that has no agent.
-fn drain(folder: &Path) {
-    let release = || -> Result<(), Box<dyn std::error::Error>> {
-        let map = aya::maps::MapData::from_pin(folder.join(pins::CONFIG))?;
-        let mut map: aya::maps::Array<_, Config> = aya::maps::Map::Array(map).try_into()?;
-        let mut config = map.get(&0, 0)?;
-        config.draining = 1;
-        config.mode = Mode::Off;
-        let fast = folder.join(pins::FAST);
-        let deadline = Instant::now() + PATIENCE;
-        while enrolled(&fast) > 0 && Instant::now() < deadline {
-            config.scan += 1;
-            map.set(0, config, 0)?;
-            iterate(&folder.join(pins::SCAN_LINK))?;
-            thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    };
-    // A folder that was never finished has nothing enrolled.
-    let _ = release();
+/// Releases the sockets of a data path that has no agent, in every namespace.
+fn drain(folder: &Path) -> Result<(), WatchError> {
+    // A thread, because it enters namespaces.
+    thread::scope(|scope| {
+        scope
+            .spawn(|| drain_here(folder))
+            .join()
+            .map_err(|_| WatchError::Thread("has panicked"))?
+    })
+}
+
+fn drain_here(folder: &Path) -> Result<(), WatchError> {
+    let mut tiers = Tiers::open(folder)?;
+    let map = MapData::from_pin(folder.join(pins::CONFIG))?;
+    let mut map: Array<_, Config> = Map::Array(map).try_into()?;
+    let mut config = map.get(&0, 0)?;
+    config.draining = 1;
+    config.mode = Mode::Off;
+    map.set(0, config, 0)?;
+    let mut spaces = Spaces::new();
+    let deadline = Instant::now() + PATIENCE;
+    while tiers.enrolled() > 0 && Instant::now() < deadline {
+        tiers.look()?;
+        tiers.sweep()?;
+        tiers.act(&mut spaces)?;
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }

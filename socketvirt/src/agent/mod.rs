@@ -1,21 +1,14 @@
-//! The agent: loads the data path, scans, and takes it away again.
+//! The agent: loads the data path, has it watched, and takes it away again.
 
-pub mod begun;
 pub mod checks;
 pub mod config;
 pub mod datapath;
-pub mod habits;
 pub mod leftovers;
-mod memory;
 pub mod run;
-pub mod scan;
 pub mod scope;
 pub mod selftest;
-pub mod splicers;
 pub mod summary;
-mod sys;
-mod turns;
-mod waiting;
+pub(crate) mod sys;
 
 /// Names of the objects pinned in the data path's folder.
 pub mod pins {
@@ -31,8 +24,12 @@ pub mod pins {
     pub const RING_LINK: &str = "link_ring";
     /// The link that watches processes come to another cgroup.
     pub const MOVED_LINK: &str = "link_moved";
-    /// The iterator: each read of this file is one pass of a scan.
-    pub const SCAN_LINK: &str = "scan";
+    /// The iterator of visits: reading this file visits the sockets that wait.
+    pub const ACT_LINK: &str = "act";
+    /// The iterator of the walk at the start.
+    pub const DISCOVER_LINK: &str = "discover";
+    /// The program that looks at pairs.
+    pub const WATCH: &str = "watch";
     /// Switches.
     pub const CONFIG: &str = "sv_config";
     /// The enrolled sockets.

@@ -11,21 +11,24 @@ use nix::sys::utsname::uname;
 use socketvirt_common::config::{Config, Mode, ReceiveMode};
 
 use super::{
-    begun::Begun,
     datapath::{DataPath, DataPathError},
-    habits::Habits,
     leftovers, pins,
-    scan::{ScanError, Scanner, Scanning},
     scope::Scope,
     selftest::{self, SelfTestError},
-    splicers::Splicers,
     summary::Summary,
 };
-use crate::kernel::{
-    bpffs::{PinDir, PinError},
-    cgroup::{Cgroup, CgroupError},
-    layout::{self, LayoutError},
-    require::{self, Requirement},
+use crate::{
+    kernel::{
+        bpffs::{PinDir, PinError},
+        cgroup::{Cgroup, CgroupError},
+        layout::{self, LayoutError},
+        require::{self, Requirement},
+    },
+    program::{habits::Habits, readers::Readers, splicers::Splicers},
+    watch::{
+        tiers::Tiers,
+        watcher::{WatchError, Watcher, Watching},
+    },
 };
 
 /// How long the end of a run waits for pairs to be released. Programs that
@@ -53,9 +56,9 @@ pub enum RunError {
     /// The self-test.
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
-    /// The scans.
+    /// What steers it.
     #[error(transparent)]
-    Scan(#[from] ScanError),
+    Watch(#[from] WatchError),
 }
 
 /// What a run does.
@@ -65,14 +68,14 @@ pub struct Options {
     pub scope: Scope,
     /// When sockets are enrolled.
     pub mode: Mode,
-    /// The shortest time from one scan to the next.
-    pub scan_interval: Duration,
+    /// The time from one look at pairs that may change to the next.
+    pub interval: Duration,
 }
 
 /// A run at work. Dropped without [`Run::finish`], it takes away what it can.
 pub struct Run {
-    // The order is that of dropping: scans end before their data path goes.
-    scanning: Option<Scanning>,
+    // The order is that of dropping: watching ends before its data path goes.
+    watching: Option<Watching>,
     path: DataPath,
     places: Places,
     receive_mode: ReceiveMode,
@@ -99,7 +102,7 @@ pub(crate) struct Places {
 
 impl Run {
     /// Makes the cgroup, loads and attaches the data path, tests it and
-    /// starts scanning.
+    /// starts watching.
     ///
     /// # Errors
     /// When any of it fails; nothing is left then.
@@ -155,9 +158,9 @@ impl Run {
             places.pins.remove_object(pins::SOCK_OPS_LINK)?;
             path.attach(&target.folder, places.pins.path())?;
         }
-        if mode == Mode::Adopt && !require::scans_find_pairs() {
+        if mode == Mode::Adopt && !require::visits_can_follow() {
             warnings.push(
-                "nothing is adopted: before Linux 6.12 a scan cannot follow a connection to its end"
+                "nothing is adopted: before Linux 6.12 a visit cannot have a connection's end told"
                     .into(),
             );
         }
@@ -167,21 +170,26 @@ impl Run {
         };
         config
             .change(|config| config.cgroup = cgroup)
-            .map_err(ScanError::from)?;
-        let begun = watch_programs(&mut path, places.pins.path(), &mut mode, &mut warnings);
-        let splicers = Splicers::new(Habits::new(path.take_habits()?), begun);
+            .map_err(WatchError::from)?;
+        watch_programs(&mut path, places.pins.path(), &mut mode, &mut warnings);
+        let splicers = Splicers::new(Habits::new(path.take_habits()?), path.take_begun()?);
+        let readers = Readers::new(path.take_processes()?);
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
-        let mut scanner = Scanner::new(
-            places.pins.path(),
+        let mut watcher = Watcher::new(
             config,
             stats,
+            Tiers::open(places.pins.path()).map_err(WatchError::from)?,
+            readers,
             splicers,
             target.is_none().then(|| places.cgroup.procs_file()),
-        );
-        scanner.reset_stats()?;
-        scanner.look_first()?;
-        scanner
+        )
+        .with_older(target.is_some());
+        watcher.reset_stats()?;
+        if mode == Mode::Eager {
+            watcher.look_first()?;
+        }
+        watcher
             .config()
             .change(|config| {
                 *config = Config {
@@ -191,9 +199,9 @@ impl Run {
                     ..Config::default()
                 };
             })
-            .map_err(ScanError::from)?;
+            .map_err(WatchError::from)?;
         Ok(Self {
-            scanning: Some(scanner.start(options.scan_interval)?),
+            watching: Some(watcher.start(options.interval)?),
             path,
             places,
             receive_mode: tested.receive_mode,
@@ -216,10 +224,10 @@ impl Run {
     /// was done.
     ///
     /// # Errors
-    /// When a scan failed or something could not be taken away.
+    /// When a tier failed or something could not be taken away.
     pub fn finish(mut self) -> Result<Finished, RunError> {
-        let stats = match self.scanning.take() {
-            Some(scanning) => scanning.finish(DRAIN_PATIENCE)?,
+        let stats = match self.watching.take() {
+            Some(watching) => watching.finish(DRAIN_PATIENCE)?,
             None => socketvirt_common::stats::Stats::default(),
         };
         let mut warnings = std::mem::take(&mut self.warnings);
@@ -238,26 +246,19 @@ impl Run {
 
 /// Watches programs begin. Where that cannot be, eager mode would enrol those
 /// that splice.
-fn watch_programs(
-    path: &mut DataPath,
-    folder: &Path,
-    mode: &mut Mode,
-    warnings: &mut Vec<String>,
-) -> Option<Begun> {
-    let error = match path.watch_programs(folder) {
-        Ok(begun) => return Some(begun),
-        Err(error) => error,
+fn watch_programs(path: &mut DataPath, folder: &Path, mode: &mut Mode, warnings: &mut Vec<String>) {
+    let Err(error) = path.watch_programs(folder) else {
+        return;
     };
     let instead = if *mode == Mode::Eager {
         *mode = Mode::Adopt;
         "eager mode is not used, connections are adopted"
     } else {
-        "one that could splice is found by the next scan only"
+        "one that runs another program is not looked at again"
     };
     warnings.push(format!(
         "programs are not watched as they begin ({instead}): {error}"
     ));
-    None
 }
 
 /// Why nothing is accelerated, in one line.

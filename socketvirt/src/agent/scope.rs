@@ -25,7 +25,7 @@ pub enum Scope {
 pub(super) struct Target {
     /// Its folder.
     pub folder: File,
-    /// What sockets below it know it by; 0 for all of them.
+    /// What sockets below it know it by.
     pub id: u64,
 }
 
@@ -54,7 +54,6 @@ impl Scope {
             source,
             hint: "; `--cgroup` takes a path as `/proc/<pid>/cgroup` shows it",
         })?;
-        let id = if path == top { 0 } else { id };
         Ok(Some(Target { folder, id }))
     }
 }
@@ -64,9 +63,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_host_has_no_id() {
+    fn the_whole_host_is_the_top_that_is_mounted() {
         let target = Scope::Host.target().unwrap().unwrap();
-        assert_eq!(target.id, 0);
+        assert_eq!(target.id, target.folder.metadata().unwrap().ino());
         assert!(Scope::Own.target().unwrap().is_none());
     }
 

@@ -42,9 +42,9 @@ pub struct Args {
     /// Also write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Milliseconds from one scan to the next, at least; scans take at most
-    /// 1% of one CPU whatever this says.
-    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    /// Milliseconds from one look at connections that may change to the next, at
+    /// least; all looks take at most 1% of one CPU whatever this says.
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     scan_interval: u64,
     /// Do not print the summary.
     #[arg(long, short)]
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let options = Options {
         scope: Scope::Own,
         mode: args.mode.into(),
-        scan_interval: Duration::from_millis(args.scan_interval),
+        interval: Duration::from_millis(args.scan_interval),
     };
     let run = Run::start(&options)?;
     if options.mode == Mode::Eager && !args.quiet {

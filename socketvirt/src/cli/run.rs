@@ -37,8 +37,8 @@ pub struct Args {
     scan_interval: u64,
 }
 
-/// Milliseconds from one scan that adopts to the next, at least, as in `exec`.
-const ADOPTING: Duration = Duration::from_millis(50);
+/// From one look at connections that may change to the next, as in `exec`.
+const ADOPTING: Duration = Duration::from_millis(10);
 
 /// Works until SIGINT or SIGTERM.
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some(mode) => Some(Run::start(&run::Options {
             scope: args.cgroup.clone().map_or(Scope::Host, Scope::Cgroup),
             mode: mode.into(),
-            scan_interval: ADOPTING,
+            interval: ADOPTING,
         })?),
         None => None,
     };

@@ -3,7 +3,7 @@
 use socketvirt_common::{call::Calls, layout::KernelLayout};
 
 pub use crate::kernel::btf::LayoutError;
-use crate::kernel::{btf::KernelTypes, charges, symbols};
+use crate::kernel::{btf::KernelTypes, charges, namespaces, symbols};
 
 const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
 
@@ -25,6 +25,7 @@ fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     tcp(types, &mut layout)?;
     waiters(types, &mut layout)?;
     psock(types, &mut layout)?;
+    holders(types, &mut layout)?;
     charges::resolve(types, &mut layout)?;
     call(types, &mut layout);
     layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
@@ -92,6 +93,53 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
         .offset("f_owner", POINTER, "who wants signals")
         .or_else(|_| file.offset("f_owner.pid", POINTER, "who wants signals"))?;
     layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
+    Ok(())
+}
+
+/// Who holds a socket, who reads it, and in which namespace it is.
+fn holders(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let purpose = "a socket's network namespace";
+    let common = types.structure("sock_common", purpose, REBUILD)?;
+    layout.sk_net = common.offset_of("skc_net", purpose)?;
+    layout.net_inum = types
+        .structure("net", purpose, REBUILD)?
+        .offset("ns.inum", 4, purpose)?;
+
+    let purpose = "who holds a socket";
+    let file = types.structure("file", purpose, REBUILD)?;
+    // Counted from 0 since 6.13 (90ee6ed776c0), from 1 before.
+    (layout.file_refs, layout.file_one_ref) = match file.offset("f_ref", 8, purpose) {
+        Ok(at) => (at, 0),
+        Err(_) => (file.offset("f_count", 8, purpose)?, 1),
+    };
+    layout.file_private = file.offset("private_data", POINTER, purpose)?;
+    layout.file_inode = file.offset("f_inode", POINTER, purpose)?;
+    let inode = types.structure("inode", purpose, REBUILD)?;
+    layout.inode_mode = inode.offset("i_mode", 2, purpose)?;
+    let files = types.structure("files_struct", purpose, REBUILD)?;
+    layout.files_table = files.offset("fdt", POINTER, purpose)?;
+    let table = types.structure("fdtable", purpose, REBUILD)?;
+    layout.table_size = table.offset("max_fds", 4, purpose)?;
+    layout.table_files = table.offset("fd", POINTER, purpose)?;
+    layout.table_open = table.offset("open_fds", POINTER, purpose)?;
+
+    let purpose = "who reads a socket";
+    let task = types.structure("task_struct", purpose, REBUILD)?;
+    layout.task_leader = task.offset("group_leader", POINTER, purpose)?;
+    layout.task_start = task.offset("start_boottime", 8, purpose)?;
+    layout.task_pid = task.offset("thread_pid", POINTER, purpose)?;
+    layout.task_mm = task.offset("mm", POINTER, purpose)?;
+    layout.task_files = task.offset("files", POINTER, purpose)?;
+    let memory = types.structure("mm_struct", purpose, REBUILD)?;
+    layout.mm_code = memory.offset("exec_vm", 8, purpose)?;
+    let pid = types.structure("pid", purpose, REBUILD)?;
+    layout.pid_level = pid.offset("level", 4, purpose)?;
+    layout.pid_numbers = pid.offset_of("numbers", purpose)?;
+    layout.pidns_inum = types
+        .structure("pid_namespace", purpose, REBUILD)?
+        .offset("ns.inum", 4, purpose)?;
+    // 0, which no namespace has, where `/proc` does not tell.
+    layout.own_pidns = namespaces::own_pids().unwrap_or(0);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::{
     ptr::NonNull,
 };
 
-/// A mapping, to be read.
+/// A mapping.
 pub struct Mapping {
     start: NonNull<libc::c_void>,
     length: usize,
@@ -16,17 +16,29 @@ pub struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps the first `length` bytes.
+    /// Maps the first `length` bytes, to be read.
     ///
     /// # Errors
     /// What mmap(2) answers.
     pub fn of(fd: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        Self::map(fd, length, libc::PROT_READ)
+    }
+
+    /// Maps the first `length` bytes, to be read and written.
+    ///
+    /// # Errors
+    /// What mmap(2) answers.
+    pub fn shared(fd: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        Self::map(fd, length, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn map(fd: BorrowedFd<'_>, length: usize, access: libc::c_int) -> io::Result<Self> {
         // SAFETY: a mapping of its own, at an address that the kernel chooses.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 length,
-                libc::PROT_READ,
+                access,
                 libc::MAP_SHARED,
                 fd.as_raw_fd(),
                 0,

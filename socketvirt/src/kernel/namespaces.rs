@@ -12,7 +12,7 @@ use std::{
     io,
     os::{fd::AsFd, unix::fs::MetadataExt as _},
     panic,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -116,11 +116,7 @@ impl NetNamespaces {
         let processes = pids
             .into_iter()
             .map(|pid| format!("/proc/{pid}/ns/net").into());
-        let named = named.then(|| fs::read_dir(NAMED)).into_iter().flatten();
-        let named = named
-            .flatten()
-            .filter_map(Result::ok)
-            .map(|entry| entry.path());
+        let named = named.then(self::named).into_iter().flatten();
         for path in processes.chain(named) {
             // Most processes share one, and asking is cheaper than opening.
             let Ok(inode) = fs::metadata::<&Path>(&path).map(|found| found.ino()) else {
@@ -146,6 +142,25 @@ impl NetNamespaces {
     pub fn iter(&self) -> impl Iterator<Item = &NetNamespace> {
         self.known.values()
     }
+}
+
+/// Where ip-netns(8) keeps the named ones.
+pub fn named() -> impl Iterator<Item = PathBuf> {
+    let all = fs::read_dir(NAMED).into_iter().flatten();
+    all.filter_map(Result::ok).map(|entry| entry.path())
+}
+
+/// The number of the caller's pid namespace, if `/proc` is of that namespace.
+///
+/// # Errors
+/// When `/proc` shows another one's processes, or none.
+pub fn own_pids() -> io::Result<u32> {
+    let own = fs::read_link("/proc/self")?;
+    if own.as_os_str() != std::process::id().to_string().as_str() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let inode = fs::metadata("/proc/self/ns/pid")?.ino();
+    u32::try_from(inode).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// The processes of the host, as far as `/proc` shows them.

@@ -23,7 +23,7 @@ const LEAST: (u32, u32) = (5, 15);
 /// See [`iterator_locks_sockets`].
 const LOCKING_ITERATOR: (u32, u32) = (6, 5);
 
-/// See [`scans_find_pairs`].
+/// See [`visits_can_follow`].
 const CALLBACKS_IN_MID_LIFE: (u32, u32) = (6, 12);
 
 const STATUS: &str = "/proc/thread-self/status";
@@ -221,7 +221,7 @@ pub fn iterator_locks_sockets() -> bool {
 /// (`TCP_BPF_SOCK_OPS_CB_FLAGS`, include/uapi/linux/bpf.h), without which it
 /// adopts nothing. Eager mode asks for that in the handshake, on any kernel.
 #[must_use]
-pub fn scans_find_pairs() -> bool {
+pub fn visits_can_follow() -> bool {
     is_at_least(&release(), CALLBACKS_IN_MID_LIFE)
 }
 

@@ -1,21 +1,18 @@
 //! Where checks run: connections within a network namespace of their own, by a
 //! process in the cgroup that the data path is attached to.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{io, path::Path, thread};
 
 use nix::sched::{CloneFlags, unshare};
 use socketvirt_common::config::{Mode, ReceiveMode};
 
 use super::{Answer, Check, Enrolled, pair::Pair, sockets};
-use crate::agent::{
-    config::ConfigMap,
-    datapath::{DataPath, DataPathError},
-    pins,
-    scan::ScanError,
+use crate::{
+    agent::{
+        config::ConfigMap,
+        datapath::{DataPath, DataPathError},
+    },
+    watch::tiers::{TierError, Tiers},
 };
 
 /// A check has no answer.
@@ -27,9 +24,9 @@ pub enum CheckError {
     /// A switch could not be set.
     #[error("setting a switch failed: {0}")]
     Switch(#[from] aya::maps::MapError),
-    /// A scan failed.
+    /// A tier failed.
     #[error(transparent)]
-    Scan(#[from] ScanError),
+    Tier(#[from] TierError),
     /// A call that has nothing to do with the difference failed.
     #[error("the check could not {attempt}: {source}")]
     Setup {
@@ -83,7 +80,7 @@ where
                 let mut lab = Lab {
                     path,
                     config,
-                    iterator: folder.join(pins::SCAN_LINK),
+                    tiers: Tiers::open(folder).map_err(CheckError::from)?,
                     receive_mode: ReceiveMode::TableOnly,
                 };
                 let done = work(&mut lab);
@@ -104,7 +101,7 @@ const ATTEMPTS: u32 = 3;
 pub struct Lab<'a> {
     path: &'a mut DataPath,
     config: &'a mut ConfigMap,
-    iterator: PathBuf,
+    tiers: Tiers,
     receive_mode: ReceiveMode,
 }
 
@@ -151,16 +148,18 @@ impl Lab<'_> {
             config.mode = mode;
             config.memory_pressure = 0;
         })?;
-        Pair::open(mode, self.path, self.config, &self.iterator)
+        Pair::open(mode, self.path, self.config, &mut self.tiers)
     }
 
     /// Leaves everything as it was found: nothing is enrolled or remembered.
     fn finish(&mut self) -> Result<(), CheckError> {
         self.path.forget_habits()?;
+        // Its connections have ended, and are watched no more.
+        self.tiers.look()?;
+        self.tiers.sweep()?;
         Ok(self.config.change(|config| {
             config.mode = Mode::Off;
             config.memory_pressure = 0;
-            config.measure = 0;
         })?)
     }
 }

@@ -4,9 +4,8 @@ use std::{
     io::{self, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::fd::OwnedFd,
-    path::Path,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use socketvirt_common::{config::Mode, flow::Flow, pair::Enrolment};
@@ -16,20 +15,20 @@ use super::{
     sockets::{self, PATIENCE},
 };
 use crate::{
-    agent::{config::ConfigMap, datapath::DataPath, pins, scan},
+    agent::{config::ConfigMap, datapath::DataPath},
     kernel::mapping::Mapping,
+    watch::tiers::Tiers,
 };
 
-/// Scans within which a suitable pair is adopted, or an unsuitable one
+/// Rounds within which a suitable pair is adopted, or an unsuitable one
 /// released; either takes a few.
-pub(super) const SCANS: u32 = 24;
+pub(super) const ROUNDS: u32 = 24;
 
-/// Exchanges before each scan: enough to be worth it.
+/// Exchanges before each round: enough to be worth it.
 const EXCHANGES: u32 = 2 * socketvirt_common::worth::MIN_EXCHANGES;
 
-/// Passes of one scan, of which the first measures: adopting takes one for
-/// each end, and so does leaving.
-const PASSES: u32 = 2;
+/// What a round moves the time of looks on: pairs that wait have waited enough.
+const LATER: Duration = Duration::from_secs(1);
 
 /// Both ends of a connection to a listener: client, server.
 fn connection(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
@@ -53,17 +52,16 @@ pub struct Pair<'a> {
     mode: Mode,
     path: &'a DataPath,
     config: &'a mut ConfigMap,
-    iterator: &'a Path,
+    tiers: &'a mut Tiers,
 }
 
 impl<'a> Pair<'a> {
-    /// A connection of a program to itself, while `mode` is set. `iterator` is
-    /// the pinned one of scans.
+    /// A connection of a program to itself, while `mode` is set.
     pub(super) fn open(
         mode: Mode,
         path: &'a DataPath,
         config: &'a mut ConfigMap,
-        iterator: &'a Path,
+        tiers: &'a mut Tiers,
     ) -> Result<Self, CheckError> {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(CheckError::setup("listen"))?;
@@ -77,7 +75,7 @@ impl<'a> Pair<'a> {
             mode,
             path,
             config,
-            iterator,
+            tiers,
         })
     }
 
@@ -176,7 +174,7 @@ impl<'a> Pair<'a> {
 
     /// How many sockets are enrolled.
     pub(super) fn all_enrolled(&self) -> usize {
-        scan::enrolled(&self.iterator.with_file_name(pins::FAST))
+        self.tiers.enrolled()
     }
 
     /// Both ends non-blocking, as programs are whose sockets are adopted.
@@ -188,8 +186,8 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Requests and responses, then one scan.
-    pub(super) fn exchange_and_scan(&mut self) -> Result<(), CheckError> {
+    /// Requests and responses, then one round of the tiers.
+    pub(super) fn exchange_and_look(&mut self) -> Result<(), CheckError> {
         for _ in 0..EXCHANGES {
             for (from, to) in [(&self.client, &self.server), (&self.server, &self.client)] {
                 send(from, b"to be adopted by")?;
@@ -202,12 +200,16 @@ impl<'a> Pair<'a> {
                 }
             }
         }
-        for pass in 0..PASSES {
-            self.config.change(|config| {
-                config.scan += 1;
-                config.measure = u32::from(pass == 0);
-            })?;
-            scan::iterate(self.iterator)?;
+        self.tiers.later += LATER;
+        self.tiers.sweep()?;
+        if self.tiers.shared().unlooked > 0 {
+            self.tiers.trust(std::process::id())?;
+        }
+        self.tiers.look()?;
+        let waiting = self.tiers.shared().waiting;
+        if waiting > 0 {
+            // All in the namespace of the calling thread.
+            self.tiers.walk(waiting)?;
         }
         Ok(())
     }
@@ -235,8 +237,8 @@ impl<'a> Pair<'a> {
         if self.is_plain() {
             return Ok(());
         }
-        for _ in 0..SCANS {
-            self.exchange_and_scan()?;
+        for _ in 0..ROUNDS {
+            self.exchange_and_look()?;
             if self.both_enrolled()? {
                 return Ok(());
             }
@@ -246,16 +248,16 @@ impl<'a> Pair<'a> {
             |flow| format!("reason {}", flow.reason.word()),
         );
         Err(CheckError::NotEnrolled(format!(
-            "a suitable pair was not adopted in {SCANS} scans: {reason}"
+            "a suitable pair was not adopted in {ROUNDS} rounds: {reason}"
         )))
     }
 
-    /// Has the scans release what they have adopted.
+    /// Has the tiers release what they have adopted.
     pub(super) fn drain(&mut self) -> Result<bool, CheckError> {
         self.config.change(|config| config.draining = 1)?;
         let mut left = false;
-        for _ in 0..SCANS {
-            self.exchange_and_scan()?;
+        for _ in 0..ROUNDS {
+            self.exchange_and_look()?;
             left = self.neither_enrolled()?;
             if left {
                 break;

@@ -10,12 +10,12 @@ use super::{
     Keeper, LIST, calls,
     lab::{CheckError, Lab},
     options,
-    pair::{Pair, SCANS},
+    pair::{Pair, ROUNDS},
     sockets,
 };
 
 /// Scans that go on after a socket was found to be off, to see it stay off.
-const MORE_SCANS: u32 = 3;
+const MORE_ROUNDS: u32 = 3;
 
 /// What was seen of a guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn trigger(reason: Reason) -> Option<(When, Trigger)> {
         Reason::Paced => in_mid_life(|pair| options::set_pacing(&pair.server)),
         Reason::Mapped => in_mid_life(options::map),
         Reason::ClosedUnread => Some((When::ForTheNext, |pair| {
-            pair.exchange_and_scan()?;
+            pair.exchange_and_look()?;
             pair.fast(b"lost")?;
             pair.close_server()
         })),
@@ -124,8 +124,8 @@ fn prove(lab: &mut Lab<'_>, reason: Reason) -> Result<Proof, CheckError> {
             } else {
                 trigger(&mut pair)?;
             }
-            for _ in 0..SCANS {
-                pair.exchange_and_scan()?;
+            for _ in 0..ROUNDS {
+                pair.exchange_and_look()?;
                 if !pair.neither_enrolled()? {
                     return Ok(Proof::Failed("the pair was adopted".into()));
                 }
@@ -136,14 +136,14 @@ fn prove(lab: &mut Lab<'_>, reason: Reason) -> Result<Proof, CheckError> {
             trigger(&mut pair)?;
             let mut scans = 0;
             while !pair.neither_enrolled()? {
-                if scans == SCANS {
+                if scans == ROUNDS {
                     return Ok(Proof::Failed("the pair was not released".into()));
                 }
                 scans += 1;
-                pair.exchange_and_scan()?;
+                pair.exchange_and_look()?;
             }
-            for _ in 0..MORE_SCANS {
-                pair.exchange_and_scan()?;
+            for _ in 0..MORE_ROUNDS {
+                pair.exchange_and_look()?;
             }
         }
     }

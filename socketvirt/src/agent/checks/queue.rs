@@ -169,7 +169,7 @@ pub fn lives(pair: &mut Pair<'_>) -> Answer {
     pair.nonblocking()?;
     pair.adopt()?;
     // A receiver must have read by the stack since it was enrolled.
-    pair.exchange_and_scan()?;
+    pair.exchange_and_look()?;
     pair.fast(b"adopted")?;
     let read = sockets::read(&pair.server, 7).map_err(CheckError::setup("read"))?;
     let left = pair.drain()?;

@@ -10,7 +10,7 @@ use aya::{
 use socketvirt_common::layout::KernelLayout;
 
 use super::{DataPath, DataPathError, pin};
-use crate::agent::{begun::Begun, pins};
+use crate::{agent::pins, program::begun::Begun};
 
 /// TCP's own function for splice(2), net/ipv4/tcp.c.
 const TCP_SPLICE: &str = "tcp_splice_read";
@@ -89,7 +89,7 @@ impl DataPath {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn watch_programs(&mut self, folder: &Path) -> Result<Begun, DataPathError> {
+    pub fn watch_programs(&mut self, folder: &Path) -> Result<(), DataPathError> {
         let watched = [
             ("sv_exec", "sched_process_exec", pins::EXEC_LINK),
             ("sv_moved", "cgroup_attach_task", pins::MOVED_LINK),
@@ -97,6 +97,14 @@ impl DataPath {
         for (name, tracepoint, at) in watched {
             self.trace(name, tracepoint, &folder.join(at))?;
         }
+        Ok(())
+    }
+
+    /// The programs that have begun, and what wakes the agent.
+    ///
+    /// # Errors
+    /// When a map cannot be opened.
+    pub fn take_begun(&mut self) -> Result<Begun, DataPathError> {
         let mut take = |name| self.ebpf.take_map(name).ok_or(DataPathError::Missing(name));
         let (begun, looked, wake) = (take("sv_begun")?, take("sv_looked")?, take("sv_wake")?);
         Begun::new(

@@ -24,7 +24,7 @@ pub struct Unlooked {
 
 impl Begun {
     /// Makes the entry that all cgroups share for which there is no room.
-    pub(super) fn new(
+    pub(crate) fn new(
         mut counted: HashMap<MapData, u64, u64>,
         looked: HashMap<MapData, u64, u64>,
         wake: RingBuf<MapData>,

@@ -1,0 +1,136 @@
+//! Note: finds pairs at the handshake, and gives each a place among the watched
+//! ones.
+//!
+//! Whichever end comes first leaves word under the handshake id, the other
+//! finds it. Nothing else is done here: a socket whose peer is on another host
+//! has no record, and one that is closed before the agent looks costs a few
+//! stores.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use socketvirt_common::{
+    pair::{HandshakeId, Side},
+    reason::Reason,
+    watch::{NOTED_ENDS, NOTES, NOWHERE, Noted, PAIRS, Stage, Watched, WatchedEnd},
+};
+
+use crate::{
+    count::{count, next},
+    kernel::Sock,
+    maps::{sv_fresh, sv_noted, sv_notes, sv_places, sv_tiers, sv_waiting, sv_wake, sv_watched},
+};
+
+/// An end whose handshake is complete: enters the pair if its peer has left
+/// word, and leaves word otherwise. Returns the pair's place, [`NOWHERE`] while
+/// there is none.
+#[inline(always)]
+pub fn end(id: HandshakeId, side: Side, cookie: u64, sock: Sock) -> u32 {
+    let Some(word) = sv_waiting.get_ptr_mut(slot(id)) else {
+        return NOWHERE;
+    };
+    // SAFETY: an entry of an array, which others may write at the same time: a
+    // torn word names no socket, as its cookie tells, or the wrong one, as the
+    // packet hash tells.
+    let word = unsafe { &mut *word };
+    if word.id == id && word.side == side.other() && word.cookie != 0 {
+        let peer = (word.cookie, Sock(word.sock));
+        word.cookie = 0;
+        return match side {
+            Side::Client => pair(id, (cookie, sock), peer),
+            Side::Server => pair(id, peer, (cookie, sock)),
+        };
+    }
+    *word = Noted {
+        id,
+        cookie,
+        sock: sock.0,
+        side,
+        reserved: 0,
+    };
+    NOWHERE
+}
+
+/// Where word of a handshake is left. Both numbers are hashes already.
+#[inline(always)]
+fn slot(id: HandshakeId) -> u32 {
+    (id.client_seq ^ id.server_seq.rotate_left(16)) & (NOTED_ENDS - 1)
+}
+
+/// Gives a pair its place. [`NOWHERE`] when there is none left.
+#[inline(always)]
+pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
+    let place = free_place();
+    let Some(pair) = sv_watched.get_ptr_mut(place) else {
+        count!(pairs_full);
+        return NOWHERE;
+    };
+    let end = |(cookie, sock): (u64, Sock)| WatchedEnd {
+        cookie,
+        sock: sock.0,
+        reason: Reason::TooShort,
+        ..WatchedEnd::default()
+    };
+    // SAFETY: the place is nobody else's, and `stage` is written last.
+    unsafe {
+        *pair = Watched {
+            id,
+            ends: [end(client), end(server)],
+            // SAFETY: takes nothing.
+            active_at: bpf_ktime_get_ns(),
+            ..Watched::default()
+        };
+        core::ptr::write_volatile(&raw mut (*pair).stage, Stage::Plain);
+    }
+    count!(pairs);
+    if let Some(stats) = crate::count::stats() {
+        stats.followed += 2;
+    }
+    tell(place);
+    place
+}
+
+/// A place that was freed, or was never used.
+#[inline(always)]
+fn free_place() -> u32 {
+    if let Ok(Some(place)) = sv_places.pop() {
+        return place;
+    }
+    let Some(fresh) = sv_fresh.get_ptr_mut(0) else {
+        return NOWHERE;
+    };
+    // SAFETY: one word; a full array is asked no further.
+    if unsafe { *fresh } >= u64::from(PAIRS) {
+        return NOWHERE;
+    }
+    (next(fresh) - 1) as u32
+}
+
+/// Tells the agent of a new pair, and wakes it if it sleeps.
+#[inline(always)]
+fn tell(place: u32) {
+    let Some(noted) = sv_noted.get_ptr_mut(0) else {
+        return;
+    };
+    let number = next(noted) - 1;
+    if let Some(note) = sv_notes.get_ptr_mut(number as u32 & (NOTES - 1)) {
+        // Its number tells whether it is the one that is expected here.
+        // SAFETY: one word.
+        unsafe { *note = number << 32 | u64::from(place) };
+    }
+    wake();
+}
+
+/// Wakes the agent if it sleeps.
+#[inline(always)]
+pub fn wake() {
+    let Some(tiers) = sv_tiers.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: one word, which the agent writes too; to wake it twice does no
+    // harm.
+    unsafe {
+        if core::ptr::read_volatile(&raw const (*tiers).asleep) != 0 {
+            core::ptr::write_volatile(&raw mut (*tiers).asleep, 0);
+            let _ = sv_wake.output(&0_u64, 0);
+        }
+    }
+}

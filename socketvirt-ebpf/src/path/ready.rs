@@ -1,0 +1,180 @@
+//! What speaks against the fast path, asked of one end: without its lock by a
+//! look, and again under its lock by the visit that enrols.
+
+use socketvirt_common::{
+    config::{Config, ReceiveMode},
+    pair::{Enrolment, Side},
+    reader::{self, Process},
+    reason::Reason,
+    release::{self, Leaving},
+    suitable,
+    watch::{Tiers, Watched, WatchedEnd},
+};
+
+use crate::{
+    habits,
+    kernel::{Sock, offset, read},
+    maps::sv_processes,
+};
+
+/// Why an end may not be enrolled now; [`Reason::None`] when it may.
+#[inline(always)]
+pub fn unready(
+    end: &mut WatchedEnd,
+    side: Side,
+    peer: Sock,
+    config: &Config,
+    tiers: &mut Tiers,
+) -> Reason {
+    let sock = Sock(end.sock);
+    let habit = habits::shown(sock, side);
+    if !matches!(habit, Reason::None) {
+        return habit;
+    }
+    let reason = suitable::unsuitable(&sock.facts(false));
+    if !matches!(reason, Reason::None) {
+        habits::remember(sock, side, reason);
+        if matches!(reason, Reason::Urgent) {
+            habits::remember(peer, side.other(), reason);
+        }
+        return reason;
+    }
+    let unified = matches!(config.receive_mode, ReceiveMode::Unified);
+    let reason = suitable::unadoptable(&sock.reading(), unified);
+    if !matches!(reason, Reason::None) {
+        return reason;
+    }
+    let reason = reader_of(end, tiers);
+    if !matches!(reason, Reason::None) {
+        return reason;
+    }
+    if !reader::holders_known(sock.holders(), end.holders) {
+        tiers.shared += 1;
+        return Reason::NotLooked;
+    }
+    if !sock.witness().agrees(peer.witness()) {
+        return Reason::PeerNotProved;
+    }
+    Reason::None
+}
+
+/// A reason that is about the moment: the pair is looked at again soon.
+#[inline(always)]
+pub fn passes(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::None
+            | Reason::Unread
+            | Reason::ReaderAsleep
+            | Reason::NotLooked
+            | Reason::PeerNotProved
+    )
+}
+
+/// Why the process that reads an end keeps it on the stack.
+#[inline(always)]
+fn reader_of(end: &WatchedEnd, tiers: &mut Tiers) -> Reason {
+    if end.reader == 0 {
+        return Reason::NotLooked;
+    }
+    let Some(process) = sv_processes.get_ptr_mut(&end.reader) else {
+        // It was dropped for others; who receives next is entered anew.
+        return Reason::NotLooked;
+    };
+    // SAFETY: an entry of a preallocated map; a torn one is looked at again.
+    let process = unsafe { &mut *process };
+    if process.again != 0 || matches!(process.reason, Reason::NotLooked) {
+        tiers.unlooked += 1;
+    } else if has_loaded(process) {
+        process.again = 1;
+        tiers.unlooked += 1;
+    }
+    process.reason
+}
+
+/// The process has mapped other code since it was looked at.
+#[inline(always)]
+fn has_loaded(process: &Process) -> bool {
+    process.memory != 0 && read::<u64>(process.memory, offset!(mm_code)) != process.code
+}
+
+/// Why an enrolled end shall leave, if it shall.
+#[inline(always)]
+pub fn leave_for(end: &mut WatchedEnd, side: Side, tiers: &mut Tiers, how: Enrolment) -> Reason {
+    let sock = Sock(end.sock);
+    let habit = if matches!(how, Enrolment::Eager) {
+        habits::of(sock, side)
+    } else {
+        habits::shown(sock, side)
+    };
+    if !matches!(habit, Reason::None) {
+        return habit;
+    }
+    let reason = suitable::unsuitable(&sock.facts(true));
+    let blocking = sock.reading().is_blocking();
+    if blocking && matches!(how, Enrolment::Adopted) {
+        return Reason::Blocking;
+    }
+    // A closing connection goes by itself, and has bytes to deliver.
+    if !matches!(reason, Reason::None | Reason::Closing) {
+        return reason;
+    }
+    if matches!(how, Enrolment::Adopted) {
+        let reader = reader_of(end, tiers);
+        if !matches!(reader, Reason::None) {
+            return reader;
+        }
+        if !reader::holders_known(sock.holders(), end.holders) {
+            // They are looked up while the pair stays: most are another thread
+            // in the middle of a call.
+            tiers.shared += 1;
+        }
+    }
+    if !blocking && sock.waits_for_nothing() {
+        return Reason::MemoryLimit;
+    }
+    Reason::None
+}
+
+/// What decides whether an end of a leaving pair may go.
+#[inline(always)]
+pub fn leaving(end: &WatchedEnd, peer: &WatchedEnd, leave: Reason) -> Leaving {
+    let sock = Sock(end.sock);
+    let psock = sock.psock();
+    let other = Sock(peer.sock);
+    Leaving {
+        stopped: true,
+        peer_quiet: peer.quiet != 0 || other.cookie() != peer.cookie || !other.psock().exists(),
+        psock_refs: psock.refs(),
+        held_by_readers: release::readers_hold(sock.reading().is_blocking(), leave),
+        queue_empty: psock.queue_empty(),
+        backlog_empty: sock.backlog_empty(psock),
+    }
+}
+
+/// Whether an end of a leaving pair can be helped by a visit.
+#[inline(always)]
+pub fn may_visit(pair: &mut Watched) -> bool {
+    let leave = pair.leave;
+    let [client, server] = &mut pair.ends;
+    note_quiet(client);
+    note_quiet(server);
+    is_helped(client, server, leave) || is_helped(server, client, leave)
+}
+
+#[inline(always)]
+fn note_quiet(end: &mut WatchedEnd) {
+    if release::quiet(true, Sock(end.sock).psock().refs()) {
+        end.quiet = 1;
+    }
+}
+
+#[inline(always)]
+fn is_helped(end: &WatchedEnd, peer: &WatchedEnd, leave: Reason) -> bool {
+    let sock = Sock(end.sock);
+    sock.cookie() == end.cookie
+        && sock.psock().exists()
+        && (release::may_leave(&leaving(end, peer, leave))
+            || sock.rcvlowat() > 1 && !sock.receive_queue_empty()
+            || sock.waits_for_nothing())
+}

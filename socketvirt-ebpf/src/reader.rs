@@ -1,0 +1,203 @@
+//! Who reads the watched sockets: recorded where they read.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf,
+    programs::BtfTracePointContext,
+};
+use socketvirt_common::{
+    reader::{self, Process},
+    reason::Reason,
+};
+
+use crate::{
+    kernel::{Sock, offset, read},
+    maps::{sv_ends, sv_processes, sv_wake, sv_watched},
+};
+
+/// Depth of pid namespaces that is looked at (`MAX_PID_NS_LEVEL` is 32; few go
+/// beyond three).
+const MAX_DEPTH: u32 = 8;
+
+/// `S_IFMT` and `S_IFSOCK`, include/uapi/linux/stat.h.
+const TYPE: u16 = 0o170_000;
+/// A socket.
+const SOCKET: u16 = 0o140_000;
+
+/// A receive call on the socket at `sk` has ended, in the process that made it.
+#[inline(always)]
+pub fn on_receive(ctx: &BtfTracePointContext) {
+    let sk: *const u8 = ctx.arg(0);
+    // SAFETY: the verifier knows the type of the argument.
+    let cookie: u64 =
+        unsafe { core::ptr::read_volatile(sk.add(offset!(sk_cookie) as usize).cast()) };
+    if cookie == 0 {
+        return;
+    }
+    let Some(known) = sv_ends.get_ptr(&cookie) else {
+        return;
+    };
+    // SAFETY: one word.
+    let known = unsafe { *known };
+    let own = name();
+    if reads(known, cookie, own) {
+        enter(own, Reason::NotLooked);
+    }
+}
+
+/// Records who reads an end of a watched pair; true when that is news.
+#[inline(always)]
+fn reads(known: u32, cookie: u64, who: u64) -> bool {
+    let Some(pair) = sv_watched.get_ptr_mut(known >> 1) else {
+        return false;
+    };
+    // SAFETY: a place of the array; `reader` is written here alone.
+    let pair = unsafe { &mut *pair };
+    let end = if known & 1 == 0 {
+        &mut pair.ends[0]
+    } else {
+        &mut pair.ends[1]
+    };
+    if end.cookie != cookie || end.reader == who {
+        return false;
+    }
+    end.reader = who;
+    true
+}
+
+/// The name of the calling process.
+#[inline(always)]
+fn name() -> u64 {
+    // SAFETY: takes nothing.
+    let task = unsafe { bpf_get_current_task_btf() } as u64;
+    let leader: u64 = read(task, offset!(task_leader));
+    let began: u64 = read(leader, offset!(task_start));
+    let tgid = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
+    reader::name(tgid, began)
+}
+
+/// Enters the calling process among those that read, if it is not there yet, and
+/// wakes the agent to look at it.
+#[inline(always)]
+fn enter(name: u64, reason: Reason) {
+    if sv_processes.get_ptr(&name).is_some() {
+        return;
+    }
+    let process = current(reason);
+    if sv_processes
+        .insert(&name, &process, u64::from(BPF_NOEXIST))
+        .is_ok()
+    {
+        // A full ring wakes as well.
+        let _ = sv_wake.output(&name, 0);
+    }
+}
+
+/// What there is to know of the calling process.
+#[inline(always)]
+fn current(reason: Reason) -> Process {
+    // SAFETY: takes nothing.
+    let task = unsafe { bpf_get_current_task_btf() } as u64;
+    let memory: u64 = read(task, offset!(task_mm));
+    Process {
+        memory,
+        code: read(memory, offset!(mm_code)),
+        pid: own_number(task),
+        reason,
+        again: 0,
+        reserved: 0,
+    }
+}
+
+/// The number of a task's process in the agent's pid namespace; 0 when it is
+/// not in there, or the agent's is not known.
+#[inline(always)]
+fn own_number(task: u64) -> u32 {
+    let leader: u64 = read(task, offset!(task_leader));
+    let pid: u64 = read(leader, offset!(task_pid));
+    let level: u32 = read(pid, offset!(pid_level));
+    for depth in 0..MAX_DEPTH {
+        if depth > level {
+            return 0;
+        }
+        let entry = pid + u64::from(offset!(pid_numbers)) + u64::from(depth) * 16;
+        let namespace: u64 = read(entry, 8);
+        let number: u32 = read(namespace, offset!(pidns_inum));
+        if number == offset!(own_pidns) {
+            return read(entry, 0);
+        }
+    }
+    0
+}
+
+/// The calling process runs another program from here on. What it was judged by
+/// is gone; and what it has inherited may be read by another program now,
+/// without a receive call.
+#[inline(always)]
+pub fn began() {
+    let own = name();
+    let known = sv_processes.get_ptr(&own).is_some();
+    if known {
+        let process = current(Reason::NotLooked);
+        let _ = sv_processes.insert(&own, &process, 0);
+    }
+    if inherited(own) || known {
+        enter(own, Reason::NotLooked);
+        let _ = sv_wake.output(&own, 0);
+    }
+}
+
+/// The calling process has made an `io_uring`.
+#[inline(always)]
+pub fn made_ring() {
+    let own = name();
+    if sv_processes.get_ptr(&own).is_some() {
+        let process = current(Reason::Ring);
+        let _ = sv_processes.insert(&own, &process, 0);
+    }
+}
+
+/// Descriptors that are looked at.
+const MAX_FILES: u32 = 64;
+
+/// Whether any of the descriptors that were left open is a watched socket. They
+/// are read by the calling process from now on.
+#[inline(always)]
+fn inherited(own: u64) -> bool {
+    // SAFETY: takes nothing.
+    let task = unsafe { bpf_get_current_task_btf() } as u64;
+    let files: u64 = read(task, offset!(task_files));
+    let table: u64 = read(files, offset!(files_table));
+    let open: u64 = read(read(table, offset!(table_open)), 0);
+    let array: u64 = read(table, offset!(table_files));
+    let mut any = false;
+    for index in 0..MAX_FILES {
+        if open >> index == 0 {
+            break;
+        }
+        if open >> index & 1 != 0 {
+            let file: u64 = read(array, index * 8);
+            any |= is_watched(file, own);
+        }
+    }
+    any
+}
+
+/// Whether a file is a watched socket, which the calling process may read.
+#[inline(always)]
+fn is_watched(file: u64, own: u64) -> bool {
+    let inode: u64 = read(file, offset!(file_inode));
+    let mode: u16 = read(inode, offset!(inode_mode));
+    if mode & TYPE != SOCKET {
+        return false;
+    }
+    let socket: u64 = read(file, offset!(file_private));
+    let sock = Sock(read(socket, offset!(socket_sk)));
+    let cookie = sock.cookie();
+    let Some(known) = sv_ends.get_ptr(&cookie) else {
+        return false;
+    };
+    // SAFETY: one word.
+    let known = unsafe { *known };
+    reads(known, cookie, own);
+    true
+}

@@ -1,0 +1,170 @@
+//! What the code of a process can do, by the files that it has mapped.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::kernel::{
+    executable::{self, ExecutableError},
+    loader::{self, Loading},
+};
+
+/// A file as it is, whatever its names: device, inode, and when it was last
+/// changed, because an inode is used again.
+pub type FileId = (u64, u64, i64, i64);
+
+/// What is known of executables and libraries.
+#[derive(Default)]
+pub struct Files {
+    splice: HashMap<FileId, bool>,
+    sockets: HashMap<FileId, bool>,
+    /// How long it took to read those that were not known.
+    reading: Duration,
+}
+
+/// What is asked of a file.
+type Rule = fn(&Path) -> Result<bool, ExecutableError>;
+
+impl Files {
+    /// Whether a process with the code of these files can splice from a socket:
+    /// a tool that only splices between pipes is no danger to its neighbours.
+    pub fn may_splice_sockets(&mut self, files: &[(FileId, PathBuf)]) -> bool {
+        let any = |known: &mut HashMap<_, _>, rule: Rule, reading: &mut Duration| {
+            files
+                .iter()
+                .any(|(id, path)| judged(known, *id, path, rule, reading))
+        };
+        any(&mut self.splice, executable::may_splice, &mut self.reading)
+            && any(
+                &mut self.sockets,
+                executable::may_have_sockets,
+                &mut self.reading,
+            )
+    }
+
+    /// How long files took that were read for the first time.
+    #[must_use]
+    pub fn reading(&self) -> Duration {
+        self.reading
+    }
+}
+
+/// Asks each file once. What cannot be read is taken to be dangerous, unless
+/// its process has ended.
+fn judged(
+    known: &mut HashMap<FileId, bool>,
+    id: FileId,
+    path: &Path,
+    rule: Rule,
+    reading: &mut Duration,
+) -> bool {
+    if let Some(known) = known.get(&id) {
+        return *known;
+    }
+    let began = Instant::now();
+    let judged = match rule(path) {
+        Ok(judged) => judged,
+        // Of the file itself nothing is known then.
+        Err(ExecutableError::Open { .. }) if !path.exists() => return false,
+        Err(_) => true,
+    };
+    known.insert(id, judged);
+    *reading += began.elapsed();
+    judged
+}
+
+/// Names the file at a path, through links.
+///
+/// # Errors
+/// When there is none, or it may not be looked at.
+pub fn id_of(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
+/// The files that a process has mapped as code, by paths that hold whatever
+/// the root directory of the process is (proc(5), `map_files`).
+///
+/// # Errors
+/// When the process has ended, or may not be looked at.
+pub fn code_of(pid: u32) -> io::Result<Vec<(FileId, PathBuf)>> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    Ok(code(&maps)
+        .map(|range| PathBuf::from(format!("/proc/{pid}/map_files/{range}")))
+        .filter_map(|path| id_of(&path).ok().map(|id| (id, path)))
+        .collect())
+}
+
+/// The address ranges of `/proc/<pid>/maps` that are code of a file.
+fn code(maps: &str) -> impl Iterator<Item = &str> {
+    maps.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let range = words.next()?;
+        let is_code = words.next()?.contains('x');
+        // Offset, device, inode: 0 for memory that is of no file.
+        let inode = words.nth(2)?;
+        (is_code && inode != "0").then_some(range)
+    })
+}
+
+/// Whether a process has loaded its libraries. One that keeps no record of its
+/// loading counts as loaded after `patience`, as long as it has been known for
+/// `age`.
+#[must_use]
+pub fn has_loaded(pid: u32, age: Duration, patience: Duration) -> bool {
+    match loader::loading(pid) {
+        Ok(Loading::Done) => true,
+        Ok(Loading::UnderWay) => false,
+        Ok(Loading::Unknown) => age >= patience,
+        Err(_) => !Path::new(&format!("/proc/{pid}/exe")).exists() || age >= patience,
+    }
+}
+
+/// Whether a process has an `io_uring` by now; those that are made later are
+/// told by the kernel side.
+#[must_use]
+pub fn has_ring(pid: u32) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"));
+    open.into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|target| target.as_os_str() == "anon_inode:[io_uring]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_of_files_only() {
+        let maps = "\
+55d0-55d1 r--p 00000000 fe:00 131 /usr/bin/cat
+55d1-55d2 r-xp 00001000 fe:00 131 /usr/bin/cat
+7ffd-7ffe rw-p 00000000 00:00 0 [stack]
+7fff-8000 r-xp 00000000 00:00 0 [vdso]
+";
+        assert_eq!(code(maps).collect::<Vec<_>>(), ["55d1-55d2"]);
+    }
+
+    /// A process that ends while it is looked at says nothing of its file.
+    #[test]
+    fn a_process_that_has_ended() {
+        let mut files = Files::default();
+        let id = (1, 2, 3, 4);
+        assert!(!files.may_splice_sockets(&[(id, "/proc/0/exe".into())]));
+        // Nor does it decide for the next one that runs it.
+        assert!(files.may_splice_sockets(&[(id, "/etc/passwd".into())]));
+    }
+
+    #[test]
+    fn the_own_libraries() {
+        let found = code_of(std::process::id()).unwrap();
+        let own = id_of(Path::new("/proc/self/exe")).unwrap();
+        assert!(found.iter().any(|(id, _)| *id == own));
+        assert!(found.len() > 1, "no library: {found:?}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Programs: what those that use watched sockets can do, and have shown.
+//!
+//! [`readers`] looks at who reads a socket, before it is adopted. At a handshake
+//! nobody has read yet, so in eager mode [`splicers`] looks at every process of
+//! the cgroups, as soon as it begins ([`begun`]). [`habits`] remembers what
+//! programs have shown.
+
+pub mod begun;
+pub mod files;
+pub mod habits;
+pub mod readers;
+pub mod splicers;

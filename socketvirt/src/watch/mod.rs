@@ -1,0 +1,12 @@
+//! The three tiers: cost follows the work, not the size of the host.
+//!
+//! *Note* is the kernel side's: it finds pairs at their handshake. *Watch* looks
+//! at the pairs, without a lock, as often as there is something to see. *Act*
+//! walks the TCP sockets of a namespace, under their locks, only while one of them
+//! wants to change.
+
+mod memory;
+pub mod spaces;
+pub mod tiers;
+pub mod waiting;
+pub mod watcher;
