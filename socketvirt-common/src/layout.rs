@@ -129,6 +129,10 @@ pub struct KernelLayout {
     pub inode_mode: u32,
     /// `task_struct.group_leader` (8 bytes).
     pub task_leader: u32,
+    /// `task_struct.tgid` (4 bytes).
+    pub task_number: u32,
+    /// Keeps the size of all these a multiple of 8.
+    pub reserved: u32,
     /// `task_struct.start_boottime` (8 bytes): nanoseconds.
     pub task_start: u32,
     /// `task_struct.thread_pid` (8 bytes): a `struct pid`.

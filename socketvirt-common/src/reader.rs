@@ -44,6 +44,18 @@ pub struct Process {
     pub reserved: u32,
 }
 
+/// A watched socket in the hands of a process, as the walk over all files tells.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// The process, see [`name`].
+    pub holder: u64,
+    /// The pair's place, doubled, and 1 more for the server's end.
+    pub end: u32,
+    /// References to the file when it was asked for.
+    pub references: u32,
+}
+
 /// Whether every holder of a socket's file is known: a file with one reference
 /// is in the hands of its reader alone; one with more was looked up, when it had
 /// at most `known` of them.

@@ -14,6 +14,7 @@ use crate::{
     reason::Reason,
     row::Row,
     stats::Stats,
+    watch::Watched,
 };
 
 // SAFETY: repr(C) records without padding that is ever read, made of integers
@@ -44,6 +45,8 @@ unsafe impl aya::Pod for TableStats {}
 
 // SAFETY: as above.
 unsafe impl aya::Pod for Process {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Watched {}
 
 impl Mode {
     /// The word for this mode in the summary.

@@ -56,6 +56,16 @@ pub struct Seen {
     pub sock: u64,
 }
 
+/// A file with several references.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shared {
+    /// The pair's place, doubled, and 1 more for the server's end.
+    pub end: u32,
+    /// How many references it has.
+    pub references: u32,
+}
+
 /// How a pair stands.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,8 +132,9 @@ pub struct WatchedEnd {
     pub waits: u32,
     /// 1 once no redirect of this end can be under way while the pair leaves.
     pub quiet: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// Why one of several holders keeps the end on the stack. The agent writes
+    /// this and `holders`.
+    pub holder: Reason,
 }
 
 /// A pair that is watched.

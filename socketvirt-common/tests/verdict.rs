@@ -11,7 +11,7 @@ use socketvirt_common::{
     },
     pressure::{MESSAGE_OVERHEAD, fits, messages_queued},
     reason::Reason,
-    worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge, judge_latest},
+    worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge},
 };
 
 const WRITE_SEQ: u32 = 7;
@@ -250,12 +250,8 @@ fn what_a_program_shows_is_a_habit() {
     }
 }
 
-fn sent(bytes: u64, messages: u32, scan: u32) -> Sent {
-    Sent {
-        bytes,
-        messages,
-        scan,
-    }
+fn sent(bytes: u64, messages: u32) -> Sent {
+    Sent { bytes, messages }
 }
 
 /// An exchange needs both ends, so the one that sent less decides.
@@ -264,26 +260,12 @@ fn exchanges_are_counted_by_the_quieter_end() {
     assert_eq!(MAX_EXCHANGE_BYTES, 98_304);
     let most = 2 * MAX_EXCHANGE_BYTES;
     for (one, other, worth) in [
-        (sent(10, 1, 1), sent(10, 9, 1), Worth::Quiet),
-        (sent(10, 2, 1), sent(10, 9, 1), Worth::Exchange),
-        (sent(most, 1, 1), sent(0, 9, 1), Worth::Quiet),
-        (sent(most + 1, 1, 1), sent(0, 9, 1), Worth::Bulk),
+        (sent(10, 1), sent(10, 9), Worth::Quiet),
+        (sent(10, 2), sent(10, 9), Worth::Exchange),
+        (sent(most, 1), sent(0, 9), Worth::Quiet),
+        (sent(most + 1, 1), sent(0, 9), Worth::Bulk),
     ] {
         assert_eq!(judge(&one, &other), worth);
         assert_eq!(judge(&other, &one), worth);
     }
-}
-
-/// Records are compared only when they are of the same scan.
-#[test]
-fn the_latest_common_scan_is_judged() {
-    let (busy, quiet) = (|scan| sent(100, 50, scan), |scan| sent(0, 0, scan));
-    // Both of the last scan.
-    assert_eq!(judge_latest(&busy(4), &quiet(3), &busy(4)), Worth::Exchange);
-    // The peer's is of the one before.
-    assert_eq!(judge_latest(&quiet(4), &busy(3), &busy(3)), Worth::Exchange);
-    assert_eq!(judge_latest(&busy(4), &quiet(3), &busy(3)), Worth::Quiet);
-    // There is none.
-    assert_eq!(judge_latest(&busy(4), &busy(3), &busy(2)), Worth::Unknown);
-    assert_eq!(judge_latest(&busy(0), &busy(0), &busy(0)), Worth::Unknown);
 }

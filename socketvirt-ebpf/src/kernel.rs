@@ -221,12 +221,6 @@ impl Sock {
         }
     }
 
-    /// Payload bytes received by the stack.
-    #[inline(always)]
-    pub fn bytes_received(self) -> u64 {
-        read(self.0, offset!(bytes_received))
-    }
-
     /// Payload bytes sent by the stack, retransmissions not counted.
     #[inline(always)]
     pub fn bytes_sent(self) -> u64 {
@@ -268,7 +262,7 @@ impl Sock {
 
     /// The open file, 0 before accept and after close.
     #[inline(always)]
-    fn file(self) -> u64 {
+    pub fn file(self) -> u64 {
         let socket: u64 = read(self.0, offset!(sk_socket));
         if socket == 0 {
             return 0;

@@ -146,9 +146,17 @@ pub extern "C" fn sv_act(ctx: *mut table::iterate::IterSocket) -> i32 {
     table::iterate::on_tcp(ctx, |meta, sk, sock| {
         if act::on_socket(sk, sock) {
             // Whoever reads a byte is told that nothing is left to be done here.
-            table::iterate::write_byte(meta);
+            table::iterate::write_bytes(meta, &0_u8);
         }
     });
+    0
+}
+
+/// One open file of the host, for the walk that looks who else holds a socket.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn sv_holders(ctx: *mut table::iterate::IterFile) -> i32 {
+    reader::on_file(ctx);
     0
 }
 

@@ -25,7 +25,7 @@ use socketvirt_common::{
     reason::Reason,
     row::Row,
     stats::Stats,
-    watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Tiers, Watched},
+    watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
 };
 
 use crate::table::snapshot::Scratch;
@@ -119,6 +119,11 @@ pub static sv_ends: HashMap<u64, u32, { 2 * PAIRS as usize }, BPF_F_NO_PREALLOC>
 /// How many ends wait for a locked visit, by network namespace.
 #[btf_map]
 pub static sv_spaces: HashMap<u32, u32, 1024> = HashMap::new();
+
+/// Files of watched sockets whose holders are looked for: by the address of the
+/// file, which end, and how many references there are.
+#[btf_map]
+pub static sv_shared: HashMap<u64, Shared, 1024> = HashMap::new();
 
 /// The processes that read watched sockets, see `reader::name`.
 #[btf_map]

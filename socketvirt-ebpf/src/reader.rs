@@ -5,13 +5,14 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use socketvirt_common::{
-    reader::{self, Process},
+    reader::{self, Holding, Process},
     reason::Reason,
 };
 
 use crate::{
     kernel::{Sock, offset, read},
-    maps::{sv_ends, sv_processes, sv_wake, sv_watched},
+    maps::{sv_ends, sv_processes, sv_shared, sv_wake, sv_watched},
+    table::iterate::{self, IterFile},
 };
 
 /// Depth of pid namespaces that is looked at (`MAX_PID_NS_LEVEL` is 32; few go
@@ -27,9 +28,9 @@ const SOCKET: u16 = 0o140_000;
 #[inline(always)]
 pub fn on_receive(ctx: &BtfTracePointContext) {
     let sk: *const u8 = ctx.arg(0);
+    let offset = offset!(sk_cookie) as usize;
     // SAFETY: the verifier knows the type of the argument.
-    let cookie: u64 =
-        unsafe { core::ptr::read_volatile(sk.add(offset!(sk_cookie) as usize).cast()) };
+    let cookie: u64 = unsafe { core::ptr::read_volatile(sk.add(offset).cast()) };
     if cookie == 0 {
         return;
     }
@@ -38,9 +39,9 @@ pub fn on_receive(ctx: &BtfTracePointContext) {
     };
     // SAFETY: one word.
     let known = unsafe { *known };
-    let own = name();
+    let (task, own) = current();
     if reads(known, cookie, own) {
-        enter(own, Reason::NotLooked);
+        enter(task, own);
     }
 }
 
@@ -64,25 +65,32 @@ fn reads(known: u32, cookie: u64, who: u64) -> bool {
     true
 }
 
-/// The name of the calling process.
+/// The calling task, and the name of its process.
 #[inline(always)]
-fn name() -> u64 {
+fn current() -> (u64, u64) {
     // SAFETY: takes nothing.
     let task = unsafe { bpf_get_current_task_btf() } as u64;
-    let leader: u64 = read(task, offset!(task_leader));
-    let began: u64 = read(leader, offset!(task_start));
-    let tgid = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
-    reader::name(tgid, began)
+    (task, name(task))
 }
 
-/// Enters the calling process among those that read, if it is not there yet, and
-/// wakes the agent to look at it.
+/// The name of a task's process.
 #[inline(always)]
-fn enter(name: u64, reason: Reason) {
+fn name(task: u64) -> u64 {
+    let leader: u64 = read(task, offset!(task_leader));
+    reader::name(
+        read(leader, offset!(task_number)),
+        read(leader, offset!(task_start)),
+    )
+}
+
+/// Enters the process of a task among those that read, if it is not there yet,
+/// and wakes the agent to look at it.
+#[inline(always)]
+fn enter(task: u64, name: u64) {
     if sv_processes.get_ptr(&name).is_some() {
         return;
     }
-    let process = current(reason);
+    let process = unlooked(task, Reason::NotLooked);
     if sv_processes
         .insert(&name, &process, u64::from(BPF_NOEXIST))
         .is_ok()
@@ -92,11 +100,9 @@ fn enter(name: u64, reason: Reason) {
     }
 }
 
-/// What there is to know of the calling process.
+/// What there is to know of a task's process, but what it can do.
 #[inline(always)]
-fn current(reason: Reason) -> Process {
-    // SAFETY: takes nothing.
-    let task = unsafe { bpf_get_current_task_btf() } as u64;
+fn unlooked(task: u64, reason: Reason) -> Process {
     let memory: u64 = read(task, offset!(task_mm));
     Process {
         memory,
@@ -106,6 +112,27 @@ fn current(reason: Reason) -> Process {
         again: 0,
         reserved: 0,
     }
+}
+
+/// One open file of a task, in the walk that looks for holders.
+#[inline(always)]
+pub fn on_file(ctx: *mut IterFile) {
+    let Some((meta, task, file)) = IterFile::of(ctx) else {
+        return;
+    };
+    let Some(shared) = sv_shared.get_ptr(&file) else {
+        return;
+    };
+    // SAFETY: an entry of a preallocated map, which the agent's programs write.
+    let shared = unsafe { &*shared };
+    let holder = name(task);
+    enter(task, holder);
+    let holding = Holding {
+        holder,
+        end: shared.end,
+        references: shared.references,
+    };
+    iterate::write_bytes(meta, &holding);
 }
 
 /// The number of a task's process in the agent's pid namespace; 0 when it is
@@ -134,14 +161,14 @@ fn own_number(task: u64) -> u32 {
 /// without a receive call.
 #[inline(always)]
 pub fn began() {
-    let own = name();
+    let (task, own) = current();
     let known = sv_processes.get_ptr(&own).is_some();
     if known {
-        let process = current(Reason::NotLooked);
+        let process = unlooked(task, Reason::NotLooked);
         let _ = sv_processes.insert(&own, &process, 0);
     }
-    if inherited(own) || known {
-        enter(own, Reason::NotLooked);
+    if inherited(task, own) || known {
+        enter(task, own);
         let _ = sv_wake.output(&own, 0);
     }
 }
@@ -149,9 +176,9 @@ pub fn began() {
 /// The calling process has made an `io_uring`.
 #[inline(always)]
 pub fn made_ring() {
-    let own = name();
+    let (task, own) = current();
     if sv_processes.get_ptr(&own).is_some() {
-        let process = current(Reason::Ring);
+        let process = unlooked(task, Reason::Ring);
         let _ = sv_processes.insert(&own, &process, 0);
     }
 }
@@ -162,9 +189,7 @@ const MAX_FILES: u32 = 64;
 /// Whether any of the descriptors that were left open is a watched socket. They
 /// are read by the calling process from now on.
 #[inline(always)]
-fn inherited(own: u64) -> bool {
-    // SAFETY: takes nothing.
-    let task = unsafe { bpf_get_current_task_btf() } as u64;
+fn inherited(task: u64, own: u64) -> bool {
     let files: u64 = read(task, offset!(task_files));
     let table: u64 = read(files, offset!(files_table));
     let open: u64 = read(read(table, offset!(table_open)), 0);

@@ -98,7 +98,7 @@ fn adopt(
     if flow.enrolment.is_active() {
         return;
     }
-    let reason = ready::unready(end, side, peer, config, tiers);
+    let reason = ready::unready(end, place << 1 | side as u32, side, peer, config, tiers);
     end.reason = reason;
     flow.reason = reason;
     if !matches!(reason, Reason::None) {

@@ -8,19 +8,20 @@ use socketvirt_common::{
     reason::Reason,
     release::{self, Leaving},
     suitable,
-    watch::{Tiers, Watched, WatchedEnd},
+    watch::{Shared, Tiers, Watched, WatchedEnd},
 };
 
 use crate::{
     habits,
     kernel::{Sock, offset, read},
-    maps::sv_processes,
+    maps::{sv_processes, sv_shared},
 };
 
 /// Why an end may not be enrolled now; [`Reason::None`] when it may.
 #[inline(always)]
 pub fn unready(
     end: &mut WatchedEnd,
+    known: u32,
     side: Side,
     peer: Sock,
     config: &Config,
@@ -48,14 +49,36 @@ pub fn unready(
     if !matches!(reason, Reason::None) {
         return reason;
     }
-    if !reader::holders_known(sock.holders(), end.holders) {
-        tiers.shared += 1;
-        return Reason::NotLooked;
+    let reason = holders_of(end, known, tiers);
+    if !matches!(reason, Reason::None) {
+        return reason;
     }
     if !sock.witness().agrees(peer.witness()) {
         return Reason::PeerNotProved;
     }
     Reason::None
+}
+
+/// Why a process that holds an end beside its reader keeps it on the stack; the
+/// agent is asked who they are.
+#[inline(always)]
+fn holders_of(end: &WatchedEnd, known: u32, tiers: &mut Tiers) -> Reason {
+    let sock = Sock(end.sock);
+    let references = sock.holders();
+    if references <= 1 {
+        return Reason::None;
+    }
+    if reader::holders_known(references, end.holders) {
+        return end.holder;
+    }
+    let shared = Shared {
+        end: known,
+        references: references as u32,
+    };
+    // With a full map it is asked again.
+    let _ = sv_shared.insert(&sock.file(), &shared, 0);
+    tiers.shared += 1;
+    Reason::NotLooked
 }
 
 /// A reason that is about the moment: the pair is looked at again soon.
@@ -100,7 +123,13 @@ fn has_loaded(process: &Process) -> bool {
 
 /// Why an enrolled end shall leave, if it shall.
 #[inline(always)]
-pub fn leave_for(end: &mut WatchedEnd, side: Side, tiers: &mut Tiers, how: Enrolment) -> Reason {
+pub fn leave_for(
+    end: &mut WatchedEnd,
+    known: u32,
+    side: Side,
+    tiers: &mut Tiers,
+    how: Enrolment,
+) -> Reason {
     let sock = Sock(end.sock);
     let habit = if matches!(how, Enrolment::Eager) {
         habits::of(sock, side)
@@ -124,10 +153,11 @@ pub fn leave_for(end: &mut WatchedEnd, side: Side, tiers: &mut Tiers, how: Enrol
         if !matches!(reader, Reason::None) {
             return reader;
         }
-        if !reader::holders_known(sock.holders(), end.holders) {
-            // They are looked up while the pair stays: most are another thread
-            // in the middle of a call.
-            tiers.shared += 1;
+        // Unknown ones are looked up while the pair stays: most are another
+        // thread in the middle of a call.
+        let holder = holders_of(end, known, tiers);
+        if !matches!(holder, Reason::None | Reason::NotLooked) {
+            return holder;
         }
     }
     if !blocking && sock.waits_for_nothing() {

@@ -245,10 +245,16 @@ impl Look<'_> {
         true
     }
 
+    /// What names an end among the watched ones.
+    #[inline(always)]
+    fn known(&self, side: Side) -> u32 {
+        self.place << 1 | side as u32
+    }
+
     /// One end of it; false when the pair has a place already.
     #[inline(always)]
     fn enter(&self, id: HandshakeId, end: &mut WatchedEnd, side: Side) -> bool {
-        let known = self.place << 1 | side as u32;
+        let known = self.known(side);
         let new = sv_ends.insert(&end.cookie, &known, u64::from(BPF_NOEXIST));
         if new.is_err() && !again(id, end.cookie, known) {
             return false;
@@ -332,7 +338,14 @@ impl Look<'_> {
     #[inline(always)]
     fn ask(&mut self, end: &mut WatchedEnd, side: Side, peer: &WatchedEnd) -> Reason {
         let before = end.reason;
-        let reason = ready::unready(end, side, Sock(peer.sock), self.config, self.tiers);
+        let reason = ready::unready(
+            end,
+            self.known(side),
+            side,
+            Sock(peer.sock),
+            self.config,
+            self.tiers,
+        );
         end.reason = reason;
         if before as u32 != reason as u32 && habit::is_habit(reason) {
             events::of_pair(What::PIN, end.cookie, peer.cookie, reason);
@@ -443,7 +456,7 @@ impl Look<'_> {
         if !matches!(how, Enrolment::None) {
             seen.enrolled += 1;
             if matches!(seen.leave, Reason::None) {
-                seen.leave = ready::leave_for(end, side, self.tiers, how);
+                seen.leave = ready::leave_for(end, self.known(side), side, self.tiers, how);
                 habits::remember(sock, side, seen.leave);
             }
         }
@@ -518,7 +531,7 @@ impl Look<'_> {
     #[inline(always)]
     fn forget(&mut self, end: &mut WatchedEnd, side: Side) {
         served(end, self.tiers);
-        let known = self.place << 1 | side as u32;
+        let known = self.known(side);
         if sv_ends
             .get_ptr(&end.cookie)
             // SAFETY: one word.

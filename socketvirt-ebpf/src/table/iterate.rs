@@ -84,18 +84,43 @@ macro_rules! write {
 }
 pub(crate) use write;
 
-/// One byte, for a reader that reads no more.
+/// Writes the bytes of a record, without a header.
 #[inline(always)]
-pub fn write_byte(meta: *mut Meta) {
-    let byte = 0_u8;
+pub fn write_bytes<T>(meta: *mut Meta, record: &T) {
     // SAFETY: a field of the context, which the verifier follows.
     let seq = unsafe { core::ptr::read_volatile(&raw const (*meta).seq) };
-    // SAFETY: the verifier checks all arguments.
-    unsafe { aya_ebpf::helpers::generated::bpf_seq_write(seq, (&raw const byte).cast(), 1) };
+    // SAFETY: the record is whole.
+    unsafe {
+        aya_ebpf::helpers::generated::bpf_seq_write(
+            seq,
+            core::ptr::from_ref(record).cast(),
+            size_of::<T>() as u32,
+        )
+    };
+}
+
+impl IterFile {
+    /// The reader, and the addresses of task and file; the last call has none.
+    #[inline(always)]
+    pub fn of(ctx: *mut Self) -> Option<(*mut Meta, u64, u64)> {
+        // SAFETY: fields of the context.
+        let (meta, task, file) = unsafe {
+            (
+                core::ptr::read_volatile(&raw const (*ctx).meta),
+                core::ptr::read_volatile(&raw const (*ctx).task),
+                core::ptr::read_volatile(&raw const (*ctx).file),
+            )
+        };
+        if task.is_null() || file.is_null() {
+            None
+        } else {
+            Some((meta, task as u64, file as u64))
+        }
+    }
 }
 
 /// Calls `visit` for a socket that is a full one of TCP: no request, and not in
-/// TIME_WAIT.
+/// `TIME_WAIT`.
 #[inline(always)]
 pub fn on_tcp(ctx: *mut IterSocket, visit: impl FnOnce(*mut Meta, *mut c_void, Sock)) {
     let Some((meta, sk)) = IterSocket::of(ctx) else {

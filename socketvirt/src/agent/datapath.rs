@@ -123,13 +123,14 @@ impl DataPath {
                 name: "sv_watch".to_owned(),
                 source: Box::new(source),
             })?;
-        for (name, at) in [
-            ("sv_act", pins::ACT_LINK),
-            ("sv_discover", pins::DISCOVER_LINK),
+        for (name, over, at) in [
+            ("sv_act", "tcp", pins::ACT_LINK),
+            ("sv_discover", "tcp", pins::DISCOVER_LINK),
+            ("sv_holders", "task_file", pins::HOLDERS_LINK),
         ] {
             let program: &mut Iter = self.program(name)?;
             program
-                .load("tcp", btf)
+                .load(over, btf)
                 .map_err(DataPathError::program(name))?;
             let link = program
                 .attach()

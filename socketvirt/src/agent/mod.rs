@@ -28,6 +28,8 @@ pub mod pins {
     pub const ACT_LINK: &str = "act";
     /// The iterator of the walk at the start.
     pub const DISCOVER_LINK: &str = "discover";
+    /// The iterator that finds who else holds a socket.
+    pub const HOLDERS_LINK: &str = "holders";
     /// The program that looks at pairs.
     pub const WATCH: &str = "watch";
     /// Switches.

@@ -126,6 +126,7 @@ fn holders(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutE
     let purpose = "who reads a socket";
     let task = types.structure("task_struct", purpose, REBUILD)?;
     layout.task_leader = task.offset("group_leader", POINTER, purpose)?;
+    layout.task_number = task.offset("tgid", 4, purpose)?;
     layout.task_start = task.offset("start_boottime", 8, purpose)?;
     layout.task_pid = task.offset("thread_pid", POINTER, purpose)?;
     layout.task_mm = task.offset("mm", POINTER, purpose)?;

@@ -123,6 +123,13 @@ pub fn has_loaded(pid: u32, age: Duration, patience: Duration) -> bool {
     }
 }
 
+/// How many threads a process has; 0 when it has ended.
+#[must_use]
+pub fn threads(pid: u32) -> u32 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    tasks.map_or(0, |tasks| u32::try_from(tasks.count()).unwrap_or(u32::MAX))
+}
+
 /// Whether a process has an `io_uring` by now; those that are made later are
 /// told by the kernel side.
 #[must_use]

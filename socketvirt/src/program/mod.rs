@@ -8,5 +8,6 @@
 pub mod begun;
 pub mod files;
 pub mod habits;
+pub mod holders;
 pub mod readers;
 pub mod splicers;

@@ -91,6 +91,18 @@ impl Readers {
         Ok(complete)
     }
 
+    /// What is known of a process; none when it has ended.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn get(&self, name: u64) -> Result<Option<Process>, MapError> {
+        match self.map.get(&name, 0) {
+            Ok(process) => Ok(Some(process)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn look_at(&mut self, name: u64, process: Process, met: Instant) -> Result<bool, MapError> {
         // As the kernel side saw it before the look: what is mapped meanwhile
         // is looked at again.

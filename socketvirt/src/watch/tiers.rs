@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
+    ptr::NonNull,
     sync::atomic::{Ordering, compiler_fence},
     time::Duration,
 };
@@ -17,9 +18,9 @@ use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
     flow::Traffic,
     pair::EndKey,
-    reader::Process,
+    reader::{Holding, Process},
     reason::Reason,
-    watch::{Run, Tiers as Shared},
+    watch::{PAIRS, Run, Tiers as Shared, Watched},
 };
 
 use super::spaces::Spaces;
@@ -66,6 +67,9 @@ pub struct Tiers {
     noted: Array<MapData, u64>,
     spaces: HashMap<MapData, u32, u32>,
     processes: HashMap<MapData, u64, Process>,
+    ends: HashMap<MapData, u64, u32>,
+    pairs: Pairs,
+    shared_files: HashMap<MapData, u64, u64>,
     folder: PathBuf,
     /// Added to the time of each look, for checks that cannot wait.
     pub(crate) later: Duration,
@@ -87,6 +91,9 @@ impl Tiers {
             noted: Array::try_from(Map::Array(map("sv_noted")?))?,
             spaces: HashMap::try_from(Map::HashMap(map("sv_spaces")?))?,
             processes: HashMap::try_from(Map::LruHashMap(map("sv_processes")?))?,
+            ends: HashMap::try_from(Map::HashMap(map("sv_ends")?))?,
+            pairs: Pairs::map(&map("sv_watched")?)?,
+            shared_files: HashMap::try_from(Map::HashMap(map("sv_shared")?))?,
             folder: folder.to_owned(),
             later: Duration::ZERO,
         })
@@ -266,10 +273,87 @@ impl Tiers {
         Ok(())
     }
 
+    /// Why a watched socket is on the stack, as the last look found.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn reason(&self, cookie: u64) -> Result<Option<Reason>, TierError> {
+        let known = match self.ends.get(&cookie, 0) {
+            Ok(known) => known,
+            Err(MapError::KeyNotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let pair = self.pairs.get(known >> 1);
+        // SAFETY: a place of the mapping, of which any bits are a value that the
+        // kernel side has written.
+        Ok(pair.map(|pair| unsafe {
+            (&raw const (*pair.as_ptr()).ends[usize::from(known & 1 != 0)].reason).read_volatile()
+        }))
+    }
+
+    /// Finds the processes that hold sockets of which looks did not know all
+    /// holders.
+    ///
+    /// # Errors
+    /// When the kernel refuses the walk.
+    pub fn holders(&mut self) -> Result<Vec<Holding>, TierError> {
+        let found = read_all(&self.folder.join(pins::HOLDERS_LINK))?;
+        // Asked for again by the next look, if they are not known then.
+        let asked: Vec<u64> = self.shared_files.keys().filter_map(Result::ok).collect();
+        for file in asked {
+            let _ = self.shared_files.remove(&file);
+        }
+        let (records, _) = found.as_chunks::<{ size_of::<Holding>() }>();
+        Ok(records.iter().map(holding).collect())
+    }
+
+    /// Says of an end that all holders are known up to so many references, and
+    /// why they keep it on the stack.
+    pub fn held(&self, end: u32, references: u32, reason: Reason) {
+        let Some(pair) = self.pairs.get(end >> 1) else {
+            return;
+        };
+        let at = usize::from(end & 1 != 0);
+        // SAFETY: fields of a place in the mapping that the agent alone writes.
+        unsafe {
+            (&raw mut (*pair.as_ptr()).ends[at].holder).write_volatile(reason);
+            (&raw mut (*pair.as_ptr()).ends[at].holders).write_volatile(references);
+        }
+    }
+
     /// How many sockets are enrolled.
     #[must_use]
     pub fn enrolled(&self) -> usize {
         enrolled(&self.folder.join(pins::FAST))
+    }
+}
+
+/// The watched pairs, as memory.
+struct Pairs(Mapping);
+
+impl Pairs {
+    fn map(map: &MapData) -> io::Result<Self> {
+        let length = PAIRS as usize * size_of::<Watched>();
+        Mapping::shared(map.fd().as_fd(), length).map(Self)
+    }
+
+    fn get(&self, place: u32) -> Option<NonNull<Watched>> {
+        let first: NonNull<Watched> = self.0.start().cast();
+        // SAFETY: within the mapping.
+        (place < PAIRS).then(|| unsafe { first.add(place as usize) })
+    }
+}
+
+/// A record as the kernel side has written it.
+fn holding(bytes: &[u8; size_of::<Holding>()]) -> Holding {
+    let word = |at: usize| {
+        let word = bytes.get(at..at + 4).and_then(|word| word.first_chunk());
+        word.copied().map_or(0, u32::from_ne_bytes)
+    };
+    Holding {
+        holder: bytes.first_chunk().copied().map_or(0, u64::from_ne_bytes),
+        end: word(8),
+        references: word(12),
     }
 }
 
@@ -295,6 +379,19 @@ fn read(iterator: &Path, buffer: &mut [u8]) -> Result<(), TierError> {
         path: iterator.to_owned(),
         source,
     })
+}
+
+/// Reads all that a pinned iterator gives.
+fn read_all(iterator: &Path) -> Result<Vec<u8>, TierError> {
+    let mut all = Vec::new();
+    let read = File::open(iterator).and_then(|mut walk| walk.read_to_end(&mut all));
+    match read {
+        Ok(_) => Ok(all),
+        Err(source) => Err(TierError::Walk {
+            path: iterator.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// How many sockets are enrolled in the map pinned at `fast`; 0 when it is

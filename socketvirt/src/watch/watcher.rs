@@ -27,7 +27,7 @@ use crate::{
         datapath::{DataPathError, StatsMap},
     },
     kernel::namespaces,
-    program::{readers::Readers, splicers::Splicers},
+    program::{holders, readers::Readers, splicers::Splicers},
 };
 
 /// How often all pairs are looked at, at most.
@@ -180,9 +180,25 @@ impl Watcher {
             // Who was waited for may be known now.
             self.tiers.look()?;
         }
+        if shared.shared > 0 {
+            self.find_holders()?;
+            self.tiers.look()?;
+        }
         if self.tiers.shared().waiting > 0 {
             self.tiers.act(&mut self.spaces)?;
             self.tiers.look()?;
+        }
+        Ok(())
+    }
+
+    /// Finds who holds the sockets that others may hold, and looks at them.
+    fn find_holders(&mut self) -> Result<(), WatchError> {
+        let found = self.tiers.holders()?;
+        self.loading |= !self.readers.look(self.splicers.habits())?;
+        for (end, holders) in holders::by_end(&found) {
+            if let Some((references, reason)) = holders.verdict(&self.readers)? {
+                self.tiers.held(end, references, reason);
+            }
         }
         Ok(())
     }

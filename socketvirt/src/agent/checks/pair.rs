@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socketvirt_common::{config::Mode, flow::Flow, pair::Enrolment};
+use socketvirt_common::{config::Mode, flow::Flow, pair::Enrolment, reason::Reason};
 
 use super::{
     lab::CheckError,
@@ -221,6 +221,12 @@ impl<'a> Pair<'a> {
             .map_or(Enrolment::None, |flow| flow.enrolment))
     }
 
+    /// Why an end is on the stack.
+    pub(super) fn reason(&self, end: &TcpStream) -> Result<Reason, CheckError> {
+        let cookie = sockets::cookie(end).map_err(CheckError::setup("ask for SO_COOKIE"))?;
+        Ok(self.tiers.reason(cookie)?.unwrap_or(Reason::PeerNotHere))
+    }
+
     /// Whether both ends are enrolled.
     pub(super) fn both_enrolled(&self) -> Result<bool, CheckError> {
         Ok(self.enrolment(&self.client)?.is_active() && self.enrolment(&self.server)?.is_active())
@@ -243,12 +249,9 @@ impl<'a> Pair<'a> {
                 return Ok(());
             }
         }
-        let reason = self.flow(&self.server)?.map_or_else(
-            || "its ends were not found".to_owned(),
-            |flow| format!("reason {}", flow.reason.word()),
-        );
+        let reason = self.reason(&self.server)?.word();
         Err(CheckError::NotEnrolled(format!(
-            "a suitable pair was not adopted in {ROUNDS} rounds: {reason}"
+            "a suitable pair was not adopted in {ROUNDS} rounds: reason {reason}"
         )))
     }
 

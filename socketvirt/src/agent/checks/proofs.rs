@@ -147,9 +147,7 @@ fn prove(lab: &mut Lab<'_>, reason: Reason) -> Result<Proof, CheckError> {
             }
         }
     }
-    let found = pair
-        .flow(&pair.server)?
-        .map_or(Reason::None, |flow| flow.reason);
+    let found = pair.reason(&pair.server)?;
     Ok(if !pair.neither_enrolled()? {
         Proof::Failed("the pair was adopted again".into())
     } else if found == reason {

@@ -194,6 +194,13 @@ pub fn rmem_alloc(socket: &TcpStream) -> io::Result<u32> {
     Ok(u32::from_ne_bytes(*first))
 }
 
+/// What tells the socket from all others, for ever.
+pub fn cookie(socket: &TcpStream) -> io::Result<u64> {
+    let mut room = [0; 8];
+    get(socket, libc::SOL_SOCKET, libc::SO_COOKIE, &mut room)?;
+    Ok(u64::from_ne_bytes(room))
+}
+
 /// Bytes that TCP has received, as `TCP_INFO` tells.
 pub fn bytes_received(socket: &TcpStream) -> io::Result<u64> {
     let mut room = [0; TCP_INFO_SIZE];
