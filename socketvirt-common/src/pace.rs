@@ -57,6 +57,13 @@ pub fn pause(cost: Duration, interval: Duration) -> Duration {
     least.max(interval.saturating_sub(cost))
 }
 
+/// The pause where nothing is known to have changed: then it takes 0.1%.
+#[must_use]
+pub fn rest(cost: Duration, interval: Duration) -> Duration {
+    let least = cost.saturating_mul(10 * SHARE - 1);
+    least.max(interval.saturating_sub(cost))
+}
+
 /// The longest pause that looks at programs may be in debt for before one is
 /// made: some ten looks come at once, as they are needed.
 const CREDIT: Duration = Duration::from_millis(20);

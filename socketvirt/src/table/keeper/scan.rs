@@ -49,6 +49,10 @@ const MANY: u64 = NOTES as u64 / 4;
 /// How long a few notes wait for the next scan.
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// Scans in short order after something was noted: an agent may act on a new
+/// connection a little later, which nothing here is told of.
+const SCANS_AFTER_NEWS: u32 = 3;
+
 /// `BPF_ANY`: makes an entry or replaces it.
 const ANY: u64 = 0;
 
@@ -290,9 +294,15 @@ impl Scan {
             .name("table".into())
             .spawn(move || {
                 let mut rest = Instant::now();
-                let mut scan = Instant::now() + interval;
+                let mut scan = Next::after(Duration::ZERO, interval);
+                // Scans that come soon because something was noted.
+                let mut news = SCANS_AFTER_NEWS;
                 loop {
-                    let wait = scan.saturating_duration_since(Instant::now()).min(TICK);
+                    if self.ring.waiting() > 0 {
+                        news = SCANS_AFTER_NEWS;
+                    }
+                    let due = scan.due(news > 0);
+                    let wait = due.saturating_duration_since(Instant::now()).min(TICK);
                     match stopped.recv_timeout(wait) {
                         Err(RecvTimeoutError::Timeout) => {}
                         Ok(()) | Err(RecvTimeoutError::Disconnected) => {
@@ -302,11 +312,12 @@ impl Scan {
                     }
                     let begun = Instant::now();
                     let before = cpu_time();
-                    if begun >= scan {
+                    if begun >= due {
                         self.once = Duration::ZERO;
                         self.pass()?;
                         let cost = cpu_time().saturating_sub(before + self.once);
-                        scan = Instant::now() + pace::pause(cost, interval);
+                        scan = Next::after(cost, interval);
+                        news = news.saturating_sub(1);
                         rest = Instant::now();
                     } else if begun >= rest && self.wants_folding() {
                         self.fold()?;
@@ -320,6 +331,27 @@ impl Scan {
                 source,
             })?;
         Ok(Scanning { stop, thread })
+    }
+}
+
+/// When the next scan is due.
+struct Next {
+    soon: Instant,
+    later: Instant,
+}
+
+impl Next {
+    /// After one that took `cost` of CPU time.
+    fn after(cost: Duration, interval: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            soon: now + pace::pause(cost, interval),
+            later: now + pace::rest(cost, interval),
+        }
+    }
+
+    fn due(&self, news: bool) -> Instant {
+        if news { self.soon } else { self.later }
     }
 }
 
