@@ -2,8 +2,10 @@
 //! connections that never leave it.
 //!
 //! [`kernel`] knows the running kernel, [`agent`] loads and steers the data
-//! path, [`doctor`] says what this kernel does to accelerated sockets, [`table`] shows the sockets, [`child`] runs the command under `exec`, [`mod@bench`] measures, [`cli`]
-//! is what a user types.
+//! path, [`doctor`] says what this kernel does to accelerated sockets, [`table`] shows the sockets, [`child`] runs the command under `exec`, [`mod@bench`] measures,
+//! [`output`] prints, [`cli`] is what a user types.
+
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod agent;
 pub mod bench;
@@ -11,4 +13,5 @@ pub mod child;
 pub mod cli;
 pub mod doctor;
 pub mod kernel;
+pub mod output;
 pub mod table;

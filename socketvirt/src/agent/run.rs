@@ -8,11 +8,14 @@ use std::{
 };
 
 use nix::sys::utsname::uname;
-use socketvirt_common::config::{Config, Mode, ReceiveMode};
+use socketvirt_common::{
+    config::{Config, Mode, ReceiveMode},
+    stats::Stats,
+};
 
 use super::{
     begun::Begun,
-    datapath::{DataPath, DataPathError},
+    datapath::{DataPath, DataPathError, StatsMap},
     habits::Habits,
     leftovers, pins,
     scan::{ScanError, Scanner, Scanning},
@@ -87,6 +90,8 @@ pub struct Finished {
     pub summary: Summary,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// What did not end as it should. The summary holds all the same.
+    pub failure: Option<RunError>,
 }
 
 /// The cgroup and the folder of pinned objects, taken away on drop.
@@ -213,14 +218,17 @@ impl Run {
     }
 
     /// Releases what can be released, takes everything away and says what
-    /// was done.
-    ///
-    /// # Errors
-    /// When a scan failed or something could not be taken away.
-    pub fn finish(mut self) -> Result<Finished, RunError> {
-        let stats = match self.scanning.take() {
-            Some(scanning) => scanning.finish(DRAIN_PATIENCE)?,
-            None => socketvirt_common::stats::Stats::default(),
+    /// was done, also when some of it cannot be done.
+    #[must_use]
+    pub fn finish(mut self) -> Finished {
+        let scanned = match self.scanning.take() {
+            Some(scanning) => scanning.finish(DRAIN_PATIENCE).map_err(RunError::from),
+            None => Ok(Stats::default()),
+        };
+        let (stats, mut failure) = match scanned {
+            Ok(stats) => (stats, None),
+            // What was counted until then is better than nothing.
+            Err(error) => (StatsMap::pinned(self.places.pins.path()), Some(error)),
         };
         let mut warnings = std::mem::take(&mut self.warnings);
         let summary = Summary::new(self.mode, self.receive_mode, &stats);
@@ -229,10 +237,15 @@ impl Run {
         } = self;
         // Its descriptors would keep what is unpinned alive.
         drop(path);
-        if let Some(warning) = places.take_away()? {
-            warnings.push(warning);
+        match places.take_away() {
+            Ok(warning) => warnings.extend(warning),
+            Err(error) => failure = failure.or(Some(error)),
         }
-        Ok(Finished { summary, warnings })
+        Finished {
+            summary,
+            warnings,
+            failure,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::view::{Socket, Table};
+use crate::output;
 
 /// How it is printed.
 #[derive(Clone, Copy, Debug)]
@@ -262,22 +263,19 @@ fn colour_of(socket: &Socket) -> Option<&'static str> {
 /// # Errors
 /// When it cannot be written. A reader that has gone is no error.
 pub fn page(text: &str) -> io::Result<()> {
-    let written = if io::stdout().is_terminal() && text.lines().count() > 24 {
+    if io::stdout().is_terminal() && text.lines().count() > 24 {
         through_pager(text)
     } else {
-        io::stdout().write_all(text.as_bytes())
-    };
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        output::print(text).map(|_printed| ())
     }
 }
 
 fn through_pager(text: &str) -> io::Result<()> {
+    let plain = || output::print(text).map(|_printed| ());
     let pager = std::env::var("PAGER").unwrap_or_else(|_| "less".to_owned());
     let mut words = pager.split_whitespace();
     let Some(program) = words.next() else {
-        return io::stdout().write_all(text.as_bytes());
+        return plain();
     };
     let child = Command::new(program)
         .args(words)
@@ -289,12 +287,16 @@ fn through_pager(text: &str) -> io::Result<()> {
         .stdin(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else {
-        return io::stdout().write_all(text.as_bytes());
+        return plain();
     };
     let written = match child.stdin.take() {
         Some(mut stdin) => stdin.write_all(text.as_bytes()),
         None => Ok(()),
     };
     child.wait()?;
-    written
+    match written {
+        // Whoever has seen enough leaves the pager.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
