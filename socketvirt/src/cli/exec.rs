@@ -13,7 +13,7 @@ use crate::{
         run::{Finished, Options, Run},
         scope::Scope,
     },
-    child::{Child, Event, Signals},
+    child::{Child, Event, Signals, manager},
     output, tell,
 };
 
@@ -76,9 +76,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         mode: args.mode.into(),
         scan_interval: Duration::from_millis(args.scan_interval),
     };
+    // Before anything of our own is open.
+    let notices = manager::notices();
     let run = Run::start(&options)?;
-    if options.mode == Mode::Eager && !args.quiet {
-        tell!("{EAGER}");
+    if !args.quiet {
+        if options.mode == Mode::Eager {
+            tell!("{EAGER}");
+        }
+        for notice in notices {
+            tell!("{notice}");
+        }
     }
     let (command, rest) = args.command.split_first().context("no command was given")?;
     let mut child = match Child::spawn(signals, command, rest, &run.cgroup_procs()) {
