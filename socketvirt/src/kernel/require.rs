@@ -13,6 +13,7 @@ use crate::kernel::{
     bpffs::{self, PinError},
     btf,
     cgroup::{self, CgroupError},
+    mounts::Mount,
 };
 
 /// The first kernel on which an `sk_msg` program knows the namespace of its
@@ -165,16 +166,16 @@ fn socket_maps() -> Result<String, Requirement> {
 
 fn cgroups() -> Result<String, Requirement> {
     let mounts = cgroup::mounts()?;
-    let first = mounts
-        .first()
-        .map(|mount| mount.point.display().to_string());
-    Ok(first.unwrap_or_default())
+    Ok(mounts.first().map(Mount::shown).unwrap_or_default())
 }
 
 fn pins() -> Result<String, Requirement> {
-    let usual = Path::new(bpffs::USUAL);
-    match bpffs::mounted()? {
-        Some(point) => Ok(point.display().to_string()),
+    place_for_pins(bpffs::find()?.as_ref(), Path::new(bpffs::USUAL))
+}
+
+fn place_for_pins(mounted: Option<&Mount>, usual: &Path) -> Result<String, Requirement> {
+    match mounted {
+        Some(mount) => Ok(mount.shown()),
         None if usual.is_dir() => Ok(format!("will be mounted on {}", usual.display())),
         None => Err(Requirement::Bpffs(usual.to_owned())),
     }
@@ -297,28 +298,21 @@ mod tests {
         assert!(matches!(refusal, Requirement::Lockdown), "{refusal}");
     }
 
+    /// As under `ip netns exec`.
     #[test]
-    fn a_system_without_cgroup_v2_is_refused() {
-        let refusal = in_private_mounts(|| {
-            for mount in cgroup::mounts().unwrap() {
-                cover(mount.point.to_str().unwrap(), "tmpfs");
-            }
-            check().unwrap_err()
+    fn a_hidden_sys_is_looked_for_elsewhere() {
+        in_private_mounts(|| {
+            cover("/sys", "sysfs");
+            check().unwrap();
+            assert!(cgroups().unwrap().contains(", of process "));
+            assert!(pins().unwrap().starts_with("/sys/fs/bpf, of process "));
         });
-        assert!(
-            matches!(refusal, Requirement::Cgroup(CgroupError::NotMounted)),
-            "{refusal}"
-        );
     }
 
     #[test]
     fn a_system_without_a_place_for_pins_is_refused() {
-        let refusal = in_private_mounts(|| {
-            cover("/sys/fs", "tmpfs");
-            fs::create_dir("/sys/fs/cgroup").unwrap();
-            cover("/sys/fs/cgroup", "cgroup2");
-            check().unwrap_err()
-        });
+        let usual = Path::new("/there/is/none");
+        let refusal = place_for_pins(None, usual).unwrap_err();
         assert!(matches!(refusal, Requirement::Bpffs(_)), "{refusal}");
     }
 
