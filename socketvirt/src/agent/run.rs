@@ -3,6 +3,7 @@
 
 use std::{
     fmt::Display,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,7 +20,10 @@ use super::{
     habits::Habits,
     leftovers, pins,
     scan::{ScanError, Scanner, Scanning},
-    scope::Scope,
+    scope::{
+        Scope, Target,
+        again::{Id, Watching},
+    },
     selftest::{self, SelfTestError},
     splicers::Splicers,
     summary::Summary,
@@ -59,6 +63,12 @@ pub enum RunError {
     /// The scans.
     #[error(transparent)]
     Scan(#[from] ScanError),
+    /// The cgroup cannot be followed when it is made again.
+    #[error("starting the thread that watches the cgroup failed: {source}")]
+    Watch {
+        /// What the kernel answered.
+        source: io::Error,
+    },
 }
 
 /// What a run does.
@@ -75,6 +85,7 @@ pub struct Options {
 /// A run at work. Dropped without [`Run::finish`], it takes away what it can.
 pub struct Run {
     // The order is that of dropping: scans end before their data path goes.
+    watching: Option<Watching>,
     scanning: Option<Scanning>,
     path: DataPath,
     places: Places,
@@ -177,6 +188,8 @@ impl Run {
         let splicers = Splicers::new(Habits::new(path.take_habits()?), begun);
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
+        let id = Id::new(cgroup);
+        let watching = watch_scope(target.as_ref(), &id, &path, places.pins.path())?;
         let mut scanner = Scanner::new(
             places.pins.path(),
             config,
@@ -184,13 +197,14 @@ impl Run {
             splicers,
             target.is_none().then(|| places.cgroup.procs_file()),
         );
+        scanner.follow(id.clone());
         scanner.reset_stats()?;
         scanner.look_first()?;
         scanner
             .config()
             .change(|config| {
                 *config = Config {
-                    cgroup,
+                    cgroup: id.get(),
                     mode,
                     receive_mode: tested.receive_mode,
                     ..Config::default()
@@ -198,6 +212,7 @@ impl Run {
             })
             .map_err(ScanError::from)?;
         Ok(Self {
+            watching,
             scanning: Some(scanner.start(options.scan_interval)?),
             path,
             places,
@@ -221,6 +236,7 @@ impl Run {
     /// was done, also when some of it cannot be done.
     #[must_use]
     pub fn finish(mut self) -> Finished {
+        drop(self.watching.take());
         let scanned = match self.scanning.take() {
             Some(scanning) => scanning.finish(DRAIN_PATIENCE).map_err(RunError::from),
             None => Ok(Stats::default()),
@@ -247,6 +263,22 @@ impl Run {
             failure,
         }
     }
+}
+
+/// Watches the path of a cgroup, which may be made again.
+fn watch_scope(
+    target: Option<&Target>,
+    id: &Id,
+    path: &DataPath,
+    folder: &Path,
+) -> Result<Option<Watching>, RunError> {
+    let Some(target) = target.filter(|target| target.id != 0) else {
+        return Ok(None);
+    };
+    let program = path.handshake_program()?;
+    Watching::start(target, id.clone(), program, folder)
+        .map(Some)
+        .map_err(|source| RunError::Watch { source })
 }
 
 /// Watches programs begin. Where that cannot be, eager mode would enrol those

@@ -21,6 +21,7 @@ use super::{
     config::ConfigMap,
     datapath::{DataPathError, StatsMap},
     memory, pins,
+    scope::again::Id,
     splicers::Splicers,
     sys,
     turns::Turns,
@@ -80,6 +81,7 @@ pub struct Scanner {
     namespaces: NetNamespaces,
     looked: Option<Instant>,
     looks: Looks,
+    scope: Option<Id>,
 }
 
 impl Scanner {
@@ -103,7 +105,13 @@ impl Scanner {
             namespaces: NetNamespaces::default(),
             looked: None,
             looks: Looks::default(),
+            scope: None,
         }
+    }
+
+    /// Scans for connections of the cgroup that has this id at the time.
+    pub fn follow(&mut self, scope: Id) {
+        self.scope = Some(scope);
     }
 
     /// The switches.
@@ -155,8 +163,10 @@ impl Scanner {
     }
 
     fn pass(&mut self, measure: bool, pressure: bool) -> Result<(), ScanError> {
+        let scope = self.scope.as_ref().map(Id::get);
         self.config.change(|config| {
             config.scan += 1;
+            config.cgroup = scope.unwrap_or(config.cgroup);
             config.measure = u32::from(measure);
             config.memory_pressure = u32::from(pressure);
         })?;

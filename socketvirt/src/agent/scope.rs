@@ -1,5 +1,7 @@
 //! Whose connections are accelerated.
 
+pub mod again;
+
 use std::{fs::File, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use crate::kernel::cgroup::{self, CgroupError};
@@ -21,6 +23,8 @@ pub enum Scope {
 pub(super) struct Target {
     /// Its folder.
     pub folder: File,
+    /// Its path.
+    pub path: PathBuf,
     /// What sockets below it know it by; 0 for all of them.
     pub id: u64,
 }
@@ -54,7 +58,7 @@ impl Scope {
             hint: "; `--cgroup` takes a path as `/proc/<pid>/cgroup` shows it",
         })?;
         let id = if path == top { 0 } else { id };
-        Ok(Some(Target { folder, id }))
+        Ok(Some(Target { folder, path, id }))
     }
 }
 
