@@ -14,6 +14,7 @@ use crate::{
         scope::Scope,
     },
     child::{Child, Event, Signals, manager},
+    kernel::capabilities,
     output, tell,
 };
 
@@ -86,6 +87,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         for notice in notices {
             tell!("{notice}");
         }
+        tell_shortcomings();
     }
     let (command, rest) = args.command.split_first().context("no command was given")?;
     let mut child = match Child::spawn(signals, command, rest, &run.cgroup_procs()) {
@@ -114,6 +116,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     report(args, run.finish(), summary);
     status.finish()
+}
+
+/// What will not be accelerated, or not be looked at, for want of a capability.
+pub(super) fn tell_shortcomings() {
+    for missing in capabilities::shortcomings() {
+        tell!("{}", missing.words);
+    }
 }
 
 /// Writes the summary, then tells it: a terminal may keep us waiting, or be

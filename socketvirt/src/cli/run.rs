@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 
 use super::{
     ends,
-    exec::{EAGER, ModeName},
+    exec::{EAGER, ModeName, tell_shortcomings},
 };
 use crate::{
     agent::{
@@ -58,6 +58,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         })?),
         None => None,
     };
+    if args.mode.is_some() {
+        tell_shortcomings();
+    }
     match args.mode {
         Some(ModeName::Eager) => tell!("accelerating; {EAGER}"),
         Some(ModeName::Adopt) => tell!("accelerating"),

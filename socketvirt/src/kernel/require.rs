@@ -12,6 +12,7 @@ use nix::sys::utsname::uname;
 use crate::kernel::{
     bpffs::{self, PinError},
     btf,
+    capabilities::{Held, NEEDED},
     cgroup::{self, CgroupError},
     mounts::Mount,
 };
@@ -27,16 +28,7 @@ const LOCKING_ITERATOR: (u32, u32) = (6, 5);
 /// See [`scans_find_pairs`].
 const CALLBACKS_IN_MID_LIFE: (u32, u32) = (6, 12);
 
-const STATUS: &str = "/proc/thread-self/status";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
-
-/// Numbers from include/uapi/linux/capability.h.
-const CAPABILITIES: [(&str, u32); 4] = [
-    ("CAP_NET_ADMIN", 12),
-    ("CAP_SYS_ADMIN", 21),
-    ("CAP_PERFMON", 38),
-    ("CAP_BPF", 39),
-];
 
 /// Something is missing.
 #[derive(Debug, thiserror::Error)]
@@ -182,31 +174,13 @@ fn place_for_pins(mounted: Option<&Mount>, usual: &Path) -> Result<String, Requi
 }
 
 fn capabilities() -> Result<String, Requirement> {
-    let status = fs::read_to_string(STATUS).map_err(|source| Requirement::Proc {
-        path: STATUS,
-        source,
-    })?;
-    let missing = missing(&status);
+    let held = Held::of_caller().map_err(|(path, source)| Requirement::Proc { path, source })?;
+    let missing = held.missing();
     if missing.is_empty() {
-        Ok(CAPABILITIES.map(|(name, _)| name).join(", "))
+        Ok(NEEDED.map(|(name, ..)| name).join(", "))
     } else {
         Err(Requirement::Capabilities(missing.join(", ")))
     }
-}
-
-/// The capabilities that are not in force. Being root is not asked: a
-/// container's root may lack them.
-fn missing(status: &str) -> Vec<&'static str> {
-    let held = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .unwrap_or(0);
-    CAPABILITIES
-        .into_iter()
-        .filter(|(_, bit)| held >> bit & 1 == 0)
-        .map(|(name, _)| name)
-        .collect()
 }
 
 /// Whether the TCP iterator surely holds the lock of the socket that it shows
@@ -272,7 +246,7 @@ mod tests {
             check().unwrap_err().to_string()
         });
         assert!(
-            refusal.contains("CAP_BPF is missing; start it as root"),
+            refusal.contains("CAP_BPF (for programs and maps) is missing; start it as root"),
             "{refusal}"
         );
     }
@@ -329,16 +303,5 @@ mod tests {
         ] {
             assert_eq!(is_at_least(release, LEAST), enough, "{release}");
         }
-    }
-
-    #[test]
-    fn capabilities_are_read_from_the_effective_set() {
-        let status = |set: &str| format!("Name:\ta\nCapPrm:\t000001ffffffffff\nCapEff:\t{set}\n");
-        assert!(missing(&status("000001ffffffffff")).is_empty());
-        assert_eq!(
-            missing(&status("000001bfffffefff")),
-            ["CAP_NET_ADMIN", "CAP_PERFMON"]
-        );
-        assert_eq!(missing("").len(), CAPABILITIES.len());
     }
 }
