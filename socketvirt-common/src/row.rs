@@ -23,6 +23,11 @@ pub type Text<const N: usize> = [i8; N];
 /// (`sun_path`), which are the most, and an end.
 pub const ADDRESS_TEXT: usize = 112;
 
+/// Where an address has the length of a name that is not in the file system,
+/// which may hold zero bytes; 0 for all other addresses. `@` stands for the zero
+/// byte that such a name begins with.
+pub const NAME_LENGTH: usize = ADDRESS_TEXT - 1;
+
 /// Bytes of a command's name, `TASK_COMM_LEN`.
 pub const COMMAND_TEXT: usize = 16;
 

@@ -56,13 +56,22 @@ impl Process {
         let output = tempfile::tempdir().expect("a directory for the output");
         let file =
             |name| fs::File::create(output.path().join(name)).expect("a file for the output");
+        command.stdout(file("stdout")).stderr(file("stderr"));
+        Self::start_as_it_is(command, output)
+    }
+
+    /// Starts a command whose output goes where the command says.
+    pub fn printing_elsewhere(command: &mut Command) -> Self {
+        let output = tempfile::tempdir().expect("a directory for the output");
+        Self::start_as_it_is(command, output)
+    }
+
+    fn start_as_it_is(command: &mut Command, output: TempDir) -> Self {
         let name = format!("{command:?}");
         // SAFETY: between fork and exec only sigaction(2) is called.
         unsafe { command.pre_exec(default_interrupts) };
         let mut child = command
             .process_group(0)
-            .stdout(file("stdout"))
-            .stderr(file("stderr"))
             .spawn()
             .unwrap_or_else(|error| panic!("start {name}: {error}"));
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));

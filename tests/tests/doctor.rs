@@ -244,6 +244,47 @@ fn names_what_is_missing() {
     assert_eq!(left(), Vec::<String>::new());
 }
 
+/// What starts all the same, and does not work: it is named with what it is for,
+/// by doctor and by the start.
+#[test]
+fn capabilities_by_halves_are_named() {
+    let _session = Session::start();
+    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+    let for_all = paranoid.is_ok_and(|text| text.trim().parse::<i32>().is_ok_and(|n| n <= 1));
+    for (capability, word, name) in [
+        ("syslog", "CAP_SYSLOG", "symbols"),
+        ("sys_ptrace", "CAP_SYS_PTRACE", "other_users"),
+    ] {
+        if capability == "syslog" && for_all {
+            eprintln!("SKIPPED: everybody may see the addresses of kernel functions here");
+            continue;
+        }
+        let without = |args: &[&str]| {
+            let mut command = Command::new("setpriv");
+            command.arg(format!("--bounding-set=-{capability}"));
+            command.arg(binary()).args(args);
+            run(command)
+        };
+        let finished = without(&["doctor", "--json"]);
+        assert_eq!(finished.status.code(), Some(1), "{}", finished.report());
+        let report = parse(&finished);
+        assert_eq!(report["advisable"], false);
+        assert_eq!(report["recommendation"]["mode"], "table-only");
+        let reasons = report["recommendation"]["reasons"].to_string();
+        assert!(reasons.contains(word), "{reasons}");
+        let requirement = list(&report, "requirements")
+            .iter()
+            .find(|requirement| requirement["name"] == name)
+            .unwrap_or_else(|| panic!("{report}"));
+        assert_eq!(requirement["met"], false, "{requirement}");
+        let finished = without(&["exec", "--", "true"]);
+        finished.success();
+        let told = format!("socketvirt: {word} is missing, for ");
+        assert!(finished.stderr.contains(&told), "{}", finished.report());
+    }
+    assert_eq!(left(), Vec::<String>::new());
+}
+
 /// A signal waits until everything is taken away.
 #[test]
 fn leaves_nothing_when_interrupted() {

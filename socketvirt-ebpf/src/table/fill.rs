@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::{
     places::flag,
     readiness,
-    row::{ADDRESS_TEXT, Family, Kind, Protocol, Row, State, Text},
+    row::{ADDRESS_TEXT, Family, Kind, NAME_LENGTH, Protocol, Row, State, Text},
     status::{self, Status},
     suitable::O_NONBLOCK,
 };
@@ -126,6 +126,7 @@ fn unix_address(to: &mut Text<ADDRESS_TEXT>, address: u64) {
     /// `sun_path` is 108 bytes behind the two of the family.
     const PATH: usize = 108;
     to[0] = 0;
+    to[NAME_LENGTH] = 0;
     if address == 0 {
         return;
     }
@@ -141,15 +142,18 @@ fn unix_address(to: &mut Text<ADDRESS_TEXT>, address: u64) {
     // `end` itself from that.
     // SAFETY: a value of this function.
     let bounded = unsafe { core::ptr::read_volatile(&raw const end) };
-    if failed != 0 || end == 0 || bounded > PATH {
+    // A path that fills `sun_path` has its zero byte behind it.
+    if failed != 0 || end == 0 || bounded > PATH + 1 {
         to[0] = 0;
         return;
     }
     let end = bounded;
+    to[PATH] = 0;
     to[end] = 0;
     // A name outside the file system begins with a zero byte.
     if to[0] == 0 {
         to[0] = b'@' as i8;
+        to[NAME_LENGTH] = end as i8;
     }
 }
 

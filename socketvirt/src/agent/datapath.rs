@@ -14,7 +14,8 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, MapFd, PerCpuArray, ProgramArray, SkStorage},
     programs::{
-        CgroupAttachMode, Iter, Program, ProgramError, RawTracePoint, SkMsg, SkSkb, SockOps,
+        CgroupAttachMode, Iter, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SkSkb,
+        SockOps,
         links::{FdLink, LinkError},
     },
 };
@@ -147,14 +148,18 @@ impl DataPath {
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, cgroup: &File, folder: &Path) -> Result<(), DataPathError> {
-        let program: &mut SockOps = self.program("sv_sock_ops")?;
-        // A link is always one of several (kernel/bpf/cgroup.c,
-        // cgroup_bpf_link_attach); the flag itself is refused.
-        let link = program
-            .attach(cgroup, CgroupAttachMode::Single)
-            .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program("sv_sock_ops"))?;
-        keep(link, "sv_sock_ops", &folder.join(pins::SOCK_OPS_LINK))
+        attach_to(self.program("sv_sock_ops")?, cgroup, folder)
+    }
+
+    /// By which the handshake program can be attached to other cgroups.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn handshake_program(&self) -> Result<ProgramInfo, DataPathError> {
+        let program: &SockOps = self.program_ref("sv_sock_ops")?;
+        program
+            .info()
+            .map_err(DataPathError::program("sv_sock_ops"))
     }
 
     /// Makes sockets that are enrolled from now on receive in unified mode,
@@ -287,6 +292,21 @@ impl DataPath {
             .try_into()
             .map_err(DataPathError::program(name))
     }
+}
+
+/// [`DataPath::attach`], of the program itself.
+pub(super) fn attach_to(
+    program: &mut SockOps,
+    cgroup: &File,
+    folder: &Path,
+) -> Result<(), DataPathError> {
+    // A link is always one of several (kernel/bpf/cgroup.c,
+    // cgroup_bpf_link_attach); the flag itself is refused.
+    let link = program
+        .attach(cgroup, CgroupAttachMode::Single)
+        .and_then(|link| program.take_link(link))
+        .map_err(DataPathError::program("sv_sock_ops"))?;
+    keep(link, "sv_sock_ops", &folder.join(pins::SOCK_OPS_LINK))
 }
 
 /// Pins a link, so that it outlives the agent.

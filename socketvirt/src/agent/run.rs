@@ -3,17 +3,24 @@
 
 use std::{
     fmt::Display,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use nix::sys::utsname::uname;
-use socketvirt_common::config::{Config, Mode, ReceiveMode};
+use socketvirt_common::{
+    config::{Config, Mode, ReceiveMode},
+    stats::Stats,
+};
 
 use super::{
-    datapath::{DataPath, DataPathError},
+    datapath::{DataPath, DataPathError, StatsMap},
     leftovers, pins,
-    scope::Scope,
+    scope::{
+        Scope, Target,
+        again::{Following, Id},
+    },
     selftest::{self, SelfTestError},
     summary::Summary,
 };
@@ -59,6 +66,12 @@ pub enum RunError {
     /// What steers it.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The cgroup cannot be followed when it is made again.
+    #[error("starting the thread that follows the cgroup failed: {source}")]
+    Follow {
+        /// What the kernel answered.
+        source: io::Error,
+    },
 }
 
 /// What a run does.
@@ -75,6 +88,7 @@ pub struct Options {
 /// A run at work. Dropped without [`Run::finish`], it takes away what it can.
 pub struct Run {
     // The order is that of dropping: watching ends before its data path goes.
+    following: Option<Following>,
     watching: Option<Watching>,
     path: DataPath,
     places: Places,
@@ -90,6 +104,8 @@ pub struct Finished {
     pub summary: Summary,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// What did not end as it should. The summary holds all the same.
+    pub failure: Option<RunError>,
 }
 
 /// The cgroup and the folder of pinned objects, taken away on drop.
@@ -176,6 +192,8 @@ impl Run {
         let readers = Readers::new(path.take_processes()?);
         // From here on the folder is complete and has its final name.
         places.pins.publish()?;
+        let id = Id::new(cgroup);
+        let following = follow_scope(options, target.as_ref(), &id, &path, places.pins.path())?;
         let mut watcher = Watcher::new(
             config,
             stats,
@@ -184,7 +202,8 @@ impl Run {
             splicers,
             target.is_none().then(|| places.cgroup.procs_file()),
         )
-        .with_older(target.is_some());
+        .with_older(target.is_some())
+        .following(id.clone());
         watcher.reset_stats()?;
         if mode == Mode::Eager {
             watcher.look_first()?;
@@ -193,7 +212,7 @@ impl Run {
             .config()
             .change(|config| {
                 *config = Config {
-                    cgroup,
+                    cgroup: id.get(),
                     mode,
                     receive_mode: tested.receive_mode,
                     ..Config::default()
@@ -201,6 +220,7 @@ impl Run {
             })
             .map_err(WatchError::from)?;
         Ok(Self {
+            following,
             watching: Some(watcher.start(options.interval)?),
             path,
             places,
@@ -221,14 +241,18 @@ impl Run {
     }
 
     /// Releases what can be released, takes everything away and says what
-    /// was done.
-    ///
-    /// # Errors
-    /// When a tier failed or something could not be taken away.
-    pub fn finish(mut self) -> Result<Finished, RunError> {
-        let stats = match self.watching.take() {
-            Some(watching) => watching.finish(DRAIN_PATIENCE)?,
-            None => socketvirt_common::stats::Stats::default(),
+    /// was done, also when some of it cannot be done.
+    #[must_use]
+    pub fn finish(mut self) -> Finished {
+        drop(self.following.take());
+        let watched = match self.watching.take() {
+            Some(watching) => watching.finish(DRAIN_PATIENCE).map_err(RunError::from),
+            None => Ok(Stats::default()),
+        };
+        let (stats, mut failure) = match watched {
+            Ok(stats) => (stats, None),
+            // What was counted until then is better than nothing.
+            Err(error) => (StatsMap::pinned(self.places.pins.path()), Some(error)),
         };
         let mut warnings = std::mem::take(&mut self.warnings);
         let summary = Summary::new(self.mode, self.receive_mode, &stats);
@@ -237,11 +261,33 @@ impl Run {
         } = self;
         // Its descriptors would keep what is unpinned alive.
         drop(path);
-        if let Some(warning) = places.take_away()? {
-            warnings.push(warning);
+        match places.take_away() {
+            Ok(warning) => warnings.extend(warning),
+            Err(error) => failure = failure.or(Some(error)),
         }
-        Ok(Finished { summary, warnings })
+        Finished {
+            summary,
+            warnings,
+            failure,
+        }
     }
+}
+
+/// Follows the path of a cgroup, which may be made again.
+fn follow_scope(
+    options: &Options,
+    target: Option<&Target>,
+    id: &Id,
+    path: &DataPath,
+    folder: &Path,
+) -> Result<Option<Following>, RunError> {
+    let (Scope::Cgroup(_), Some(target)) = (&options.scope, target) else {
+        return Ok(None);
+    };
+    let program = path.handshake_program()?;
+    Following::start(target, id.clone(), program, folder)
+        .map(Some)
+        .map_err(|source| RunError::Follow { source })
 }
 
 /// Watches programs begin. Where that cannot be, eager mode would enrol those

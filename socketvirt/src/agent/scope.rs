@@ -1,10 +1,8 @@
 //! Whose connections are accelerated.
 
-use std::{
-    fs::File,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+pub mod again;
+
+use std::{fs::File, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use crate::kernel::cgroup::{self, CgroupError};
 
@@ -25,6 +23,8 @@ pub enum Scope {
 pub(super) struct Target {
     /// Its folder.
     pub folder: File,
+    /// Its path.
+    pub path: PathBuf,
     /// What sockets below it know it by.
     pub id: u64,
 }
@@ -33,14 +33,17 @@ impl Scope {
     /// The cgroup that was there before, if that is what is meant.
     pub(super) fn target(&self) -> Result<Option<Target>, CgroupError> {
         let mounts = cgroup::mounts()?;
-        let top = mounts
-            .first()
-            .map_or(Path::new("/sys/fs/cgroup"), |mount| &mount.point);
+        let mount = mounts.first().ok_or(CgroupError::NotMounted)?;
+        let top = &*mount.point;
+        let seen = mount.lender.as_ref().map_or(top, |lender| &lender.point);
         let path = match self {
             Self::Own => return Ok(None),
             Self::Host => top.to_owned(),
-            Self::Cgroup(path) if path.starts_with(top) => path.clone(),
-            Self::Cgroup(path) => top.join(path.strip_prefix("/").unwrap_or(path)),
+            Self::Cgroup(path) => {
+                // A folder, or a path in `/proc/<pid>/cgroup`.
+                let below = path.strip_prefix(seen).or_else(|_| path.strip_prefix("/"));
+                top.join(below.unwrap_or(path))
+            }
         };
         let opened = File::open(&path).and_then(|folder| {
             let id = folder.metadata()?.ino();
@@ -54,7 +57,7 @@ impl Scope {
             source,
             hint: "; `--cgroup` takes a path as `/proc/<pid>/cgroup` shows it",
         })?;
-        Ok(Some(Target { folder, id }))
+        Ok(Some(Target { folder, path, id }))
     }
 }
 

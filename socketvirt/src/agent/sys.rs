@@ -1,11 +1,16 @@
-//! The one bpf(2) call that aya does not offer in the form needed.
+//! The bpf(2) calls that aya does not offer in the form needed.
 //!
 //! aya's attachment to a socket map detaches when it is dropped, and takes
 //! only maps with 4-byte values, whose entries the kernel shows to nobody.
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
 };
 
 /// `enum bpf_attach_type`, include/uapi/linux/bpf.h.
@@ -112,5 +117,75 @@ pub fn keys<K: Copy>(map: impl AsFd, mut key: K) -> usize {
         count += 1;
         key = next;
         first = false;
+    }
+}
+
+/// The id of the cgroup that a pinned link attaches a program to; 0 once that
+/// cgroup and its sockets are gone.
+///
+/// # Errors
+/// What the kernel answered.
+pub fn cgroup_of_link(pinned: &Path) -> io::Result<u64> {
+    /// `BPF_OBJ_GET`.
+    const GET: libc::c_int = 7;
+    /// `BPF_OBJ_GET_INFO_BY_FD`.
+    const GET_INFO: libc::c_int = 15;
+    /// The part of `union bpf_attr` for the first.
+    #[repr(C)]
+    struct Get {
+        path: u64,
+        unused: u64,
+    }
+    /// The part of `union bpf_attr` for the second.
+    #[repr(C)]
+    struct GetInfo {
+        link: u32,
+        length: u32,
+        info: u64,
+    }
+    /// The part of `struct bpf_link_info` for links of cgroups.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        program: u32,
+        unused: u32,
+        cgroup: u64,
+        attach_type: u32,
+        unused_too: u32,
+    }
+    let path = CString::new(pinned.as_os_str().as_bytes())?;
+    let get = Get {
+        path: path.as_ptr() as u64,
+        unused: 0,
+    };
+    // SAFETY: the path lives during the call.
+    let link = unsafe { libc::syscall(libc::SYS_bpf, GET, &raw const get, size_of::<Get>()) };
+    let link = i32::try_from(link).map_err(io::Error::other)?;
+    if link < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    let link = unsafe { OwnedFd::from_raw_fd(link) };
+    let mut info = Info::default();
+    let get_info = GetInfo {
+        link: link.as_raw_fd().cast_unsigned(),
+        length: u32::try_from(size_of::<Info>()).unwrap_or(0),
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `info` lives during the call and its size is given.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            GET_INFO,
+            &raw const get_info,
+            size_of::<GetInfo>(),
+        )
+    };
+    if answer == 0 {
+        Ok(info.cgroup)
+    } else {
+        Err(io::Error::last_os_error())
     }
 }

@@ -64,13 +64,14 @@ fn stop_by(signal: Signal) {
 }
 
 /// The controlling terminal, and the process group it served when we stopped.
-struct Terminal {
+pub(super) struct Terminal {
     device: File,
     owner: Pid,
 }
 
 impl Terminal {
-    fn open() -> Option<Self> {
+    /// The one that this process may read and write, if any.
+    pub(super) fn open() -> Option<Self> {
         let device = OpenOptions::new()
             .read(true)
             .write(true)
@@ -79,6 +80,14 @@ impl Terminal {
             .ok()?;
         let owner = tcgetpgrp(&device).ok()?;
         Some(Self { device, owner })
+    }
+
+    pub(super) fn device(&self) -> &File {
+        &self.device
+    }
+
+    pub(super) fn owner(&self) -> Pid {
+        self.owner
     }
 
     /// `fg` gives the terminal to our group. A command that had taken it for a

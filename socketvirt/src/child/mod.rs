@@ -12,16 +12,22 @@
 //! - we end as the command ended ([`Status::finish`]).
 //!
 //! We set no parent-death signal: the command outlives us if we are killed.
-//! We are not a subreaper: its orphans go where they would go without us.
+//! We make ourselves no subreaper: its orphans go where they would go without us. Those
+//! that come to us, above all as process 1 of a container, are reaped (`orphans`).
+//! Variables that name us as who they are meant for (`LISTEN_PID`) name the command
+//! (`addressed`).
 //!
 //! What a program can still see: our process between it and its parent, so the
-//! service manager's `LISTEN_PID` and main process are ours; a signal that
+//! service manager's main process is ours; as process 1, a group of its own; a signal that
 //! `kill(2)` sends to the whole group arrives twice (see `signals`); a
 //! command that moves itself to a new process group without taking the terminal
 //! is a background job there, as under sudo(8).
 
+mod addressed;
 mod inherited;
 mod job_control;
+pub mod manager;
+mod orphans;
 mod signals;
 mod spawn;
 mod status;

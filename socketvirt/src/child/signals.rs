@@ -14,7 +14,8 @@
 //! The command then gets that signal from its sender and once more from
 //! us. Losing it would be worse. When a process of the command's own cgroup is
 //! the sender (`kill 0` in a script) the signal stays here: it was meant for the
-//! group, and sending it back could go in circles. A value that `sigqueue(3)`
+//! group, and sending it back could go in circles. Process 1 passes that on too
+//! (`orphans`). A value that `sigqueue(3)`
 //! carries is not passed on.
 
 use std::{
@@ -34,7 +35,7 @@ use nix::{
     unistd::{Pid, getpid, getsid},
 };
 
-use super::{Child, Status, inherited};
+use super::{Child, Status, inherited, orphans};
 
 /// Not blocked: raised by the kernel for a fault in our own code, or by our own
 /// writes to a pipe without a reader.
@@ -139,12 +140,17 @@ impl Child {
             let signal = number(info.ssi_signo);
             let code = info.ssi_code;
             match signal {
-                libc::SIGCHLD => self.follow_stop(),
+                libc::SIGCHLD => {
+                    self.follow_stop();
+                    self.reap_orphans();
+                }
                 // A command that runs, or that the shell has continued together with
                 // us, would handle it once too often.
                 libc::SIGCONT if !self.is_stopped() => {}
                 _ => {
-                    let inside = || is_inside(info.ssi_pid, &self.cgroup_procs);
+                    // The command of process 1 is in another group.
+                    let inside =
+                        || !orphans::is_init() && is_inside(info.ssi_pid, &self.cgroup_procs);
                     if starting && code > 0 || is_for_command(signal, code, leads_session(), inside)
                     {
                         self.send(signal);

@@ -19,7 +19,7 @@ use nix::{
     unistd::write,
 };
 
-use super::{Child, Signals, Status, inherited};
+use super::{Child, Signals, Status, addressed::Environment, inherited, orphans::OwnGroup};
 
 /// std passes the new process's error on as one number; this mark says that it was
 /// joining the cgroup that failed, and not exec.
@@ -113,10 +113,18 @@ impl Child {
         let mut start = Command::new(command);
         start.args(args);
         let (mask, on_child) = (signals.mask, signals.on_child);
+        let own_group = OwnGroup::for_init();
+        let mut environment = Environment::addressed();
         let prepare = move || {
             // "0" is the writer itself.
             write(&procs, b"0")
                 .map_err(|errno| io::Error::from_raw_os_error(JOINING | errno as i32))?;
+            if let Some(group) = &own_group {
+                group.make()?;
+            }
+            if let Some(environment) = &mut environment {
+                environment.take_effect();
+            }
             restore(&mask, &on_child).map_err(io::Error::from)
         };
         // SAFETY: between fork and exec only async-signal-safe calls are allowed.
@@ -165,6 +173,8 @@ impl Child {
         };
         // What is still unread after a failure is passed on by the first wait.
         let _ = child.pass_signals_on(true);
+        // Those that ended before signals were collected.
+        child.reap_orphans();
         Ok(child)
     }
 }

@@ -1,14 +1,14 @@
 //! `socketvirt bench`, and the hidden worker that it starts.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
 
-use crate::bench;
 pub use crate::bench::{Args, WorkerArgs};
+use crate::{bench, output};
 
 /// Runs the benchmark and prints its report on standard output.
 #[expect(
@@ -18,25 +18,21 @@ pub use crate::bench::{Args, WorkerArgs};
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let terminal = io::stderr().is_terminal();
     let report = bench::run(&args, &mut |doing| {
-        let mut err = io::stderr().lock();
-        // Progress is a courtesy: a closed standard error must not end a run.
-        let _shown = if terminal {
-            write!(err, "\r\x1b[K{doing}").and_then(|()| err.flush())
+        if terminal {
+            output::tell(format_args!("\r\x1b[K{doing}"));
         } else {
-            writeln!(err, "{doing}")
-        };
+            output::tell(format_args!("{doing}\n"));
+        }
     })?;
     if terminal {
-        eprint!("\r\x1b[K");
+        output::tell(format_args!("\r\x1b[K"));
     }
-    let mut out = io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report).context("print the report")?;
-        writeln!(out)
+    let text = if args.json {
+        serde_json::to_string_pretty(&report).context("put the report into JSON")? + "\n"
     } else {
-        write!(out, "{report}")
-    }
-    .context("print the report")?;
+        report.to_string()
+    };
+    let _printed = output::print(&text).context("print the report")?;
     Ok(ExitCode::SUCCESS)
 }
 

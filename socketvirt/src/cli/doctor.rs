@@ -1,15 +1,12 @@
 //! `socketvirt doctor`: what this kernel does to accelerated sockets.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::doctor;
+use crate::{doctor, output};
 
 /// Ends with 0 when acceleration is advisable here, and with 1 when it is not.
 #[derive(Debug, ClapArgs)]
@@ -34,12 +31,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         doctor::render(&report)
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(error).context("writing the report failed");
-        }
-        _ => {}
-    }
+    let _printed = output::print(&text).context("writing the report failed")?;
     Ok(if report.advisable {
         ExitCode::SUCCESS
     } else {

@@ -1,24 +1,24 @@
 //! `socketvirt events`: what happens to sockets, as it happens.
 
 use std::{
-    io::{self, Write as _},
+    os::fd::AsFd as _,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signalfd::SignalFd,
-};
-use std::os::fd::AsFd as _;
+use nix::sys::signalfd::SignalFd;
 
 use super::ends;
-use crate::table::{
-    TableError,
-    events::{Follower, PAUSE, Shown},
-    keeper::{self, Keeper, Options},
+use crate::{
+    output::{self, Printed},
+    table::{
+        TableError,
+        events::{Follower, PAUSE, Shown},
+        keeper::{self, Keeper, Options},
+    },
+    tell,
 };
 
 /// Arguments of `socketvirt events`.
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let signals = ends::signals()?;
     let mut keeper = take_over(None)?;
     let mut follower = Follower::of_agents()?;
-    eprintln!("socketvirt: following");
+    tell!("following");
     let outcome = follow(args, &mut follower, &mut keeper, &signals);
     if let Some(keeper) = keeper {
         keeper.finish()?;
@@ -82,34 +82,33 @@ fn follow(
         if !events.is_empty() {
             news = Instant::now();
         }
-        match print(args, &events) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            other => other.context("writing events failed")?,
+        let text = text(args, &events)?;
+        match output::print_unless(&text, signals.as_fd()).context("writing events failed")? {
+            Printed::All => {}
+            Printed::ReaderGone | Printed::Stopped => return Ok(()),
         }
         if follower.lost() > lost {
-            eprintln!("socketvirt: {} events were lost", follower.lost() - lost);
+            tell!("{} events were lost", follower.lost() - lost);
             lost = follower.lost();
         }
         if !args.follow && news.elapsed() >= LOOK {
             return Ok(());
         }
-        let pause = PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::ZERO);
-        let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut ready, pause).unwrap_or(0) > 0 {
+        if output::ends_within(PAUSE, Some(signals.as_fd())) {
             return Ok(());
         }
     }
 }
 
-fn print(args: &Args, events: &[Shown]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn text(args: &Args, events: &[Shown]) -> Result<String> {
+    let mut text = String::new();
     for event in events {
         if args.json {
-            let line = serde_json::to_string(event).map_err(io::Error::other)?;
-            writeln!(out, "{line}")?;
+            text += &serde_json::to_string(event).context("putting an event into JSON failed")?;
         } else {
-            writeln!(out, "{}", event.line())?;
+            text += &event.line();
         }
+        text.push('\n');
     }
-    out.flush()
+    Ok(text)
 }

@@ -1,18 +1,21 @@
 //! `socketvirt exec`: runs a command whose connections within this host are
 //! accelerated.
 
-use std::{ffi::OsString, fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use socketvirt_common::config::Mode;
 
+use super::summary_file::SummaryFile;
 use crate::{
     agent::{
-        run::{Options, Run},
+        run::{Finished, Options, Run},
         scope::Scope,
     },
-    child::{Child, Event, Signals},
+    child::{Child, Event, Signals, manager},
+    kernel::capabilities,
+    output, tell,
 };
 
 /// When sockets are enrolled.
@@ -63,28 +66,37 @@ pub(super) const EAGER: &str = "eager mode enrols blocking sockets too, whose ca
 pub fn run(args: &Args) -> Result<ExitCode> {
     // Before any thread is started, so that no signal is lost to one.
     let signals = Signals::block()?;
-    if let Some(file) = &args.summary {
-        // Before the command runs: its work must not be lost to a bad path.
-        fs::File::create(file)
-            .with_context(|| format!("creating the summary {} failed", file.display()))?;
-    }
+    // Before the command runs: its work must not be lost to a bad path.
+    let summary = args
+        .summary
+        .as_deref()
+        .map(SummaryFile::create)
+        .transpose()?;
     let options = Options {
         scope: Scope::Own,
         mode: args.mode.into(),
         interval: Duration::from_millis(args.scan_interval),
     };
+    // Before anything of our own is open.
+    let notices = manager::notices();
     let run = Run::start(&options)?;
-    if options.mode == Mode::Eager && !args.quiet {
-        eprintln!("socketvirt: {EAGER}");
+    if !args.quiet {
+        if options.mode == Mode::Eager {
+            tell!("{EAGER}");
+        }
+        for notice in notices {
+            tell!("{notice}");
+        }
+        tell_shortcomings();
     }
     let (command, rest) = args.command.split_first().context("no command was given")?;
     let mut child = match Child::spawn(signals, command, rest, &run.cgroup_procs()) {
         Ok(child) => child,
         Err(error) => {
             let status = error.status();
-            eprintln!("socketvirt: {error}");
-            if let Err(error) = run.finish() {
-                eprintln!("socketvirt: {error}");
+            tell!("{error}");
+            if let Some(error) = run.finish().failure {
+                tell!("{error}");
             }
             status.finish()
         }
@@ -95,34 +107,39 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Ok(Event::Timeout) => {}
             Err(error) => {
                 // The command goes on, as plain TCP.
-                if let Err(error) = run.finish() {
-                    eprintln!("socketvirt: {error}");
+                if let Some(error) = run.finish().failure {
+                    tell!("{error}");
                 }
                 return Err(error.into());
             }
         }
     };
-    match run.finish() {
-        Ok(finished) => {
-            if !args.quiet {
-                eprint!("{}", finished.summary);
-                for warning in &finished.warnings {
-                    eprintln!("socketvirt: {warning}");
-                }
-            }
-            if let Some(file) = &args.summary {
-                let json = serde_json::to_string_pretty(&finished.summary)
-                    .context("putting the summary into JSON failed")?;
-                // The command's status counts more than a full disk.
-                if let Err(error) = fs::write(file, json + "\n") {
-                    eprintln!(
-                        "socketvirt: writing the summary {} failed: {error}",
-                        file.display()
-                    );
-                }
-            }
-        }
-        Err(error) => eprintln!("socketvirt: {error}"),
-    }
+    report(args, run.finish(), summary);
     status.finish()
+}
+
+/// What will not be accelerated, or not be looked at, for want of a capability.
+pub(super) fn tell_shortcomings() {
+    for missing in capabilities::shortcomings() {
+        tell!("{}", missing.words);
+    }
+}
+
+/// Writes the summary, then tells it: a terminal may keep us waiting, or be
+/// gone. The command's status counts more than either.
+fn report(args: &Args, finished: Finished, file: Option<SummaryFile>) {
+    if let Some(file) = file
+        && let Err(error) = file.write(&finished.summary)
+    {
+        tell!("{error:#}");
+    }
+    if !args.quiet {
+        output::tell(format_args!("{}", finished.summary));
+        for warning in &finished.warnings {
+            tell!("{warning}");
+        }
+    }
+    if let Some(error) = finished.failure {
+        tell!("{error}");
+    }
 }

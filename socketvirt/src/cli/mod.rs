@@ -7,11 +7,14 @@ mod events;
 mod exec;
 mod run;
 mod show;
+mod summary_file;
 mod table;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::tell;
 
 /// Virtualizes the sockets of a host.
 #[derive(Debug, Parser)]
@@ -56,7 +59,7 @@ pub fn main() -> ExitCode {
         Command::BenchWorker(args) => bench::worker(args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("socketvirt: {error:#}");
+        tell!("{error:#}");
         ExitCode::FAILURE
     })
 }

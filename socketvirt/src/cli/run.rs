@@ -8,14 +8,16 @@ use clap::Args as ClapArgs;
 
 use super::{
     ends,
-    exec::{EAGER, ModeName},
+    exec::{EAGER, ModeName, tell_shortcomings},
 };
 use crate::{
     agent::{
         run::{self, Run},
         scope::Scope,
     },
+    output,
     table::keeper::{Keeper, Options},
+    tell,
 };
 
 /// Arguments of `socketvirt run`.
@@ -47,7 +49,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         rows: args.rows,
         interval: Duration::from_millis(args.scan_interval),
     })?;
-    eprintln!("socketvirt: keeping the table at /sys/fs/bpf/socketvirt, until SIGINT or SIGTERM");
+    tell!("keeping the table at /sys/fs/bpf/socketvirt, until SIGINT or SIGTERM");
     let accelerating = match args.mode {
         Some(mode) => Some(Run::start(&run::Options {
             scope: args.cgroup.clone().map_or(Scope::Host, Scope::Cgroup),
@@ -56,9 +58,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         })?),
         None => None,
     };
+    if args.mode.is_some() {
+        tell_shortcomings();
+    }
     match args.mode {
-        Some(ModeName::Eager) => eprintln!("socketvirt: accelerating; {EAGER}"),
-        Some(ModeName::Adopt) => eprintln!("socketvirt: accelerating"),
+        Some(ModeName::Eager) => tell!("accelerating; {EAGER}"),
+        Some(ModeName::Adopt) => tell!("accelerating"),
         None => {}
     }
     signals
@@ -66,10 +71,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .context("waiting for a signal failed")?;
     // First, so that the table and who follows it see what is released.
     if let Some(accelerating) = accelerating {
-        let finished = accelerating.finish()?;
-        eprint!("{}", finished.summary);
+        let finished = accelerating.finish();
+        output::tell(format_args!("{}", finished.summary));
         for warning in &finished.warnings {
-            eprintln!("socketvirt: {warning}");
+            tell!("{warning}");
+        }
+        if let Some(error) = finished.failure {
+            return Err(error.into());
         }
     }
     if !keeper.is_scanning() {
@@ -77,9 +85,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         bail!("the scans had ended");
     }
     let stats = keeper.finish()?;
-    eprintln!(
-        "socketvirt: {} sockets found no room, {} closed ones made room, {} events were lost",
-        stats.missing, stats.evicted, stats.lost
+    tell!(
+        "{} sockets found no room, {} closed ones made room, {} events were lost",
+        stats.missing,
+        stats.evicted,
+        stats.lost
     );
     Ok(ExitCode::SUCCESS)
 }

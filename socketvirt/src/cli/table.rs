@@ -1,22 +1,20 @@
 //! `socketvirt table`: every socket of the host.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    thread,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::table::{
-    filter::{Filter, Order},
-    print::{self, Style},
-    source::{Namespaces, Source},
-    view::Table,
-    words::ALL_STATUSES,
+use crate::{
+    output::{self, Printed},
+    table::{
+        filter::{Filter, Order},
+        print::{self, Style},
+        source::{Namespaces, Source},
+        view::Table,
+        words::ALL_STATUSES,
+    },
 };
 
 /// Arguments of `socketvirt table`.
@@ -80,21 +78,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut table = Table::read(&source, &args.netns)?;
     filter.apply(&mut table, args.sort);
     if args.json {
-        json(&table)?;
+        let _printed = output::print(&json(&table)?).context(WRITING)?;
     } else {
-        print::page(&print::render(&table, Style::of_output()))
-            .context("writing the table failed")?;
+        print::page(&print::render(&table, Style::of_output())).context(WRITING)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+const WRITING: &str = "writing the table failed";
+
 /// One line of JSON, which `jq` reads as it comes.
-fn json(table: &Table) -> Result<()> {
+fn json(table: &Table) -> Result<String> {
     let text = serde_json::to_string(table).context("putting the table into JSON failed")?;
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("writing the table failed"),
-    }
+    Ok(text + "\n")
 }
 
 fn watch(
@@ -111,20 +107,18 @@ fn watch(
         let ended = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
         let pause = socketvirt_common::pace::pause((ended - began).into(), LEAST);
         filter.apply(&mut table, order);
-        if as_json {
-            json(&table)?;
+        let text = if as_json {
+            json(&table)?
         } else {
-            let text = print::render(&table, Style::of_output());
-            let mut out = io::stdout().lock();
             // Home, the text, and clear what is left of the last one.
-            let clear = "\x1b[H\x1b[J";
-            if write!(out, "{clear}{text}")
-                .and_then(|()| out.flush())
-                .is_err()
-            {
-                return Ok(());
-            }
+            format!("\x1b[H\x1b[J{}", print::render(&table, Style::of_output()))
+        };
+        match output::print(&text).context(WRITING)? {
+            Printed::All => {}
+            Printed::ReaderGone | Printed::Stopped => return Ok(()),
         }
-        thread::sleep(pause);
+        if output::ends_within(pause, None) {
+            return Ok(());
+        }
     }
 }

@@ -70,7 +70,7 @@ pub fn examine() -> Report {
     if requirements.iter().all(Requirement::is_fulfilled) {
         match layout::kernel_layout() {
             Ok(layout) => {
-                requirements.push(Requirement::layout(&layout));
+                requirements.push(Requirement::layout());
                 findings =
                     on_live_connections(&layout, &mut requirements).unwrap_or_else(|error| {
                         requirements.push(Requirement::missing("data_path", &error));
@@ -81,6 +81,7 @@ pub fn examine() -> Report {
         }
     }
     requirements.extend(requirements::of_the_kernel());
+    requirements.extend(requirements::of_the_caller());
     report::write(requirements, &findings)
 }
 

@@ -4,9 +4,11 @@ use std::fmt::Display;
 
 use aya::programs::ProgramType;
 use serde::Serialize;
-use socketvirt_common::layout::KernelLayout;
 
-use crate::kernel::require::{self, NEEDS};
+use crate::kernel::{
+    capabilities,
+    require::{self, NEEDS},
+};
 
 /// One thing that the agent needs, or would use.
 #[derive(Clone, Debug, Serialize)]
@@ -50,25 +52,9 @@ impl Requirement {
         self
     }
 
-    /// The fields were found; those that may be missing are named.
-    pub(super) fn layout(layout: &KernelLayout) -> Self {
-        let missing: Vec<_> = [
-            ("ep_poll_callback", layout.ep_poll_callback == 0),
-            ("pollwake", layout.pollwake == 0),
-        ]
-        .into_iter()
-        .filter_map(|(symbol, unknown)| unknown.then_some(symbol))
-        .collect();
-        let found = if missing.is_empty() {
-            "every field and symbol that the programs read".into()
-        } else {
-            format!(
-                "every field; without the address of {} sockets in epoll or poll are not adopted: \
-                 allow it with `sysctl kernel.kptr_restrict=0`",
-                missing.join(" and ")
-            )
-        };
-        Self::fulfilled("layout", found)
+    /// The fields were found.
+    pub(super) fn layout() -> Self {
+        Self::fulfilled("layout", "every field that the programs read".into())
     }
 
     /// Whether nothing that is needed is missing.
@@ -86,6 +72,14 @@ pub fn of_the_machine() -> Vec<Requirement> {
             Ok(found) => Requirement::fulfilled(name, found),
             Err(error) => Requirement::missing(name, &error),
         })
+        .collect()
+}
+
+/// What an agent can be started without, but does not work without.
+pub fn of_the_caller() -> Vec<Requirement> {
+    capabilities::shortcomings()
+        .iter()
+        .map(|missing| Requirement::missing(missing.name, &missing.words))
         .collect()
 }
 

@@ -15,7 +15,7 @@ use nix::{
 };
 
 use crate::kernel::{
-    mounts,
+    mounts::{self, Mount},
     owner::{self, Lock},
 };
 
@@ -85,16 +85,25 @@ impl PinError {
 /// The BPF file system, when it is mounted.
 ///
 /// Each mount is a file system of its own, so the usual place comes first:
-/// that is where another agent looks.
+/// that is where another agent looks. Where the caller has none, that of
+/// whoever started it: a new one would go with the caller's mounts, and with it the
+/// sockets' queues.
 ///
 /// # Errors
 /// [`PinError::Mounts`].
 pub fn mounted() -> Result<Option<PathBuf>, PinError> {
-    if mounts::is_of(Path::new(USUAL), BPF_FS_MAGIC) {
-        return Ok(Some(USUAL.into()));
-    }
+    Ok(find()?.map(|mount| mount.point))
+}
+
+/// [`mounted`], with all that is known of the mount.
+///
+/// # Errors
+/// [`PinError::Mounts`].
+pub fn find() -> Result<Option<Mount>, PinError> {
     let found = mounts::of_kind("bpf", BPF_FS_MAGIC).map_err(PinError::Mounts)?;
-    Ok(found.into_iter().next().map(|mount| mount.point))
+    let usual = |mount: &Mount| mount.point == Path::new(USUAL);
+    let first = found.iter().find(|mount| usual(mount)).or(found.first());
+    Ok(first.cloned().or_else(|| mounts::lent("bpf", BPF_FS_MAGIC)))
 }
 
 /// The BPF file system; it is mounted when it is not.
@@ -105,7 +114,11 @@ pub fn mount_point() -> Result<PathBuf, PinError> {
     if let Some(found) = mounted()? {
         return Ok(found);
     }
-    // For root alone, as systemd mounts it.
+    mount_usual()
+}
+
+/// For root alone, as systemd mounts it.
+fn mount_usual() -> Result<PathBuf, PinError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("bpf"), USUAL, Some("bpf"), flags, Some("mode=0700")).map_err(PinError::Mount)?;
     Ok(USUAL.into())

@@ -31,8 +31,9 @@ const MAX_ROUNDS: u32 = 1_000;
 pub enum CgroupError {
     /// Version 2 is not mounted.
     #[error(
-        "cgroup v2 is not mounted; mount it with `mkdir -p /sys/fs/cgroup/unified && \
-         mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified` (beside v1 it needs no controllers)"
+        "cgroup v2 is mounted neither here nor where this program was started from; mount it with \
+         `mkdir -p /run/cgroup2 && mount -t cgroup2 cgroup2 /run/cgroup2` (beside v1 it needs no \
+         controllers)"
     )]
     NotMounted,
 
@@ -100,13 +101,19 @@ fn refused(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Cgro
     }
 }
 
-/// The mounts of version 2; those that show all of it first.
+/// The mounts of version 2; those that show all of it first. Where the caller has
+/// none, one of whoever started it. None is made: a mount without the options of the one
+/// that there is takes them from the whole host (`apply_cgroup_root_flags`,
+/// `kernel/cgroup/cgroup.c`).
 ///
 /// # Errors
 /// When there is none.
 pub fn mounts() -> Result<Vec<Mount>, CgroupError> {
     let mut found = mounts::of_kind("cgroup2", CGROUP2_SUPER_MAGIC)
         .map_err(refused("reading the mounts for", Path::new("cgroup2")))?;
+    if found.is_empty() {
+        found.extend(mounts::lent("cgroup2", CGROUP2_SUPER_MAGIC));
+    }
     found.sort_by_key(|mount| mount.root.components().count());
     if found.is_empty() {
         return Err(CgroupError::NotMounted);

@@ -11,6 +11,7 @@
 
 pub mod bpffs;
 pub mod btf;
+pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_id;
 pub mod charges;

@@ -2,12 +2,16 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
-    os::unix::ffi::OsStringExt as _,
+    fs::{self, File},
+    io, iter,
+    os::{fd::AsRawFd as _, unix::ffi::OsStringExt as _},
     path::{Path, PathBuf},
+    process,
+    sync::{Mutex, PoisonError},
 };
 
 use nix::sys::statfs::{FsType, statfs};
+use procfs::process::Process;
 
 /// The calling thread's, which may have a mount namespace of its own.
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
@@ -21,7 +25,35 @@ pub struct Mount {
     pub point: PathBuf,
     /// The type of the file system.
     pub kind: String,
+    /// Set when it is reached through another process; see [`lent`].
+    pub lender: Option<Lender>,
 }
+
+/// A process in another mount namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lender {
+    /// Its id.
+    pub pid: i32,
+    /// Where it sees the mount.
+    pub point: PathBuf,
+}
+
+impl Mount {
+    /// For the operator.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match &self.lender {
+            None => self.point.display().to_string(),
+            Some(Lender { pid, point }) => {
+                format!("{}, of process {pid}: not mounted here", point.display())
+            }
+        }
+    }
+}
+
+/// Mounts that are lent, by the type of their file system. The open folder keeps
+/// each within reach when its lender ends.
+static LENT: Mutex<Vec<(File, Mount)>> = Mutex::new(Vec::new());
 
 /// The mounts of type `kind` that can be reached, in the order in which they
 /// were made. `magic` is the file system's number in `<linux/magic.h>`.
@@ -33,6 +65,54 @@ pub fn of_kind(kind: &str, magic: FsType) -> io::Result<Vec<Mount>> {
     // A mount may be hidden by another on top of it.
     mounts.retain(|mount| mount.kind == kind && is_of(&mount.point, magic));
     Ok(mounts)
+}
+
+/// A mount of the nearest process among those that started this one that has
+/// one, to be reached by a descriptor of this process: whoever gives a program a
+/// `/sys` of its own, as `ip netns exec` does, hides what is mounted on it.
+#[must_use]
+pub fn lent(kind: &str, magic: FsType) -> Option<Mount> {
+    let mut known = LENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let of_kind = |(_, mount): &&(File, Mount)| mount.kind == kind;
+    if let Some((_, mount)) = known.iter().find(of_kind) {
+        return Some(mount.clone());
+    }
+    let found = ancestors().find_map(|pid| lent_by(pid, kind, magic))?;
+    let mount = found.1.clone();
+    known.push(found);
+    Some(mount)
+}
+
+/// The parent, its parent, and so on up to process 1.
+fn ancestors() -> impl Iterator<Item = i32> {
+    let parent = |pid: &i32| Some(Process::new(*pid).ok()?.stat().ok()?.ppid);
+    let own = i32::try_from(process::id()).ok();
+    iter::successors(own, parent)
+        .skip(1)
+        .take_while(|pid| *pid > 0)
+}
+
+fn lent_by(pid: i32, kind: &str, magic: FsType) -> Option<(File, Mount)> {
+    let mounts = parse(&fs::read(format!("/proc/{pid}/mountinfo")).ok()?);
+    let mut of_kind: Vec<_> = mounts.into_iter().filter(|one| one.kind == kind).collect();
+    of_kind.sort_by_key(|mount| mount.root.components().count());
+    of_kind.into_iter().find_map(|mount| {
+        let below = mount.point.strip_prefix("/").unwrap_or(&mount.point);
+        let folder = File::open(Path::new(&format!("/proc/{pid}/root")).join(below)).ok()?;
+        let point = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+        let lender = Some(Lender {
+            pid,
+            point: mount.point,
+        });
+        is_of(&point, magic).then_some((
+            folder,
+            Mount {
+                point,
+                lender,
+                ..mount
+            },
+        ))
+    })
 }
 
 /// Whether `path` lies in a file system of this kind.
@@ -56,7 +136,12 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let point = unescape(words.next()?);
     words.find(|word| *word == b"-")?;
     let kind = String::from_utf8(words.next()?.to_vec()).ok()?;
-    Some(Mount { root, point, kind })
+    Some(Mount {
+        root,
+        point,
+        kind,
+        lender: None,
+    })
 }
 
 /// Space, tab, newline and backslash are written as `\` and three octal digits.
@@ -87,6 +172,7 @@ mod tests {
             root: root.into(),
             point: point.into(),
             kind: kind.into(),
+            lender: None,
         };
         assert_eq!(
             parse(text),

@@ -12,7 +12,9 @@ use nix::sys::utsname::uname;
 use crate::kernel::{
     bpffs::{self, PinError},
     btf,
+    capabilities::{Held, NEEDED},
     cgroup::{self, CgroupError},
+    mounts::Mount,
 };
 
 /// The first kernel on which an `sk_msg` program knows the namespace of its
@@ -26,16 +28,7 @@ const LOCKING_ITERATOR: (u32, u32) = (6, 5);
 /// See [`visits_can_follow`].
 const CALLBACKS_IN_MID_LIFE: (u32, u32) = (6, 12);
 
-const STATUS: &str = "/proc/thread-self/status";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
-
-/// Numbers from include/uapi/linux/capability.h.
-const CAPABILITIES: [(&str, u32); 4] = [
-    ("CAP_NET_ADMIN", 12),
-    ("CAP_SYS_ADMIN", 21),
-    ("CAP_PERFMON", 38),
-    ("CAP_BPF", 39),
-];
 
 /// Something is missing.
 #[derive(Debug, thiserror::Error)]
@@ -165,47 +158,29 @@ fn socket_maps() -> Result<String, Requirement> {
 
 fn cgroups() -> Result<String, Requirement> {
     let mounts = cgroup::mounts()?;
-    let first = mounts
-        .first()
-        .map(|mount| mount.point.display().to_string());
-    Ok(first.unwrap_or_default())
+    Ok(mounts.first().map(Mount::shown).unwrap_or_default())
 }
 
 fn pins() -> Result<String, Requirement> {
-    let usual = Path::new(bpffs::USUAL);
-    match bpffs::mounted()? {
-        Some(point) => Ok(point.display().to_string()),
+    place_for_pins(bpffs::find()?.as_ref(), Path::new(bpffs::USUAL))
+}
+
+fn place_for_pins(mounted: Option<&Mount>, usual: &Path) -> Result<String, Requirement> {
+    match mounted {
+        Some(mount) => Ok(mount.shown()),
         None if usual.is_dir() => Ok(format!("will be mounted on {}", usual.display())),
         None => Err(Requirement::Bpffs(usual.to_owned())),
     }
 }
 
 fn capabilities() -> Result<String, Requirement> {
-    let status = fs::read_to_string(STATUS).map_err(|source| Requirement::Proc {
-        path: STATUS,
-        source,
-    })?;
-    let missing = missing(&status);
+    let held = Held::of_caller().map_err(|(path, source)| Requirement::Proc { path, source })?;
+    let missing = held.missing();
     if missing.is_empty() {
-        Ok(CAPABILITIES.map(|(name, _)| name).join(", "))
+        Ok(NEEDED.map(|(name, ..)| name).join(", "))
     } else {
         Err(Requirement::Capabilities(missing.join(", ")))
     }
-}
-
-/// The capabilities that are not in force. Being root is not asked: a
-/// container's root may lack them.
-fn missing(status: &str) -> Vec<&'static str> {
-    let held = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .unwrap_or(0);
-    CAPABILITIES
-        .into_iter()
-        .filter(|(_, bit)| held >> bit & 1 == 0)
-        .map(|(name, _)| name)
-        .collect()
 }
 
 /// Whether the TCP iterator surely holds the lock of the socket that it shows
@@ -271,7 +246,7 @@ mod tests {
             check().unwrap_err().to_string()
         });
         assert!(
-            refusal.contains("CAP_BPF is missing; start it as root"),
+            refusal.contains("CAP_BPF (for programs and maps) is missing; start it as root"),
             "{refusal}"
         );
     }
@@ -297,28 +272,21 @@ mod tests {
         assert!(matches!(refusal, Requirement::Lockdown), "{refusal}");
     }
 
+    /// As under `ip netns exec`.
     #[test]
-    fn a_system_without_cgroup_v2_is_refused() {
-        let refusal = in_private_mounts(|| {
-            for mount in cgroup::mounts().unwrap() {
-                cover(mount.point.to_str().unwrap(), "tmpfs");
-            }
-            check().unwrap_err()
+    fn a_hidden_sys_is_looked_for_elsewhere() {
+        in_private_mounts(|| {
+            cover("/sys", "sysfs");
+            check().unwrap();
+            assert!(cgroups().unwrap().contains(", of process "));
+            assert!(pins().unwrap().starts_with("/sys/fs/bpf, of process "));
         });
-        assert!(
-            matches!(refusal, Requirement::Cgroup(CgroupError::NotMounted)),
-            "{refusal}"
-        );
     }
 
     #[test]
     fn a_system_without_a_place_for_pins_is_refused() {
-        let refusal = in_private_mounts(|| {
-            cover("/sys/fs", "tmpfs");
-            fs::create_dir("/sys/fs/cgroup").unwrap();
-            cover("/sys/fs/cgroup", "cgroup2");
-            check().unwrap_err()
-        });
+        let usual = Path::new("/there/is/none");
+        let refusal = place_for_pins(None, usual).unwrap_err();
         assert!(matches!(refusal, Requirement::Bpffs(_)), "{refusal}");
     }
 
@@ -335,16 +303,5 @@ mod tests {
         ] {
             assert_eq!(is_at_least(release, LEAST), enough, "{release}");
         }
-    }
-
-    #[test]
-    fn capabilities_are_read_from_the_effective_set() {
-        let status = |set: &str| format!("Name:\ta\nCapPrm:\t000001ffffffffff\nCapEff:\t{set}\n");
-        assert!(missing(&status("000001ffffffffff")).is_empty());
-        assert_eq!(
-            missing(&status("000001bfffffefff")),
-            ["CAP_NET_ADMIN", "CAP_PERFMON"]
-        );
-        assert_eq!(missing("").len(), CAPABILITIES.len());
     }
 }

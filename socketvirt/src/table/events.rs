@@ -21,6 +21,7 @@ use socketvirt_common::{
 
 use super::{
     TableError, keeper, life,
+    names::escape,
     ring::Ring,
     words::{Word, text},
 };
@@ -106,7 +107,7 @@ impl Shown {
             .peer
             .map_or_else(String::new, |peer| format!(" with {peer}"));
         let who = match (&self.command, self.pid) {
-            (Some(command), Some(pid)) => format!(" {command}({pid})"),
+            (Some(command), Some(pid)) => format!(" {}({pid})", escape(command.as_bytes())),
             _ => String::new(),
         };
         let scanned = if self.scanned {
@@ -280,5 +281,31 @@ impl Follower {
         }
         let row = self.rows.get(&note.id);
         all.push(Shown::of(note, row, "pair").with(client, Reason::None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line() {
+        let event = Shown {
+            schema: 1,
+            at: 0,
+            event: "pair",
+            id: 7,
+            peer: None,
+            from: None,
+            to: None,
+            reason: None,
+            local_port: 0,
+            remote_port: 0,
+            scanned: false,
+            pid: Some(1),
+            command: Some("a\x1b[2J\nb".into()),
+        };
+        assert!(event.line().contains(" a\\x1b[2J\\x0ab(1) pair"));
+        assert!(!event.line().contains(char::is_control));
     }
 }

@@ -114,7 +114,7 @@ fn sort(sockets: &mut [Socket], order: Order) {
                 socket.netid,
                 stage(socket),
                 socket.local.port,
-                socket.local.address.clone(),
+                socket.local.name.address.clone(),
                 socket.id,
             )
         }),

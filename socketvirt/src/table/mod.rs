@@ -4,7 +4,7 @@
 //! [`view`] joins what belongs together: processes ([`source`]), cgroups
 //! ([`cgroups`]), the two ends of a connection ([`peers`]), what agents know
 //! ([`agents`]). [`filter`] chooses and sorts, `print` and [`show`] are for
-//! people, [`view`] is also the schema of the JSON.
+//! people, [`names`] puts what programs choose in a form for them, [`view`] is also the schema of the JSON.
 
 pub mod agents;
 pub mod cgroups;
@@ -13,6 +13,7 @@ pub mod filter;
 pub mod iterator;
 pub mod keeper;
 pub mod life;
+pub mod names;
 pub mod options;
 pub mod peers;
 pub mod print;

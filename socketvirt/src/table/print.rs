@@ -7,7 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::view::{Socket, Table};
+use super::{
+    names::{Name, escape},
+    view::{Socket, Table},
+};
+use crate::output;
 
 /// How it is printed.
 #[derive(Clone, Copy, Debug)]
@@ -57,10 +61,10 @@ const COLUMNS: [Column; 12] = [
     ("KIND", false, |s| s.netid.to_owned()),
     ("STATUS", false, |s| s.status.to_owned()),
     ("LOCAL", false, |s| {
-        end(&s.local.address, s.local.port, s.local.family)
+        end(&s.local.name, s.local.port, s.local.family)
     }),
     ("REMOTE", false, |s| {
-        end(&s.remote.address, s.remote.port, s.local.family)
+        end(&s.remote.name, s.remote.port, s.local.family)
     }),
     ("SEND-Q", true, |s| s.send_queue.bytes.to_string()),
     ("RECV-Q", true, |s| {
@@ -78,18 +82,19 @@ const COLUMNS: [Column; 12] = [
     ("NETNS", false, |s| {
         s.local
             .netns_name
-            .clone()
-            .unwrap_or_else(|| s.local.netns.to_string())
+            .as_ref()
+            .map_or_else(|| s.local.netns.to_string(), |name| escape(name.as_bytes()))
     }),
 ];
 
 /// An end as `address:port`, or a name.
 #[must_use]
-pub fn end(address: &str, port: u32, family: &str) -> String {
+pub fn end(name: &Name, port: u32, family: &str) -> String {
+    let address = name.address.as_str();
     let any = matches!(address, "0.0.0.0" | "::" | "");
     match family {
         "unix" if address.is_empty() => "-".to_owned(),
-        "unix" => address.to_owned(),
+        "unix" => name.shown(),
         _ if any && port == 0 => "-".to_owned(),
         "inet6" if any => format!("[::]:{port}"),
         "inet6" => format!("[{address}]:{port}"),
@@ -107,6 +112,7 @@ fn process(socket: &Socket) -> String {
                 .iter()
                 .filter(|one| one.pid != pid)
                 .count();
+            let command = escape(command.as_bytes());
             if more == 0 {
                 format!("{command}({pid})")
             } else {
@@ -120,7 +126,9 @@ fn process(socket: &Socket) -> String {
 fn peer(socket: &Socket) -> String {
     let remote = &socket.remote;
     match (remote.id, &remote.command, remote.pid) {
-        (Some(id), Some(command), Some(pid)) => format!("{id}={command}({pid})"),
+        (Some(id), Some(command), Some(pid)) => {
+            format!("{id}={}({pid})", escape(command.as_bytes()))
+        }
         (Some(id), ..) => id.to_string(),
         _ => "-".to_owned(),
     }
@@ -184,7 +192,7 @@ pub fn render(table: &Table, style: Style) -> String {
         let _ = writeln!(
             text,
             "(without what agents of other builds of socketvirt know: {})",
-            table.other_builds.join(", ")
+            escape(table.other_builds.join(", ").as_bytes())
         );
     }
     if table.missing > 0 {
@@ -262,22 +270,19 @@ fn colour_of(socket: &Socket) -> Option<&'static str> {
 /// # Errors
 /// When it cannot be written. A reader that has gone is no error.
 pub fn page(text: &str) -> io::Result<()> {
-    let written = if io::stdout().is_terminal() && text.lines().count() > 24 {
+    if io::stdout().is_terminal() && text.lines().count() > 24 {
         through_pager(text)
     } else {
-        io::stdout().write_all(text.as_bytes())
-    };
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        output::print(text).map(|_printed| ())
     }
 }
 
 fn through_pager(text: &str) -> io::Result<()> {
+    let plain = || output::print(text).map(|_printed| ());
     let pager = std::env::var("PAGER").unwrap_or_else(|_| "less".to_owned());
     let mut words = pager.split_whitespace();
     let Some(program) = words.next() else {
-        return io::stdout().write_all(text.as_bytes());
+        return plain();
     };
     let child = Command::new(program)
         .args(words)
@@ -289,12 +294,16 @@ fn through_pager(text: &str) -> io::Result<()> {
         .stdin(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else {
-        return io::stdout().write_all(text.as_bytes());
+        return plain();
     };
     let written = match child.stdin.take() {
         Some(mut stdin) => stdin.write_all(text.as_bytes()),
         None => Ok(()),
     };
     child.wait()?;
-    written
+    match written {
+        // Whoever has seen enough leaves the pager.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }

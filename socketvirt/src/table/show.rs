@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{print::end, view::Socket};
+use super::{names::escape, print::end, view::Socket};
 
 type Field = (&'static str, String);
 
@@ -72,7 +72,7 @@ fn fields(s: &Socket, now: u64) -> Vec<Field> {
     );
     let namespace = s.local.netns_name.as_ref().map_or_else(
         || s.local.netns.to_string(),
-        |name| format!("{} ({name})", s.local.netns),
+        |name| format!("{} ({})", s.local.netns, escape(name.as_bytes())),
     );
     let mut fields = vec![
         ("id", s.id.to_string()),
@@ -82,11 +82,8 @@ fn fields(s: &Socket, now: u64) -> Vec<Field> {
             "kind",
             format!("{} {} {}", s.local.family, s.local.r#type, s.local.protocol),
         ),
-        ("local", end(&s.local.address, s.local.port, s.local.family)),
-        (
-            "remote",
-            end(&s.remote.address, s.remote.port, s.local.family),
-        ),
+        ("local", end(&s.local.name, s.local.port, s.local.family)),
+        ("remote", end(&s.remote.name, s.remote.port, s.local.family)),
         ("namespace", namespace),
         ("event", s.local.event.join(" ")),
         (
@@ -126,10 +123,10 @@ fn fields(s: &Socket, now: u64) -> Vec<Field> {
         ("connection queue", queue),
         (
             "cgroup",
-            s.owner
-                .cgroup
-                .clone()
-                .unwrap_or_else(|| format!("{} (gone)", s.owner.cgroup_id)),
+            s.owner.cgroup.as_ref().map_or_else(
+                || format!("{} (gone)", s.owner.cgroup_id),
+                |path| escape(path.as_bytes()),
+            ),
         ),
         ("uid", s.owner.uid.to_string()),
         ("inode", s.owner.inode.to_string()),
@@ -138,7 +135,14 @@ fn fields(s: &Socket, now: u64) -> Vec<Field> {
             s.owner
                 .processes
                 .iter()
-                .map(|one| format!("{}({}) fd {}", one.command, one.pid, one.fd))
+                .map(|one| {
+                    format!(
+                        "{}({}) fd {}",
+                        escape(one.command.as_bytes()),
+                        one.pid,
+                        one.fd
+                    )
+                })
                 .collect::<Vec<_>>()
                 .join(", "),
         ),
@@ -186,7 +190,7 @@ fn options(text: &mut String, socket: &Socket, peer: Option<&Socket>, width: usi
 fn plain(value: &serde_json::Value) -> String {
     value
         .as_str()
-        .map_or_else(|| value.to_string(), ToOwned::to_owned)
+        .map_or_else(|| value.to_string(), |text| escape(text.as_bytes()))
 }
 
 /// A time in words.

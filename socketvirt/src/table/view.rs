@@ -10,7 +10,7 @@ use serde::Serialize;
 use socketvirt_common::{
     reason::Reason,
     record::Holder,
-    row::{Family, Row, State},
+    row::{ADDRESS_TEXT, Family, Row, State, Text},
     status::Status,
 };
 
@@ -18,7 +18,9 @@ pub use self::schema::{
     ConnectionQueue, Local, Owner, Path, Process, ReceiveQueue, Remote, SendQueue, Socket, Step,
 };
 use super::{
-    SCHEMA, TableError, agents, cgroups, options, peers,
+    SCHEMA, TableError, agents, cgroups,
+    names::Name,
+    options, peers,
     source::{Namespaces, Scan, Source},
     words::{self, Word, text},
 };
@@ -122,7 +124,7 @@ impl Socket {
             netid: words::short_kind(row),
             local: Local::of(row),
             remote: Remote {
-                address: words::address(&row.remote.address),
+                name: name(row, &row.remote.address),
                 port: row.remote.port,
                 id: (row.remote.id != 0).then_some(row.remote.id),
                 ..Remote::default()
@@ -159,6 +161,14 @@ impl Socket {
     }
 }
 
+/// The address of one end.
+fn name(row: &Row, address: &Text<ADDRESS_TEXT>) -> Name {
+    match row.local.family {
+        Family::UNIX => Name::of_unix(address),
+        _ => Name::of_address(words::address(address)),
+    }
+}
+
 impl Local {
     fn of(row: &Row) -> Self {
         let mut shutdown = Vec::new();
@@ -169,7 +179,7 @@ impl Local {
             shutdown.push("send");
         }
         Self {
-            address: words::address(&row.local.address),
+            name: name(row, &row.local.address),
             port: row.local.port,
             family: row.local.family.word(),
             r#type: row.local.kind.word(),

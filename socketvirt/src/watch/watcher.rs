@@ -25,6 +25,7 @@ use crate::{
     agent::{
         config::ConfigMap,
         datapath::{DataPathError, StatsMap},
+        scope::again::Id,
     },
     kernel::namespaces,
     program::{holders, readers::Readers, splicers::Splicers},
@@ -90,6 +91,8 @@ pub struct Watcher {
     interval: Duration,
     /// Connections may be older than the data path.
     older: bool,
+    /// The cgroup whose sockets are watched, as it is at the time.
+    scope: Option<Id>,
 }
 
 impl Watcher {
@@ -119,6 +122,7 @@ impl Watcher {
             loading: false,
             interval: SOON,
             older: false,
+            scope: None,
         }
     }
 
@@ -168,6 +172,13 @@ impl Watcher {
         self
     }
 
+    /// Watches connections of the cgroup that has this id at the time.
+    #[must_use]
+    pub fn following(mut self, scope: Id) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
     /// One round: looks at what is hot, or at everything, and acts.
     fn round(&mut self) -> Result<(), WatchError> {
         self.tiers.look()?;
@@ -209,6 +220,11 @@ impl Watcher {
     }
 
     fn sweep(&mut self) -> Result<(), WatchError> {
+        if let Some(cgroup) = self.scope.as_ref().map(Id::get)
+            && cgroup != self.config.get().cgroup
+        {
+            self.config.change(|config| config.cgroup = cgroup)?;
+        }
         if self.tiers.shared().enrolled > 0 {
             let short = u32::from(memory::tcp_is_short());
             if self.config.get().memory_pressure != short {

@@ -1,6 +1,8 @@
 //! Reading the counters.
 
-use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use std::path::Path;
+
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use socketvirt_common::stats::Stats;
 
 use super::DataPathError;
@@ -9,6 +11,18 @@ use super::DataPathError;
 pub struct StatsMap(pub(super) PerCpuArray<MapData, Stats>);
 
 impl StatsMap {
+    /// What is counted in the map that is pinned in `folder`; nothing when it
+    /// cannot be read.
+    #[must_use]
+    pub fn pinned(folder: &Path) -> Stats {
+        let read = || {
+            let map = MapData::from_pin(folder.join("sv_stats")).ok()?;
+            let map = PerCpuArray::try_from(Map::PerCpuArray(map)).ok()?;
+            Self(map).read().ok()
+        };
+        read().unwrap_or_default()
+    }
+
     /// The sum over all CPUs.
     ///
     /// # Errors

@@ -177,10 +177,22 @@ fn it_is_mounted_when_it_is_missing() {
         while mounts::is_of(Path::new(USUAL), BPF_FS_MAGIC) {
             nix::mount::umount2(USUAL, nix::mount::MntFlags::MNT_DETACH).unwrap();
         }
+        assert_eq!(mount_usual().unwrap(), Path::new(USUAL));
         assert!(PinDir::existing().unwrap().is_empty());
-        assert_eq!(mount_point().unwrap(), Path::new(USUAL));
         assert!(mounts::is_of(Path::new(USUAL), BPF_FS_MAGIC));
         assert_eq!(fs::metadata(USUAL).unwrap().mode() & 0o777, 0o700);
+    });
+}
+
+/// As under `ip netns exec`.
+#[test]
+fn where_it_is_hidden_that_of_whoever_started_us_is_used() {
+    in_private_mounts(|| {
+        cover("/sys", "sysfs");
+        let found = find().unwrap().unwrap();
+        assert_eq!(found.lender.as_ref().unwrap().point, Path::new(USUAL));
+        assert!(mounts::is_of(&found.point, BPF_FS_MAGIC));
+        assert!(!mounts::is_of(Path::new(USUAL), BPF_FS_MAGIC));
     });
 }
 

@@ -184,13 +184,32 @@ fn the_top_has_no_parent() {
     assert!(matches!(top.parent(), Err(CgroupError::NoParent(_))));
 }
 
+/// As under `ip netns exec`.
 #[test]
-fn a_system_without_version_2_is_told_apart() {
-    let refusal = in_private_mounts(|| {
+fn where_version_2_is_hidden_that_of_whoever_started_us_is_used() {
+    in_private_mounts(|| {
+        let seen = mounts().unwrap()[0].point.clone();
         for mount in mounts().unwrap() {
             cover(mount.point.to_str().unwrap(), "tmpfs");
         }
-        Cgroup::create("test").unwrap_err().to_string()
+        let found = mounts().unwrap().remove(0);
+        assert_eq!(found.lender.as_ref().unwrap().point, seen);
+        let made = Cgroup::create("hidden-1-2").unwrap();
+        assert!(made.path().starts_with(&found.point));
+        assert!(made.procs().unwrap().is_empty());
+        made.remove().unwrap();
+        let top = Cgroup::at(found.point);
+        assert!(matches!(top.parent(), Err(CgroupError::NoParent(_))));
     });
-    assert!(refusal.starts_with("cgroup v2 is not mounted"), "{refusal}");
+}
+
+#[test]
+fn a_system_without_version_2_is_told_what_can_be_done() {
+    let told = CgroupError::NotMounted.to_string();
+    assert!(
+        told.starts_with("cgroup v2 is mounted neither here"),
+        "{told}"
+    );
+    // Not in sysfs, where no folder can be made.
+    assert!(!told.contains("/sys"), "{told}");
 }

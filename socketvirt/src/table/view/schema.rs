@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::table::names::Name;
+
 /// One row.
 #[derive(Clone, Debug, Serialize)]
 pub struct Socket {
@@ -38,7 +40,8 @@ pub struct Socket {
 #[derive(Clone, Debug, Serialize)]
 pub struct Local {
     /// Address, or name of a Unix socket; `*` for any.
-    pub address: String,
+    #[serde(flatten)]
+    pub name: Name,
     /// Port, 0 without one.
     pub port: u32,
     /// `inet`, `inet6`, `unix`.
@@ -67,7 +70,8 @@ pub struct Local {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Remote {
     /// Address as this end sees it; empty without one.
-    pub address: String,
+    #[serde(flatten)]
+    pub name: Name,
     /// Port.
     pub port: u32,
     /// The row of the other end, when it is on this host.
