@@ -36,6 +36,11 @@ pub struct KernelLayout {
     pub sk_rcvbuf: u32,
     /// `sock.sk_receive_queue.qlen` (4 bytes).
     pub sk_receive_queue_len: u32,
+    /// `sock.sk_receive_queue.next` (8 bytes): the first packet.
+    pub sk_receive_queue_first: u32,
+    /// `sock.sk_lock.wq.head` (list head, 16 bytes): calls that wait for the
+    /// socket's lock.
+    pub sk_lock_waiters: u32,
     /// `sock.sk_rcvlowat` (4 bytes).
     pub sk_rcvlowat: u32,
     /// `sock.sk_flags` (8 bytes): bits of `enum sock_flags`.
@@ -113,8 +118,6 @@ pub struct KernelLayout {
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp` (8 bytes): its cgroup of version 2.
     pub css_set_cgroup: u32,
-    /// Keeps the size of all these a multiple of 8.
-    pub reserved: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
     /// The root of the tree of mappings of a socket's inode, which lies behind
@@ -130,6 +133,10 @@ pub struct KernelLayout {
     /// `file.f_owner` (8 bytes), or `file.f_owner.pid` before 6.12: not null
     /// when a process has asked for signals.
     pub file_owner: u32,
+    /// `file.f_ref` (8 bytes), or `file.f_count` before 6.13: who holds the file.
+    pub file_refs: u32,
+    /// Keeps the size of all these a multiple of 8.
+    pub reserved: u32,
     /// `socket_wq.wait.head` (list head, 16 bytes).
     pub wq_head: u32,
     /// `wait_queue_entry.func` (8 bytes).
@@ -172,6 +179,8 @@ pub struct KernelLayout {
     pub skb_seq: u32,
     /// The same to its `end_seq` (4 bytes): the number after its last one.
     pub skb_end_seq: u32,
+    /// `sk_buff.sk` (8 bytes).
+    pub skb_sk: u32,
     /// `pt_regs`: the number of the system call that the program is in (8
     /// bytes), and its third and fourth argument. All 0 where they are not
     /// known.
@@ -182,6 +191,8 @@ pub struct KernelLayout {
     pub call_fourth: u32,
     /// The numbers of the system calls that are told apart.
     pub calls: Calls,
+    /// What is in `file_refs` while one descriptor alone holds the file.
+    pub file_refs_one: u64,
     /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
     /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
     pub sk_flags_zerocopy: u64,

@@ -18,6 +18,8 @@ pub struct Stats {
     pub pairs: u64,
     /// Pairs adopted in mid-life.
     pub adopted: u64,
+    /// Sockets that were adopted with bytes unread.
+    pub adopted_unread: u64,
     /// Pairs enrolled at the handshake.
     pub eager: u64,
     /// Pairs released again.
@@ -54,6 +56,7 @@ impl Default for Stats {
             followed: 0,
             pairs: 0,
             adopted: 0,
+            adopted_unread: 0,
             eager: 0,
             released: 0,
             traffic: Traffic::default(),

@@ -87,6 +87,7 @@ impl Stats {
             followed,
             pairs,
             adopted,
+            adopted_unread,
             eager,
             released,
             traffic,
@@ -104,6 +105,7 @@ impl Stats {
         self.followed += followed;
         self.pairs += pairs;
         self.adopted += adopted;
+        self.adopted_unread += adopted_unread;
         self.eager += eager;
         self.released += released;
         self.traffic.add(traffic);

@@ -10,7 +10,7 @@ use aya_ebpf::{
     },
 };
 use socketvirt_common::{
-    config::ReceiveMode,
+    config::{Config, ReceiveMode},
     flow::Flow,
     pair::{End, EndKey, Enrolment},
     path::Path,
@@ -21,10 +21,14 @@ use crate::{
     count::count,
     kernel::Sock,
     maps::{handle, sv_config, sv_fast, sv_flow},
-    unify,
+    setting, unify,
 };
 
 const EBUSY: i64 = 16;
+
+/// How often a visit looks for a call that is about to wait for its lock: some
+/// 300 ns, several times what such a call takes to there.
+const LOOKS: u32 = 16;
 
 /// The flow of a socket, if it has one.
 #[inline(always)]
@@ -67,7 +71,7 @@ fn key_of(flow: &Flow) -> EndKey {
 /// Enrols the socket of a handshake callback.
 #[inline(always)]
 pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Sock) {
-    if !follow(flow, sock) {
+    if !follow(flow) {
         return;
     }
     let mut key = key_of(flow);
@@ -85,8 +89,8 @@ pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Soc
 
 /// Enrols the socket that a scan visits, whose lock the iterator holds.
 #[inline(always)]
-pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
-    if !follow(flow, sock) {
+pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config: &Config) {
+    if !follow(flow) {
         return;
     }
     let key = key_of(flow);
@@ -101,15 +105,48 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
         )
     };
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
+    if answer == 0 && !sock.receive_queue_empty() {
+        count!(adopted_unread);
+        if !take_unread(sk, sock, config) {
+            count!(waiting);
+        }
+    }
 }
 
-/// Its packets are followed before it is enrolled, when nothing is unread.
+/// Has the psock take what is unread in the TCP receive queue, which is where
+/// `FIONREAD` of an enrolled socket does not look. False when a call of the
+/// program came in the way: another visit has to follow.
+///
+/// A receive call that has begun before the socket was enrolled looks at the TCP
+/// receive queue alone, and it would answer `EAGAIN` with bytes there. It
+/// waits for the lock that the visit holds, or is a few instructions from that;
+/// left alone, it reads what is in its queue.
 #[inline(always)]
-fn follow(flow: &mut Flow, sock: Sock) -> bool {
+pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) -> bool {
+    if !matches!(config.receive_mode, ReceiveMode::Unified) || sock.receive_queue_empty() {
+        return true;
+    }
+    let rcvlowat = sock.rcvlowat();
+    // Above, nothing would be told.
+    if rcvlowat > 1 {
+        return true;
+    }
+    for _ in 0..LOOKS {
+        if sock.in_call() {
+            return false;
+        }
+    }
+    setting::rcvlowat(sk, 1);
+    true
+}
+
+/// Its packets are followed before it is enrolled.
+#[inline(always)]
+fn follow(flow: &mut Flow) -> bool {
     let unified = sv_config
         .get(0)
         .is_some_and(|config| matches!(config.receive_mode, ReceiveMode::Unified));
-    let followed = !unified || unify::follow(flow.cookie, sock);
+    let followed = !unified || unify::follow(flow.cookie);
     if !followed {
         flow.reason = Reason::MapFull;
     }

@@ -38,6 +38,7 @@ mod pairs;
 mod programs;
 mod psock;
 mod scan;
+mod setting;
 mod table;
 mod task;
 mod unify;

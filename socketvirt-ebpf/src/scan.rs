@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_setsockopt, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use socketvirt_common::{
     config::{Config, Mode},
     event::What,
@@ -21,7 +21,7 @@ use crate::{
     discover, enrol, habits,
     kernel::Sock,
     maps::sv_config,
-    pairs, programs,
+    pairs, programs, setting,
     table::events,
 };
 
@@ -46,15 +46,6 @@ const BULK_SCANS: u32 = 4;
 
 /// Scans that an enrolled socket waits for its peer to be enrolled too.
 const ALONE_SCANS: u32 = 20;
-
-/// include/uapi/asm-generic/socket.h.
-const SOL_SOCKET: i32 = 1;
-/// include/uapi/asm-generic/socket.h.
-const SO_RCVLOWAT: i32 = 18;
-/// include/uapi/linux/in.h.
-const IPPROTO_TCP: i32 = 6;
-/// include/uapi/linux/tcp.h.
-const TCP_NOTSENT_LOWAT: i32 = 25;
 
 /// One socket of the iteration.
 #[inline(always)]
@@ -161,7 +152,7 @@ fn consider(
     let mut reason = suitable::unsuitable(&sock.facts(false));
     habits::remember_of_both(sock, flow.side, peer, reason);
     if matches!(reason, Reason::None) {
-        reason = suitable::unadoptable(&sock.reading());
+        reason = suitable::unadoptable(&sock.reading(), config.receive_mode);
     }
     if !matches!(reason, Reason::None) {
         flow.reason = reason;
@@ -187,7 +178,7 @@ fn consider(
     own.ready_scan = config.scan;
     let peer_active = peer.enrolment.is_active();
     if peer_active || peer_ready {
-        enrol::adopt(sk, flow, own, sock);
+        enrol::adopt(sk, flow, own, sock, config);
         if flow.enrolment.is_active() && peer_active {
             flow.paired = 1;
             count!(adopted);
@@ -209,6 +200,9 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
         flow.paired = 1;
     }
     wake_starved(sk, sock);
+    if !enrol::take_unread(sk, sock, config) {
+        count!(waiting);
+    }
     let reading = sock.reading();
     let blocking = reading.has_file && !reading.nonblocking;
     if matches!(own.leave, Reason::None) {
@@ -252,7 +246,7 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
     // It may have been told to wait since it was woken last.
     wake_starved(sk, sock);
     if flow.rcvlowat != 0 {
-        set_rcvlowat(sk, flow.rcvlowat);
+        setting::rcvlowat(sk, flow.rcvlowat);
         flow.rcvlowat = 0;
     }
     flow.worthy_scans = 0;
@@ -276,7 +270,7 @@ fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
     let rcvlowat = sock.rcvlowat();
     if rcvlowat > 1 && !sock.receive_queue_empty() {
         flow.rcvlowat = rcvlowat as u32;
-        set_rcvlowat(sk, 1);
+        setting::rcvlowat(sk, 1);
     }
 }
 
@@ -287,31 +281,8 @@ fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
 #[inline(always)]
 fn wake_starved(sk: *mut c_void, sock: Sock) {
     if sock.waits_for_nothing() {
-        set_option(sk, IPPROTO_TCP, TCP_NOTSENT_LOWAT, sock.notsent_lowat());
+        setting::notsent_lowat(sk, sock.notsent_lowat());
     }
-}
-
-/// Sets `SO_RCVLOWAT`, which also wakes readers of what is there
-/// (`tcp_set_rcvlowat`).
-#[inline(always)]
-fn set_rcvlowat(sk: *mut c_void, bytes: u32) {
-    set_option(sk, SOL_SOCKET, SO_RCVLOWAT, bytes);
-}
-
-/// Sets an option to a value that it has, or had.
-#[inline(always)]
-fn set_option(sk: *mut c_void, level: i32, option: i32, mut value: u32) {
-    // SAFETY: the verifier checks all arguments. It can only fail for a value
-    // that was never set.
-    unsafe {
-        bpf_setsockopt(
-            sk,
-            level,
-            option,
-            (&raw mut value).cast(),
-            size_of::<u32>() as i32,
-        )
-    };
 }
 
 /// Leaves a socket on the stack for good.

@@ -59,6 +59,13 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_rcvbuf = sock.offset("sk_rcvbuf", 4, "the limit of the receiver's queue")?;
     layout.sk_receive_queue_len =
         sock.offset("sk_receive_queue.qlen", 4, "whether packets are unread")?;
+    layout.sk_receive_queue_first =
+        sock.offset("sk_receive_queue.next", POINTER, "which packets are unread")?;
+    layout.sk_lock_waiters = sock.offset(
+        "sk_lock.wq.head",
+        LIST_HEAD,
+        "who waits for a socket's lock",
+    )?;
     layout.sk_rcvlowat = sock.offset("sk_rcvlowat", 4, "SO_RCVLOWAT")?;
     layout.sk_protocol = sock.offset("sk_protocol", 2, "which sockets are TCP's")?;
     layout.sk_err = sock.offset("sk_err", 4, "how a connection ended")?;
@@ -91,6 +98,12 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.file_owner = file
         .offset("f_owner", POINTER, "who wants signals")
         .or_else(|_| file.offset("f_owner.pid", POINTER, "who wants signals"))?;
+    let purpose = "whether a call has begun";
+    // `file_ref_get` counts from 0 (`file_ref_init`, include/linux/file_ref.h).
+    (layout.file_refs, layout.file_refs_one) = match file.offset("f_ref.refcnt", 8, purpose) {
+        Ok(offset) => (offset, 0),
+        Err(_) => (file.offset("f_count", 8, purpose)?, 1),
+    };
     layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
     Ok(())
 }
@@ -159,9 +172,9 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
     layout.msg_list = message.offset("list", LIST_HEAD, "redirected bytes")?;
     layout.msg_size = message.offset("sg.size", 4, "redirected bytes")?;
     let purpose = "what of a packet is new";
-    let packet = types
-        .structure("sk_buff", purpose, REBUILD)?
-        .offset_of("cb", purpose)?;
+    let buffer = types.structure("sk_buff", purpose, REBUILD)?;
+    layout.skb_sk = buffer.offset("sk", POINTER, purpose)?;
+    let packet = buffer.offset_of("cb", purpose)?;
     let tcp = types.structure("tcp_skb_cb", purpose, REBUILD)?;
     layout.skb_seq = packet + tcp.offset("seq", 4, purpose)?;
     layout.skb_end_seq = packet + tcp.offset("end_seq", 4, purpose)?;
@@ -290,7 +303,9 @@ mod tests {
             (l.sk_flags, 8),
             (l.sk_rmem_alloc, 4),
             (l.sk_rcvbuf, 4),
+            (l.sk_receive_queue_first, 8),
             (l.sk_receive_queue_len, 4),
+            (l.sk_lock_waiters, 16),
             (l.sk_rcvlowat, 4),
             (l.sk_family, 2),
             (l.sk_protocol, 2),

@@ -36,6 +36,8 @@ pub(crate) enum Scenario {
     Resend(Resend),
     /// A connection whose way is cut.
     Severed(Severed),
+    /// A server that has a request, or half of one, unread nearly all the time.
+    Unread(Unread),
     /// A server without memory to send with, that has to hear when there is some.
     Starved(Starved),
     /// Values stored in a server and read back.
@@ -241,6 +243,18 @@ pub(crate) struct Severed {
     /// Rounds of requests and answers until one is redirected, at most.
     #[arg(long, default_value_t = 3000)]
     pub(crate) rounds: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Unread {
+    /// The server is always behind by half a request.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Requests and answers.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) rounds: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Args, Clone, Debug)]
