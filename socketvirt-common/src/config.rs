@@ -33,6 +33,9 @@ pub struct Config {
     /// The cgroup whose sockets, and those of cgroups below it, scans follow:
     /// the inode number of its folder; 0 for all sockets.
     pub cgroup: u64,
+    /// How long a pair stays on the stack after its first release, in
+    /// nanoseconds: see [`crate::release::pause`].
+    pub first_pause: u64,
     /// When sockets are enrolled.
     pub mode: Mode,
     /// How enrolled sockets receive.

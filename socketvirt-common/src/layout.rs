@@ -143,6 +143,11 @@ pub struct KernelLayout {
     pub wait_func: u32,
     /// `wait_queue_entry.entry` (list head, 16 bytes).
     pub wait_entry: u32,
+    /// `sk_psock.sk` (8 bytes): its socket.
+    pub psock_sk: u32,
+    /// `sk_psock.progs.msg_parser` (8 bytes): its `sk_msg` program, which
+    /// `sk_psock_destroy` takes away last.
+    pub psock_program: u32,
     /// `sk_psock.refcnt` (4 bytes).
     pub psock_refcnt: u32,
     /// `sk_psock.ingress_msg` (list head, 16 bytes): redirected bytes.

@@ -108,10 +108,13 @@ pub enum Reason {
     /// A program of the socket's cgroup has an `io_uring`, by which it could send
     /// without a copy; a socket that was ever enrolled refuses that.
     Ring = 42,
+    /// The pair was released a moment ago, or the kernel has not done with the
+    /// socket's last enrolment yet.
+    TooSoon = 43,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 43;
+pub const REASONS: usize = 44;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -160,6 +163,7 @@ impl Reason {
         Self::Mapped,
         Self::Kernel,
         Self::Ring,
+        Self::TooSoon,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -209,6 +213,7 @@ impl Reason {
             Self::Mapped => "mapped",
             Self::Kernel => "kernel",
             Self::Ring => "ring",
+            Self::TooSoon => "too_soon",
         }
     }
 }

@@ -15,12 +15,14 @@ use socketvirt_common::{
     pair::{End, EndKey, Enrolment},
     path::Path,
     reason::Reason,
+    release::{self, Past},
 };
 
 use crate::{
     count::count,
     kernel::Sock,
     maps::{handle, sv_config, sv_fast, sv_flow},
+    psock::Psock,
     setting, unify,
 };
 
@@ -85,6 +87,20 @@ pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Soc
         )
     };
     enrolled(flow, end, sock, Enrolment::Eager, answer);
+}
+
+/// Whether nothing of an earlier enrolment is left that would harm this one.
+#[inline(always)]
+pub fn may_return(flow: &Flow, sock: Sock, config: &Config) -> bool {
+    // Most were never enrolled.
+    flow.psock == 0
+        || release::may_return(&Past {
+            psock_done: Psock(flow.psock).is_done(sock),
+            releases: flow.releases,
+            // SAFETY: takes nothing.
+            age: unsafe { bpf_ktime_get_ns() }.saturating_sub(flow.released_at),
+            first_pause: config.first_pause,
+        })
 }
 
 /// Enrols the socket that a scan visits, whose lock the iterator holds.
@@ -195,9 +211,12 @@ pub fn stop(flow: &mut Flow, end: &mut End) {
 
 /// Takes a socket out of `sv_fast`. Its redirect queue is freed.
 #[inline(always)]
-pub fn remove(flow: &Flow) {
+pub fn remove(flow: &mut Flow) {
     let key = key_of(flow);
     // SAFETY: the verifier checks all arguments.
     unsafe { bpf_map_delete_elem(handle(&sv_fast), (&raw const key).cast()) };
     unify::forget(flow.cookie);
+    flow.enrolment = Enrolment::None;
+    // SAFETY: takes nothing.
+    flow.released_at = unsafe { bpf_ktime_get_ns() };
 }

@@ -58,7 +58,7 @@ pub fn begin(flow: &mut Flow, id: HandshakeId, side: Side, cookie: u64, sock: So
         side,
         cookie,
         reason: Reason::TooShort,
-        ..Flow::default()
+        ..Flow::after(flow)
     };
     let end = End {
         cookie,

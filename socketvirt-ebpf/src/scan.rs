@@ -68,6 +68,9 @@ pub fn on_socket(ctx: *mut IterTcp) {
         return;
     };
     if flow.cookie == 0 {
+        if flow.is_blank() {
+            discover::follow(sk, Sock(tcp_sock as u64), config);
+        }
         return;
     }
     let Some(own) = pairs::own_of(flow) else {
@@ -168,6 +171,10 @@ fn consider(
         flow.reason = Reason::NotWorth;
         return;
     }
+    if !enrol::may_return(flow, sock, config) {
+        flow.reason = Reason::TooSoon;
+        return;
+    }
     let peer_leaving = matches!(peer.enrolment, Enrolment::Leaving)
         || !matches!(peer.leave, Reason::None)
         || !matches!(own.leave, Reason::None);
@@ -241,7 +248,6 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
         return;
     }
     enrol::remove(flow);
-    flow.enrolment = Enrolment::None;
     own.enrolment = Enrolment::None;
     // It may have been told to wait since it was woken last.
     wake_starved(sk, sock);
@@ -251,7 +257,6 @@ fn keep(sk: *mut c_void, sock: Sock, flow: &mut Flow, own: &mut End, peer: &End,
     }
     flow.worthy_scans = 0;
     flow.releases += 1;
-    flow.not_before_scan = config.scan + release::waiting_scans(flow.releases);
     if !peer_gone {
         count!(waiting);
     } else if flow.paired != 0 && peer.is_known() {

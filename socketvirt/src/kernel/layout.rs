@@ -166,6 +166,9 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
         "redirected bytes",
         "use a kernel with CONFIG_BPF_STREAM_PARSER=y, which has socket maps",
     )?;
+    layout.psock_sk = psock.offset("sk", POINTER, "whether an enrolment is over")?;
+    layout.psock_program =
+        psock.offset("progs.msg_parser", POINTER, "whether an enrolment is over")?;
     layout.psock_refcnt = psock.offset("refcnt", 4, "whether a redirect is under way")?;
     layout.psock_ingress_msg = psock.offset("ingress_msg", LIST_HEAD, "redirected bytes")?;
     let message = types.structure("sk_msg", "redirected bytes", REBUILD)?;
@@ -337,6 +340,8 @@ mod tests {
             (l.recvmsg_inq_byte, 1),
         ];
         let psock = [
+            (l.psock_sk, 8),
+            (l.psock_program, 8),
             (l.psock_refcnt, 4),
             (l.psock_ingress_msg, 16),
             (l.psock_ingress_skb_len, 4),
