@@ -52,10 +52,6 @@ pub struct Facts {
 
 /// What only matters in mid-life: how the program reads.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one independent fact of the kernel, there is no state machine behind them"
-)]
 pub struct Reading {
     /// There is a file: accepted, and not closed.
     pub has_file: bool,

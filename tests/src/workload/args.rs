@@ -137,6 +137,10 @@ pub(crate) struct Streams {
     /// The accepting side speaks first.
     #[arg(long)]
     pub(crate) server_first: bool,
+    /// Each turn of an end sets `TCP_NOTSENT_LOWAT` to what it is, whereupon the
+    /// kernel tells of room to send.
+    #[arg(long)]
+    pub(crate) tell_room: bool,
     /// accept(2) may come after the first bytes, which FIONREAD then does not
     /// count on a socket enrolled at the handshake.
     #[arg(long)]

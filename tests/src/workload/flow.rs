@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) early_data: bool,
     /// Whether EAGAIN is no failure for a blocking receive.
     pub(crate) retry_eagain: bool,
+    /// Whether each turn has the kernel tell of room to send.
+    pub(crate) tell_room: bool,
 }
 
 /// What is known once the connection's index is.
@@ -246,6 +248,11 @@ impl Flow {
     pub(crate) fn again(&mut self) -> bool {
         self.spurious += 1;
         self.plan.retry_eagain
+    }
+
+    /// Whether each turn has the kernel tell of room to send.
+    pub(crate) fn tells_room(&self) -> bool {
+        self.plan.tell_room
     }
 
     /// Whether a FIONREAD of 0 on a readable socket is wrong.

@@ -25,15 +25,16 @@ pub struct Tests {
     pub accelerated: bool,
 }
 
-/// The core of the suite, the short ones first: the table, bytes that come again, namespaces, ends, unread bytes, bytes,
-/// readiness, back-pressure, the fixed scenarios. Not `table_truth`, whose thousands of connections a second never end
-/// under emulation.
-pub const TESTS: [Tests; 10] = [
+/// The core of the suite, the short ones first: the table, bytes that come again, namespaces, ends, unread bytes,
+/// enrolments one after another, bytes, readiness, back-pressure, the fixed scenarios. Not `table_truth`, whose thousands
+/// of connections a second never end under emulation.
+pub const TESTS: [Tests; 11] = [
     tests("table_life", &[], false),
     tests("resend", &[], true),
     tests("namespaces", &[], true),
     tests("closing", &[], true),
     tests("unread", &[], true),
+    tests("returning", &[], true),
     tests(
         "exact_streams",
         &[
