@@ -36,7 +36,10 @@ fn complaints() -> Vec<String> {
 /// Adopts and releases busy connections so many times.
 fn turns(turns: u32, apart: bool) -> Summary {
     let before = complaints();
-    let mut running = Run::new(Mode::Adopt, workload(BUSY)).timeout(420).start();
+    let queues = if apart { "--two-queues" } else { "" };
+    let mut running = Run::new(Mode::Adopt, workload(&format!("{BUSY} {queues}")))
+        .timeout(420)
+        .start();
     let mut drive = Drive::take_once_enrolled(&running);
     if apart {
         until("a release of all", Duration::from_secs(20), || {

@@ -137,6 +137,10 @@ pub(crate) struct Streams {
     /// The accepting side speaks first.
     #[arg(long)]
     pub(crate) server_first: bool,
+    /// `FIONREAD` may count too little, as kernels let it do where redirected bytes
+    /// have a queue of their own.
+    #[arg(long)]
+    pub(crate) two_queues: bool,
     /// Each turn of an end sets `TCP_NOTSENT_LOWAT` to what it is, whereupon the
     /// kernel tells of room to send.
     #[arg(long)]

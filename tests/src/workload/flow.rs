@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) retry_eagain: bool,
     /// Whether each turn has the kernel tell of room to send.
     pub(crate) tell_room: bool,
+    /// Whether FIONREAD may count too little.
+    pub(crate) two_queues: bool,
 }
 
 /// What is known once the connection's index is.
@@ -257,7 +259,7 @@ impl Flow {
 
     /// Whether a FIONREAD of 0 on a readable socket is wrong.
     pub(crate) fn trusts_fionread(&self) -> bool {
-        self.received > 0 || !self.plan.early_data
+        !self.plan.two_queues && (self.received > 0 || !self.plan.early_data)
     }
 
     /// Whether nothing more will come but the end.
