@@ -116,6 +116,10 @@ pub(crate) struct Place {
 }
 
 #[derive(Args, Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags of a command line"
+)]
 pub(crate) struct Streams {
     #[command(flatten)]
     pub(crate) place: Place,

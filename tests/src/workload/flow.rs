@@ -19,6 +19,10 @@ pub(crate) const PIECE: usize = 256 << 10;
 
 /// What all connections of a run have in common.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags of a command line"
+)]
 pub(crate) struct Plan {
     pub(crate) phases: Phases,
     pub(crate) seed: u64,
