@@ -1,5 +1,7 @@
 //! Switches that the agent sets while the programs run.
 
+use crate::release::FIRST_PAUSE;
+
 /// When sockets are enrolled.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub enum ReceiveMode {
 
 /// The single entry of `sv_config`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// The cgroup whose sockets, and those of cgroups below it, scans follow:
     /// the inode number of its folder; 0 for all sockets.
@@ -50,4 +52,19 @@ pub struct Config {
     /// 1 when the scan under way measures what was sent since the last one; 0
     /// for a further pass right behind it.
     pub measure: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cgroup: 0,
+            first_pause: FIRST_PAUSE,
+            mode: Mode::Off,
+            receive_mode: ReceiveMode::TableOnly,
+            draining: 0,
+            scan: 0,
+            memory_pressure: 0,
+            measure: 0,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! visits and however slow a sender is between its verdict and its queueing.
 
 use proptest::prelude::*;
+use socketvirt_common::config::Config;
 use socketvirt_common::release::{FIRST_PAUSE, Leaving, Past, may_leave, may_return, pause, quiet};
 
 /// One step of a schedule; `usize` names the end, modulo 2.
@@ -314,6 +315,12 @@ fn a_pause_alone_is_not_enough() {
     };
     assert!(!run(after_a_pause));
     assert!(run(may_return));
+}
+
+/// However an agent sets its switches.
+#[test]
+fn switches_begin_with_a_pause() {
+    assert_eq!(Config::default().first_pause, FIRST_PAUSE);
 }
 
 #[test]

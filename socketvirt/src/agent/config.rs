@@ -1,7 +1,7 @@
 //! The switches in `sv_config`.
 
 use aya::maps::{Array, MapData, MapError};
-use socketvirt_common::{config::Config, release::FIRST_PAUSE};
+use socketvirt_common::config::Config;
 
 /// The switches, and the map that shows them to the programs.
 ///
@@ -17,10 +17,7 @@ impl ConfigMap {
     pub fn new(map: Array<MapData, Config>) -> Self {
         Self {
             map,
-            config: Config {
-                first_pause: FIRST_PAUSE,
-                ..Config::default()
-            },
+            config: Config::default(),
         }
     }
 
