@@ -1,5 +1,7 @@
 //! Switches that the agent sets while the programs run.
 
+use crate::release::FIRST_PAUSE;
+
 /// When sockets are enrolled.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -7,7 +9,7 @@ pub enum Mode {
     /// Never: the sockets are watched, nothing is redirected.
     #[default]
     Off = 0,
-    /// In mid-life, by the scan, after a pair has proved suitable.
+    /// In mid-life, by a visit, after a pair has proved suitable.
     Adopt = 1,
     /// At the handshake, without proof; what misses it is adopted.
     Eager = 2,
@@ -28,23 +30,34 @@ pub enum ReceiveMode {
 
 /// The single entry of `sv_config`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// The cgroup whose sockets, and those of cgroups below it, scans follow:
-    /// the inode number of its folder; 0 for all sockets.
+    /// The cgroup whose sockets, and those of cgroups below it, are followed: the
+    /// inode number of its folder.
     pub cgroup: u64,
+    /// How long a pair stays on the stack after its first release, in
+    /// nanoseconds: see [`crate::release::pause`].
+    pub first_pause: u64,
     /// When sockets are enrolled.
     pub mode: Mode,
     /// How enrolled sockets receive.
     pub receive_mode: ReceiveMode,
     /// 1 while everything shall be released.
     pub draining: u32,
-    /// The number of the scan under way, counted from 1.
-    pub scan: u32,
     /// Bytes of kernel memory for TCP are short: nothing new is redirected
     /// while this is 1, so that a redirect never fails with `ENOMEM`.
     pub memory_pressure: u32,
-    /// 1 when the scan under way measures what was sent since the last one; 0
-    /// for a further pass right behind it.
-    pub measure: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cgroup: 0,
+            first_pause: FIRST_PAUSE,
+            mode: Mode::Off,
+            receive_mode: ReceiveMode::TableOnly,
+            draining: 0,
+            memory_pressure: 0,
+        }
+    }
 }

@@ -20,7 +20,8 @@ pub struct Flow {
     pub peer_cookie: u64,
     /// Address of the peer's socket in the kernel.
     pub peer_sock: u64,
-    /// Address of the own psock in the kernel, from the last enrolment.
+    /// Address of the own psock in the kernel, from the last enrolment, also
+    /// that of an earlier connection of the socket.
     pub psock: u64,
     /// Address of TCP's note that its memory is short, 0 when it is not known.
     pub pressure: u64,
@@ -62,6 +63,31 @@ pub struct Flow {
     pub rcvlowat: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
+    /// How often the socket was released, for the pause.
+    pub releases: u32,
+    /// When it was released last: nanoseconds of `CLOCK_MONOTONIC`.
+    pub released_at: u64,
+}
+
+impl Flow {
+    /// What is kept of a flow when its socket connects again: when it may be
+    /// enrolled again.
+    #[inline(always)]
+    #[must_use]
+    pub fn after(past: &Self) -> Self {
+        Self {
+            psock: past.psock,
+            released_at: past.released_at,
+            ..Self::default()
+        }
+    }
+
+    /// Of no connection yet: see [`Flow::after`]. One that is over has its id.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_blank(&self) -> bool {
+        self.id.client_seq == 0 && self.id.server_seq == 0
+    }
 }
 
 /// A [`Flow::peer_group`] that is not known yet.

@@ -36,6 +36,11 @@ pub struct KernelLayout {
     pub sk_rcvbuf: u32,
     /// `sock.sk_receive_queue.qlen` (4 bytes).
     pub sk_receive_queue_len: u32,
+    /// `sock.sk_receive_queue.next` (8 bytes): the first packet.
+    pub sk_receive_queue_first: u32,
+    /// `sock.sk_lock.wq.head` (list head, 16 bytes): calls that wait for the
+    /// socket's lock.
+    pub sk_lock_waiters: u32,
     /// `sock.sk_rcvlowat` (4 bytes).
     pub sk_rcvlowat: u32,
     /// `sock.sk_flags` (8 bytes): bits of `enum sock_flags`.
@@ -117,10 +122,6 @@ pub struct KernelLayout {
     pub sk_net: u32,
     /// `net.ns.inum` (4 bytes): its number, as `/proc/<pid>/ns/net` shows it.
     pub net_inum: u32,
-    /// `file.f_ref` or, before 6.13, `file.f_count` (8 bytes): references.
-    pub file_refs: u32,
-    /// What that is for one reference: 0 or 1.
-    pub file_one_ref: u32,
     /// `file.private_data` (8 bytes): of a socket's file, its `struct socket`.
     pub file_private: u32,
     /// `file.f_inode` (8 bytes).
@@ -131,8 +132,6 @@ pub struct KernelLayout {
     pub task_leader: u32,
     /// `task_struct.tgid` (4 bytes).
     pub task_number: u32,
-    /// Keeps the size of all these a multiple of 8.
-    pub reserved: u32,
     /// `task_struct.start_boottime` (8 bytes): nanoseconds.
     pub task_start: u32,
     /// `task_struct.thread_pid` (8 bytes): a `struct pid`.
@@ -175,12 +174,21 @@ pub struct KernelLayout {
     /// `file.f_owner` (8 bytes), or `file.f_owner.pid` before 6.12: not null
     /// when a process has asked for signals.
     pub file_owner: u32,
+    /// `file.f_ref` (8 bytes), or `file.f_count` before 6.13: who holds the file.
+    pub file_refs: u32,
+    /// Keeps the size of all these a multiple of 8.
+    pub reserved: u32,
     /// `socket_wq.wait.head` (list head, 16 bytes).
     pub wq_head: u32,
     /// `wait_queue_entry.func` (8 bytes).
     pub wait_func: u32,
     /// `wait_queue_entry.entry` (list head, 16 bytes).
     pub wait_entry: u32,
+    /// `sk_psock.sk` (8 bytes): its socket.
+    pub psock_sk: u32,
+    /// `sk_psock.progs.msg_parser` (8 bytes): its `sk_msg` program, which
+    /// `sk_psock_destroy` takes away last.
+    pub psock_program: u32,
     /// `sk_psock.refcnt` (4 bytes).
     pub psock_refcnt: u32,
     /// `sk_psock.ingress_msg` (list head, 16 bytes): redirected bytes.
@@ -217,6 +225,8 @@ pub struct KernelLayout {
     pub skb_seq: u32,
     /// The same to its `end_seq` (4 bytes): the number after its last one.
     pub skb_end_seq: u32,
+    /// `sk_buff.sk` (8 bytes).
+    pub skb_sk: u32,
     /// `pt_regs`: the number of the system call that the program is in (8
     /// bytes), and its third and fourth argument. All 0 where they are not
     /// known.
@@ -227,6 +237,8 @@ pub struct KernelLayout {
     pub call_fourth: u32,
     /// The numbers of the system calls that are told apart.
     pub calls: Calls,
+    /// What is in `file_refs` while one descriptor alone holds the file.
+    pub file_refs_one: u64,
     /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
     /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
     pub sk_flags_zerocopy: u64,

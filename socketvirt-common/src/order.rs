@@ -37,6 +37,30 @@ pub const fn repeated(next: u32, seq: u32, end: u32) -> u32 {
     if ahead < length { ahead } else { 0 }
 }
 
+/// Where the stream of an enrolled socket goes on: the value of `sv_next`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    /// The number of the next byte that is new.
+    pub seq: u32,
+    /// 1 once a packet has told; until then it is whatever is read next.
+    pub told: u32,
+}
+
+impl Next {
+    /// Takes a packet from `seq` to `end`, and gives how many bytes at its front
+    /// were had before. `copied_seq` is the number of the next byte that the
+    /// program reads: what lies before the first packet was read when the
+    /// socket was enrolled, or by a call that had begun before.
+    #[inline(always)]
+    pub const fn take(&mut self, copied_seq: u32, seq: u32, end: u32) -> u32 {
+        let next = if self.told == 0 { copied_seq } else { self.seq };
+        self.seq = end;
+        self.told = 1;
+        repeated(next, seq, end)
+    }
+}
+
 /// Whether the receiver has consumed at least one byte of the stack since it
 /// was enrolled with `enrolled_copied_seq`.
 ///

@@ -112,10 +112,13 @@ pub enum Reason {
     /// enter its network namespace: it lacks a capability (`CAP_SYS_PTRACE`), or
     /// lives in a pid namespace of its own.
     Unseen = 43,
+    /// The pair was released a moment ago, or the kernel has not done with the
+    /// socket's last enrolment yet.
+    TooSoon = 44,
 }
 
 /// Number of [`Reason`]s: the length of arrays indexed by one.
-pub const REASONS: usize = 44;
+pub const REASONS: usize = 45;
 
 #[cfg(feature = "user")]
 impl Reason {
@@ -165,6 +168,7 @@ impl Reason {
         Self::Kernel,
         Self::Ring,
         Self::Unseen,
+        Self::TooSoon,
     ];
 
     /// The word for this reason in the summary and the table.
@@ -215,6 +219,7 @@ impl Reason {
             Self::Kernel => "kernel",
             Self::Ring => "ring",
             Self::Unseen => "unseen",
+            Self::TooSoon => "too_soon",
         }
     }
 }

@@ -108,22 +108,52 @@ pub const fn disconnected(before: u32, error: u32) -> bool {
     error == 0 && (before == TCP_ESTABLISHED as u32 || before == TCP_CLOSE_WAIT as u32)
 }
 
-/// How long a pair stays on the stack after its release number `releases`
-/// (counted from 1), nanoseconds: twice as long each time, up to 16 times the
-/// first.
+/// How long a pair stays on the stack after its first release, in nanoseconds.
+pub const FIRST_PAUSE: u64 = 500_000_000;
+
+/// Nanoseconds that a pair stays on the stack after its release number `releases`
+/// (counted from 1), of which the first is `first`: twice as long each time, up
+/// to 16 times the first. What was released soon after it was adopted would be
+/// so again.
 #[inline(always)]
 #[must_use]
-pub const fn pause(releases: u32) -> u64 {
-    let doublings = if releases > 5 {
-        4
-    } else {
-        releases.saturating_sub(1)
+pub const fn pause(releases: u32, first: u64) -> u64 {
+    let doublings = match releases {
+        0 => return 0,
+        1..=5 => releases - 1,
+        _ => 4,
     };
-    FIRST_PAUSE << doublings
+    first << doublings
 }
 
-/// See [`pause`].
-const FIRST_PAUSE: u64 = 500_000_000;
+/// What is known of the last enrolment of a socket that may be enrolled again,
+/// under its lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    /// The kernel has done with its psock, or there was none.
+    pub psock_done: bool,
+    /// How often it was released.
+    pub releases: u32,
+    /// Nanoseconds since it was released last.
+    pub age: u64,
+    /// See [`pause`]: nanoseconds.
+    pub first_pause: u64,
+}
+
+/// Whether the socket may be enrolled again.
+///
+/// `sk_psock_backlog` takes a reference of the psock that its socket has *then*,
+/// and puts one of its own. A socket that is deleted and inserted in between
+/// has one reference too many on the new psock, which never goes, and one too
+/// few on the old one. That work is scheduled whenever there is room to send
+/// again (`sk_psock_write_space`), with nothing queued, so empty queues do not
+/// tell; and no time is long enough, as a worker may be kept from its CPU. The
+/// kernel waits for it before it destroys the psock, and that can be seen.
+#[inline(always)]
+#[must_use]
+pub const fn may_return(past: &Past) -> bool {
+    past.psock_done && past.age >= pause(past.releases, past.first_pause)
+}
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,8 @@ pub struct Stats {
     pub pairs: u64,
     /// Pairs adopted in mid-life.
     pub adopted: u64,
+    /// Sockets that were adopted with bytes unread.
+    pub adopted_unread: u64,
     /// Pairs enrolled at the handshake.
     pub eager: u64,
     /// Pairs released again.
@@ -36,8 +38,6 @@ pub struct Stats {
     pub enrol_busy: u64,
     /// Enrolments that the kernel refused for another cause.
     pub enrol_refused: u64,
-    /// Ends that were adopted with bytes of the stack unread.
-    pub adopted_unread: u64,
     /// Redirects that did not find an open peer in `sv_fast`; the message
     /// took the stack.
     pub redirect_missed: u64,
@@ -54,6 +54,7 @@ impl Default for Stats {
             followed: 0,
             pairs: 0,
             adopted: 0,
+            adopted_unread: 0,
             eager: 0,
             released: 0,
             traffic: Traffic::default(),
@@ -62,7 +63,6 @@ impl Default for Stats {
             storage_full: 0,
             enrol_busy: 0,
             enrol_refused: 0,
-            adopted_unread: 0,
             redirect_missed: 0,
             packets_lost: 0,
         }

@@ -3,7 +3,7 @@
 //! A socket in a SOCKHASH already behaves differently, so a socket is enrolled
 //! only when none of the differences can be seen by its program.
 
-use crate::{path::TCP_ESTABLISHED, reason::Reason};
+use crate::{config::ReceiveMode, path::TCP_ESTABLISHED, reason::Reason};
 
 /// `O_NONBLOCK`, include/uapi/asm-generic/fcntl.h (the same on x86-64, arm64
 /// and riscv64).
@@ -52,10 +52,6 @@ pub struct Facts {
 
 /// What only matters in mid-life: how the program reads.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one independent fact of the kernel, there is no state machine behind them"
-)]
 pub struct Reading {
     /// There is a file: accepted, and not closed.
     pub has_file: bool,
@@ -63,8 +59,53 @@ pub struct Reading {
     pub nonblocking: bool,
     /// Somebody other than epoll, poll or select waits on the socket.
     pub reader_asleep: bool,
-    /// `copied_seq == rcv_nxt` and an empty `sk_receive_queue`.
-    pub all_read: bool,
+    /// What has arrived and was not read yet.
+    pub unread: Unread,
+}
+
+/// What a socket has received and its program has not read.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread {
+    /// `rcv_nxt - copied_seq`.
+    pub bytes: u32,
+    /// Packets in `sk_receive_queue`.
+    pub packets: u32,
+    /// The first packet begins with the next byte that will be read: nothing
+    /// of it was read.
+    pub whole: bool,
+    /// A call of the program on the socket has begun.
+    pub in_call: bool,
+}
+
+impl Unread {
+    /// Nothing has arrived that was not read.
+    pub const NOTHING: Self = Self {
+        bytes: 0,
+        packets: 0,
+        whole: false,
+        in_call: false,
+    };
+
+    /// Whether the socket may be enrolled with this.
+    ///
+    /// In unified mode the kernel moves whole packets from the one queue to the
+    /// other. Two things would show:
+    /// - the read part of a packet must be cut off, for which the kernel needs
+    ///   memory: without, the bytes would be lost;
+    /// - a receive call that has begun looks at the old queue alone, and would
+    ///   answer `EAGAIN` with bytes there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_move(&self, mode: ReceiveMode) -> bool {
+        if self.bytes == 0 && self.packets == 0 {
+            return true;
+        }
+        matches!(mode, ReceiveMode::Unified)
+            && self.bytes > 0
+            && self.packets > 0
+            && self.whole
+            && !self.in_call
+    }
 }
 
 impl Reading {
@@ -123,14 +164,14 @@ pub const fn unsuitable(facts: &Facts) -> Reason {
 /// queue; in the other mode they would be overtaken.
 #[inline(always)]
 #[must_use]
-pub const fn unadoptable(reading: &Reading, unified: bool) -> Reason {
+pub const fn unadoptable(reading: &Reading, mode: ReceiveMode) -> Reason {
     if !reading.has_file {
         Reason::NoFile
     } else if !reading.nonblocking {
         Reason::Blocking
     } else if reading.reader_asleep {
         Reason::ReaderAsleep
-    } else if !unified && !reading.all_read {
+    } else if !reading.unread.may_move(mode) {
         Reason::Unread
     } else {
         Reason::None

@@ -94,6 +94,7 @@ impl Stats {
             followed,
             pairs,
             adopted,
+            adopted_unread,
             eager,
             released,
             traffic,
@@ -102,7 +103,6 @@ impl Stats {
             storage_full,
             enrol_busy,
             enrol_refused,
-            adopted_unread,
             redirect_missed,
             packets_lost,
         } = other;
@@ -111,6 +111,7 @@ impl Stats {
         self.followed += followed;
         self.pairs += pairs;
         self.adopted += adopted;
+        self.adopted_unread += adopted_unread;
         self.eager += eager;
         self.released += released;
         self.traffic.add(traffic);
@@ -121,7 +122,6 @@ impl Stats {
         self.storage_full += storage_full;
         self.enrol_busy += enrol_busy;
         self.enrol_refused += enrol_refused;
-        self.adopted_unread += adopted_unread;
         self.redirect_missed += redirect_missed;
         self.packets_lost += packets_lost;
     }

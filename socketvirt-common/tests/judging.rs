@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use socketvirt_common::{
+    config::ReceiveMode,
     path::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, may_send},
     reason::{REASONS, Reason},
-    suitable::{Facts, Reading, unadoptable, unsuitable},
+    suitable::{Facts, Reading, Unread, unadoptable, unsuitable},
     worth::{Sent, WINDOW, Worth, begins_anew, judge},
 };
 
@@ -57,15 +58,19 @@ fn every_fact_alone_keeps_a_socket_out() {
     }
 }
 
+/// Both receive modes in which sockets are enrolled.
+const RECEIVING: [ReceiveMode; 2] = [ReceiveMode::Unified, ReceiveMode::TxOnly];
+
+const IDLE: Reading = Reading {
+    has_file: true,
+    nonblocking: true,
+    reader_asleep: false,
+    unread: Unread::NOTHING,
+};
+
 #[test]
-fn only_an_idle_nonblocking_reader_is_adopted() {
-    let idle = Reading {
-        has_file: true,
-        nonblocking: true,
-        reader_asleep: false,
-        all_read: true,
-    };
-    assert_eq!(unadoptable(&idle, false), Reason::None);
+fn only_a_nonblocking_reader_that_does_not_sleep_is_adopted() {
+    let idle = IDLE;
     let cases = [
         (
             Reading {
@@ -88,18 +93,60 @@ fn only_an_idle_nonblocking_reader_is_adopted() {
             },
             Reason::ReaderAsleep,
         ),
-        (
-            Reading {
-                all_read: false,
-                ..idle
-            },
-            Reason::Unread,
-        ),
     ];
-    for (reading, reason) in cases {
-        assert_eq!(unadoptable(&reading, false), reason);
-        let unified = unadoptable(&reading, true);
-        assert_eq!(unified == Reason::None, reason == Reason::Unread);
+    for mode in RECEIVING {
+        assert_eq!(unadoptable(&idle, mode), Reason::None);
+        for (reading, reason) in cases {
+            assert_eq!(unadoptable(&reading, mode), reason);
+        }
+    }
+}
+
+#[test]
+fn what_is_unread_comes_along_in_whole_packets_and_unified_mode() {
+    let whole = Unread {
+        bytes: 300,
+        packets: 2,
+        whole: true,
+        in_call: false,
+    };
+    let reason = |unread, mode| unadoptable(&Reading { unread, ..IDLE }, mode);
+    assert_eq!(reason(whole, ReceiveMode::Unified), Reason::None);
+    assert_eq!(reason(whole, ReceiveMode::TxOnly), Reason::Unread);
+    let cases = [
+        // Half of the first packet was read.
+        Unread {
+            whole: false,
+            ..whole
+        },
+        // The program is about to read it.
+        Unread {
+            in_call: true,
+            ..whole
+        },
+        // The numbers and the queue do not tell the same.
+        Unread {
+            packets: 0,
+            ..whole
+        },
+        Unread { bytes: 0, ..whole },
+    ];
+    for unread in cases {
+        for mode in RECEIVING {
+            assert_eq!(reason(unread, mode), Reason::Unread, "{unread:?}");
+        }
+    }
+}
+
+/// With nothing there, a call that begins gets what it would have got before.
+#[test]
+fn a_call_that_finds_nothing_keeps_nobody_off() {
+    let unread = Unread {
+        in_call: true,
+        ..Unread::NOTHING
+    };
+    for mode in RECEIVING {
+        assert_eq!(unadoptable(&Reading { unread, ..IDLE }, mode), Reason::None);
     }
 }
 

@@ -2,7 +2,8 @@
 //! and visits and however slow a sender is between its verdict and its queueing.
 
 use proptest::prelude::*;
-use socketvirt_common::release::{Leaving, may_leave, pause, quiet};
+use socketvirt_common::config::Config;
+use socketvirt_common::release::{FIRST_PAUSE, Leaving, Past, may_leave, may_return, pause, quiet};
 
 /// One step of a schedule; `usize` names the end, modulo 2.
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +178,187 @@ fn a_blocking_socket_stays() {
 }
 
 #[test]
-fn waiting_doubles_up_to_a_bound() {
-    let milliseconds = |releases| pause(releases) / 1_000_000;
-    let waits: Vec<_> = (1..8).map(milliseconds).collect();
-    assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
+fn pauses_double_up_to_a_bound() {
+    let pauses: Vec<_> = (0..8).map(|releases| pause(releases, 10)).collect();
+    assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 160, 160]);
+    assert!(pause(u32::MAX, FIRST_PAUSE).is_multiple_of(FIRST_PAUSE));
+}
+
+/// The work of an enrolment (`sk_psock_backlog`): which psock it takes a
+/// reference of, and whether it puts one of the same.
+#[derive(Clone, Copy, Debug)]
+enum Backlog {
+    /// It is scheduled, whatever is queued.
+    Schedule,
+    /// It has seen that its psock is in use.
+    Begin,
+    /// It takes a reference of its socket's psock.
+    Take,
+    /// It gives one of its own back.
+    Give,
+    /// The socket leaves.
+    Leave,
+    /// A grace period has passed, and the kernel wants to destroy what has left:
+    /// it waits for the work.
+    Destroy,
+    /// A visit wants to enrol the socket again.
+    Return,
+}
+
+/// Enrolments are numbered; counts of references are kept for each.
+#[derive(Debug)]
+struct Kernel {
+    refs: Vec<i32>,
+    /// The socket's enrolment.
+    now: Option<usize>,
+    destroyed: Vec<bool>,
+    /// For each, where its work is: `None` is nowhere.
+    work: Vec<Option<Stage>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    Scheduled,
+    Begun,
+    Taken,
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let mut kernel = Self {
+            refs: vec![],
+            now: None,
+            destroyed: vec![],
+            work: vec![],
+        };
+        kernel.enrol();
+        kernel
+    }
+
+    fn enrol(&mut self) {
+        self.now = Some(self.refs.len());
+        self.refs.push(1);
+        self.destroyed.push(false);
+        self.work.push(None);
+    }
+
+    /// One step of any enrolment's work, or of the socket; false when a count is
+    /// wrong.
+    fn step(&mut self, step: Backlog, at: usize, may_return: fn(&Past) -> bool) -> bool {
+        let at = at % self.refs.len();
+        let current = self.now == Some(at);
+        match (step, self.work[at]) {
+            (Backlog::Schedule, None) if current => self.work[at] = Some(Stage::Scheduled),
+            // It ends at once when its socket has left.
+            (Backlog::Begin, Some(Stage::Scheduled)) => {
+                self.work[at] = current.then_some(Stage::Begun);
+            }
+            (Backlog::Take, Some(Stage::Begun)) => {
+                self.work[at] = self.now.map(|now| {
+                    self.refs[now] += 1;
+                    Stage::Taken
+                });
+            }
+            (Backlog::Give, Some(Stage::Taken)) => {
+                self.work[at] = None;
+                self.refs[at] -= 1;
+            }
+            // As `may_leave` has it: with one reference alone.
+            (Backlog::Leave, _) => {
+                if let Some(now) = self.now.filter(|&now| self.refs[now] == 1) {
+                    self.refs[now] = 0;
+                    self.now = None;
+                }
+            }
+            (Backlog::Destroy, None | Some(Stage::Scheduled)) if !current => {
+                self.work[at] = None;
+                self.destroyed[at] = true;
+            }
+            (Backlog::Return, _) if self.now.is_none() => {
+                let past = Past {
+                    psock_done: self.destroyed.last() == Some(&true),
+                    releases: 1,
+                    age: u64::MAX,
+                    first_pause: FIRST_PAUSE,
+                };
+                if may_return(&past) {
+                    self.enrol();
+                }
+            }
+            _ => {}
+        }
+        self.refs.iter().all(|&refs| refs >= 0)
+    }
+}
+
+fn backlog() -> impl Strategy<Value = (Backlog, usize)> {
+    let step = prop_oneof![
+        Just(Backlog::Schedule),
+        Just(Backlog::Begin),
+        Just(Backlog::Take),
+        Just(Backlog::Give),
+        Just(Backlog::Leave),
+        Just(Backlog::Destroy),
+        Just(Backlog::Return),
+    ];
+    (step, 0_usize..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn no_count_is_wrong_when_sockets_return(steps in prop::collection::vec(backlog(), 1..100)) {
+        let mut kernel = Kernel::new();
+        for (step, at) in steps {
+            prop_assert!(kernel.step(step, at, may_return), "{kernel:?}");
+        }
+    }
+}
+
+/// No time is long enough, when a worker does not get on.
+#[test]
+fn a_pause_alone_is_not_enough() {
+    let after_a_pause: fn(&Past) -> bool = |past| {
+        may_return(&Past {
+            psock_done: true,
+            ..*past
+        })
+    };
+    let steps = [
+        Backlog::Schedule,
+        Backlog::Begin,
+        Backlog::Leave,
+        Backlog::Return,
+        Backlog::Take,
+        Backlog::Give,
+    ];
+    let run = |rule| {
+        let mut kernel = Kernel::new();
+        steps.iter().all(|&step| kernel.step(step, 0, rule))
+    };
+    assert!(!run(after_a_pause));
+    assert!(run(may_return));
+}
+
+/// However an agent sets its switches.
+#[test]
+fn switches_begin_with_a_pause() {
+    assert_eq!(Config::default().first_pause, FIRST_PAUSE);
+}
+
+#[test]
+fn a_socket_returns_after_its_pause() {
+    let past = |releases, age| Past {
+        psock_done: true,
+        releases,
+        age,
+        first_pause: 100,
+    };
+    // Of an earlier connection.
+    assert!(may_return(&past(0, 0)));
+    assert!(!may_return(&past(1, 99)));
+    assert!(may_return(&past(1, 100)));
+    assert!(!may_return(&past(2, 199)));
+    assert!(may_return(&past(2, 200)));
 }

@@ -1,7 +1,7 @@
 //! Bytes that a sender sends again, together with new ones, are read once.
 
 use proptest::prelude::*;
-use socketvirt_common::order::repeated;
+use socketvirt_common::order::{Next, repeated};
 
 /// The receiver: TCP, which keeps any packet that brings something new and lies
 /// at its next byte, and the verdict program behind it.
@@ -104,4 +104,25 @@ proptest! {
         let cut = repeated(next, seq, seq.wrapping_add(length));
         prop_assert!(cut == 0 || cut < length && seq.wrapping_add(cut) == next);
     }
+}
+
+/// A socket is enrolled with bytes unread: they begin where its program reads.
+#[test]
+fn what_was_read_before_the_first_packet_is_not_read_again() {
+    let mut next = Next::default();
+    // Nothing was read of it.
+    assert_eq!(next.take(100, 100, 130), 0);
+    // What is read afterwards says nothing of the packets that follow.
+    assert_eq!(next.take(115, 130, 160), 0);
+    assert_eq!(next.take(u32::MAX, 150, 170), 10);
+    // A call that had begun before has read half of the first one.
+    let mut next = Next::default();
+    assert_eq!(next.take(110, 100, 130), 10);
+    assert_eq!(next.take(110, 130, 140), 0);
+    // The number 0 is one like any other.
+    let mut next = Next::default();
+    assert_eq!(next.take(0, 0, 10), 0);
+    assert_eq!(next.take(0, 5, 20), 5);
+    let mut next = Next::default();
+    assert_eq!(next.take(5, u32::MAX - 4, 20), 10);
 }

@@ -63,7 +63,6 @@ pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
     };
     if release::may_leave(&leaving) {
         enrol::remove(flow);
-        flow.enrolment = Enrolment::None;
         own.enrolment = Enrolment::None;
         flow.reason = Reason::Closing;
     }
@@ -113,7 +112,6 @@ fn let_go(flow: &mut Flow, sock: Sock, before: u32) {
     };
     if release::may_go(&ended) {
         enrol::remove(flow);
-        flow.enrolment = Enrolment::None;
     }
 }
 
@@ -136,9 +134,12 @@ pub fn reconnect(ops: *mut bpf_sock_ops) {
     };
     if !matches!(flow.enrolment, Enrolment::None) {
         enrol::remove(flow);
-        flow.enrolment = Enrolment::None;
     }
     leave_table(flow, sock);
+    if flow.psock != 0 {
+        *flow = Flow::after(flow);
+        return;
+    }
     // SAFETY: the verifier checks all arguments; `flow` is not used again.
     unsafe { bpf_sk_storage_delete(handle(&sv_flow), sk) };
 }

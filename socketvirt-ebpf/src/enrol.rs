@@ -10,21 +10,27 @@ use aya_ebpf::{
     },
 };
 use socketvirt_common::{
-    config::ReceiveMode,
+    config::{Config, ReceiveMode},
     flow::Flow,
     pair::{End, EndKey, Enrolment},
     path::Path,
     reason::Reason,
+    release::{self, Past},
 };
 
 use crate::{
     count::count,
     kernel::Sock,
     maps::{handle, sv_config, sv_fast, sv_flow},
-    unify,
+    psock::Psock,
+    setting, unify,
 };
 
 const EBUSY: i64 = 16;
+
+/// How often a visit looks for a call that is about to wait for its lock: some
+/// 300 ns, several times what such a call takes to there.
+const LOOKS: u32 = 16;
 
 /// The flow of a socket, if it has one.
 #[inline(always)]
@@ -67,7 +73,7 @@ fn key_of(flow: &Flow) -> EndKey {
 /// Enrols the socket of a handshake callback.
 #[inline(always)]
 pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Sock) {
-    if !follow(flow, sock) {
+    if !follow(flow) {
         return;
     }
     let mut key = key_of(flow);
@@ -83,10 +89,24 @@ pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Soc
     enrolled(flow, end, sock, Enrolment::Eager, answer);
 }
 
+/// Whether nothing of an earlier enrolment is left that would harm this one.
+#[inline(always)]
+pub fn may_return(flow: &Flow, sock: Sock, config: &Config) -> bool {
+    // Most were never enrolled.
+    flow.psock == 0
+        || release::may_return(&Past {
+            psock_done: Psock(flow.psock).is_done(sock),
+            releases: flow.releases,
+            // SAFETY: takes nothing.
+            age: unsafe { bpf_ktime_get_ns() }.saturating_sub(flow.released_at),
+            first_pause: config.first_pause,
+        })
+}
+
 /// Enrols the socket that a scan visits, whose lock the iterator holds.
 #[inline(always)]
-pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
-    if !follow(flow, sock) {
+pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config: &Config) {
+    if !follow(flow) {
         return;
     }
     let key = key_of(flow);
@@ -101,15 +121,44 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock) {
         )
     };
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
+    if answer == 0 && !sock.receive_queue_empty() {
+        count!(adopted_unread);
+        take_unread(sk, sock, config);
+    }
 }
 
-/// Its packets are followed before it is enrolled, when nothing is unread.
+/// Has the psock take what is unread in the TCP receive queue, which is where
+/// `FIONREAD` of an enrolled socket does not look. When a call of the program
+/// came in the way, another visit follows.
+///
+/// A receive call that has begun before the socket was enrolled looks at the TCP
+/// receive queue alone, and it would answer `EAGAIN` with bytes there. It
+/// waits for the lock that the visit holds, or is a few instructions from that;
+/// left alone, it reads what is in its queue.
 #[inline(always)]
-fn follow(flow: &mut Flow, sock: Sock) -> bool {
+pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
+    if !matches!(config.receive_mode, ReceiveMode::Unified) || sock.receive_queue_empty() {
+        return;
+    }
+    // Above, nothing would be told.
+    if sock.rcvlowat() > 1 {
+        return;
+    }
+    for _ in 0..LOOKS {
+        if sock.in_call() {
+            return;
+        }
+    }
+    setting::rcvlowat(sk, 1);
+}
+
+/// Its packets are followed before it is enrolled.
+#[inline(always)]
+fn follow(flow: &mut Flow) -> bool {
     let unified = sv_config
         .get(0)
         .is_some_and(|config| matches!(config.receive_mode, ReceiveMode::Unified));
-    let followed = !unified || unify::follow(flow.cookie, sock);
+    let followed = !unified || unify::follow(flow.cookie);
     if !followed {
         flow.reason = Reason::MapFull;
     }
@@ -156,9 +205,12 @@ pub fn stop(flow: &mut Flow, end: &mut End) {
 
 /// Takes a socket out of `sv_fast`. Its redirect queue is freed.
 #[inline(always)]
-pub fn remove(flow: &Flow) {
+pub fn remove(flow: &mut Flow) {
     let key = key_of(flow);
     // SAFETY: the verifier checks all arguments.
     unsafe { bpf_map_delete_elem(handle(&sv_fast), (&raw const key).cast()) };
     unify::forget(flow.cookie);
+    flow.enrolment = Enrolment::None;
+    // SAFETY: takes nothing.
+    flow.released_at = unsafe { bpf_ktime_get_ns() };
 }

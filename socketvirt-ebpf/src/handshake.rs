@@ -202,6 +202,14 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     let Some(end) = pairs::own_of(flow) else {
         return;
     };
+    // It may have connected before.
+    let may_return = sv_config
+        .get(0)
+        .is_some_and(|config| enrol::may_return(flow, sock, config));
+    if !may_return {
+        flow.reason = Reason::TooSoon;
+        return;
+    }
     enrol::eagerly(ops, flow, end, sock);
     if matches!(
         (flow.side, flow.enrolment),

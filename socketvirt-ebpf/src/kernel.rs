@@ -6,7 +6,7 @@ use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
 use socketvirt_common::{
     layout::KernelLayout,
     pair::{Sequences, Witness},
-    suitable::{Facts, O_NONBLOCK, Reading},
+    suitable::{Facts, O_NONBLOCK, Reading, Unread},
 };
 
 use crate::psock::Psock;
@@ -282,7 +282,7 @@ impl Sock {
     #[inline(always)]
     pub fn holders(self) -> u64 {
         let refs: u64 = read(self.file(), offset!(file_refs));
-        refs + 1 - u64::from(offset!(file_one_ref))
+        refs + 1 - offset!(file_refs_one)
     }
 
     /// Whether the socket was made in the cgroup with this id or below it.
@@ -336,8 +336,33 @@ impl Sock {
             has_file,
             nonblocking: has_file && read::<u32>(file, offset!(file_flags)) & O_NONBLOCK != 0,
             reader_asleep: self.sleepers() > 0,
-            all_read: self.copied_seq() == self.rcv_nxt() && self.receive_queue_empty(),
+            unread: self.unread(),
         }
+    }
+
+    /// What has arrived and was not read yet.
+    #[inline(always)]
+    pub fn unread(self) -> Unread {
+        let copied_seq = self.copied_seq();
+        let first: u64 = read(self.0, offset!(sk_receive_queue_first));
+        Unread {
+            bytes: self.rcv_nxt().wrapping_sub(copied_seq),
+            packets: read(self.0, offset!(sk_receive_queue_len)),
+            // Of an empty queue it is the queue itself, which is not asked.
+            whole: read::<u32>(first, offset!(skb_seq)) == copied_seq,
+            in_call: self.in_call(),
+        }
+    }
+
+    /// A call of the program has begun: it waits for the socket's lock, or
+    /// holds the file, as each call of a program with several threads does
+    /// (`fdget`, fs/file.c). Of one with a single thread, the way from the
+    /// choice between receive functions to the lock is not seen.
+    #[inline(always)]
+    pub fn in_call(self) -> bool {
+        let head = self.0 + u64::from(offset!(sk_lock_waiters));
+        read::<u64>(head, 0) != head
+            || read::<u64>(self.file(), offset!(file_refs)) != offset!(file_refs_one)
     }
 
     /// How many calls sleep on the socket: waiters other than epoll, poll and

@@ -38,6 +38,7 @@ mod path;
 mod programs;
 mod psock;
 mod reader;
+mod setting;
 mod table;
 mod task;
 mod unify;

@@ -19,6 +19,7 @@ use socketvirt_common::{
     flow::Flow,
     habit::Program,
     layout::KernelLayout,
+    order::Next,
     pair::{End, EndKey, Sequences},
     places::Places,
     reader::{PROCESSES, Process},
@@ -57,10 +58,10 @@ pub static sv_flow: SkStorage<Flow> = SkStorage::new();
 #[btf_map]
 pub static sv_fast: SocketHash<65536> = SocketHash::new();
 
-/// The sequence number of the next byte that the stack delivers to an enrolled
-/// socket in unified mode, by its cookie. Resized at load.
+/// Where the stack's stream of an enrolled socket goes on in unified mode, by
+/// the socket's cookie. Resized at load.
 #[btf_map]
-pub static sv_next: HashMap<u64, u32, 65536> = HashMap::new();
+pub static sv_next: HashMap<u64, Next, 65536> = HashMap::new();
 
 /// The program that decides about messages.
 #[btf_map]

@@ -66,7 +66,7 @@ pub fn begin(
         cookie,
         reason: Reason::TooShort,
         place,
-        ..Flow::default()
+        ..Flow::after(flow)
     };
     let end = End {
         cookie,

@@ -1,6 +1,6 @@
 //! The psock of an enrolled socket: what a socket map keeps beside it.
 
-use crate::kernel::{offset, read};
+use crate::kernel::{Sock, offset, read};
 
 /// The address of a `struct sk_psock`, or 0.
 #[derive(Clone, Copy)]
@@ -11,6 +11,17 @@ impl Psock {
     #[inline(always)]
     pub fn exists(self) -> bool {
         self.0 != 0
+    }
+
+    /// The kernel has done with it, so that no work of it is left: it belongs to
+    /// `sk` and has its program until `sk_psock_destroy`, which runs after a
+    /// grace period, has waited for `sk_psock_backlog`. Afterwards its memory is
+    /// whatever it is.
+    #[inline(always)]
+    pub fn is_done(self, sk: Sock) -> bool {
+        self.0 == 0
+            || read::<u64>(self.0, offset!(psock_sk)) != sk.0
+            || read::<u64>(self.0, offset!(psock_program)) == 0
     }
 
     /// `refcnt`.

@@ -9,7 +9,7 @@ use aya_ebpf::{
     },
     helpers::generated::{bpf_get_socket_cookie, bpf_skb_adjust_room},
 };
-use socketvirt_common::order;
+use socketvirt_common::order::Next;
 
 use crate::{
     count::count,
@@ -23,12 +23,11 @@ const MOST_AT_ONCE: u32 = 0xfff;
 /// Calls for the largest packet that there is: 512 KiB (`GSO_MAX_SIZE`).
 const MOST_CALLS: u32 = 130;
 
-/// From here on the socket's packets are followed: the next byte for its program
-/// is `copied_seq`, whatever is queued. False when there is no room.
+/// From here on the socket's packets are followed. False when there is no room.
 #[inline(always)]
-pub fn follow(cookie: u64, sock: Sock) -> bool {
+pub fn follow(cookie: u64) -> bool {
     sv_next
-        .insert(&cookie, &sock.copied_seq(), u64::from(BPF_ANY))
+        .insert(&cookie, &Next::default(), u64::from(BPF_ANY))
         .is_ok()
 }
 
@@ -58,8 +57,13 @@ pub fn on_packet(skb: *mut __sk_buff) -> u32 {
     );
     // SAFETY: the entry stays until the socket, whose lock is held, leaves.
     let next = unsafe { &mut *next };
-    let repeated = order::repeated(*next, seq, end);
-    *next = end;
+    // Read only for the first packet.
+    let copied_seq = if next.told == 0 {
+        Sock(read(address, offset!(skb_sk))).copied_seq()
+    } else {
+        0
+    };
+    let repeated = next.take(copied_seq, seq, end);
     if repeated == 0 || cut(skb, repeated) {
         SK_PASS
     } else {

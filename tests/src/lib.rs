@@ -12,6 +12,7 @@
 
 pub mod cgroup;
 pub mod conform;
+pub mod drive;
 pub mod netns;
 pub mod process;
 pub mod programs;

@@ -2,7 +2,6 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_getsockopt, bpf_setsockopt};
 use socketvirt_common::{
     event::What,
     flow::Flow,
@@ -18,21 +17,9 @@ use crate::{
     enrol,
     kernel::Sock,
     maps::{sv_config, sv_ends, sv_tiers, sv_watched},
-    pairs,
+    pairs, setting,
     table::events,
 };
-
-/// include/uapi/asm-generic/socket.h.
-const SOL_SOCKET: i32 = 1;
-/// include/uapi/asm-generic/socket.h.
-const SO_RCVLOWAT: i32 = 18;
-/// include/uapi/linux/in.h.
-const IPPROTO_TCP: i32 = 6;
-/// include/uapi/linux/tcp.h.
-const TCP_NOTSENT_LOWAT: i32 = 25;
-/// `TCP_BPF_SOCK_OPS_CB_FLAGS`, include/uapi/linux/bpf.h, since 6.12.
-const TCP_BPF_SOCK_OPS_CB_FLAGS: i32 = 1008;
-const STATE_CB_FLAG: u32 = 4;
 
 /// One socket of the walk. Returns whether it was the last that waited for a
 /// visit in this namespace.
@@ -60,7 +47,12 @@ pub fn on_socket(sk: *mut c_void, sock: Sock) -> bool {
     match pair.want {
         Want::Adopt => adopt(sk, sock, known >> 1, pair, side, tiers),
         Want::Release => release(sk, sock, pair, side),
-        Want::Wake => wake_starved(sk, sock),
+        Want::Wake => {
+            wake_starved(sk, sock);
+            if let Some(config) = sv_config.get(0) {
+                enrol::take_unread(sk, sock, config);
+            }
+        }
         Want::Nothing => {}
     }
     watch::served(pair.end_mut(side), tiers);
@@ -104,19 +96,17 @@ fn adopt(
     if !matches!(reason, Reason::None) {
         return;
     }
-    let unread = !sock.reading().all_read;
+    if !enrol::may_return(flow, sock, config) {
+        end.reason = Reason::TooSoon;
+        flow.reason = Reason::TooSoon;
+        return;
+    }
     own.place = place;
     flow.place = place;
-    enrol::adopt(sk, flow, own, sock);
+    enrol::adopt(sk, flow, own, sock, config);
     end.reason = flow.reason;
     if !flow.enrolment.is_active() {
         return;
-    }
-    if unread {
-        count!(adopted_unread);
-        // Has the kernel take what is queued into the psock, before anybody
-        // can look.
-        set_rcvlowat(sk, 1);
     }
     end.quiet = 0;
     pair.rebase = 1;
@@ -148,7 +138,7 @@ fn flow_of(
     {
         return (flow.id == pair.id).then_some(flow);
     }
-    if !tell_of_its_end(sk) {
+    if !setting::tell_of_its_end(sk) {
         return None;
     }
     let Some(flow) = enrol::flow_made(sk) else {
@@ -188,13 +178,13 @@ fn release(sk: *mut c_void, sock: Sock, pair: &mut Watched, side: Side) {
         return;
     }
     enrol::remove(flow);
-    flow.enrolment = Enrolment::None;
+    flow.releases += 1;
     own.enrolment = Enrolment::None;
     own.leave = Reason::None;
     // It may have been told to wait since it was woken last.
     wake_starved(sk, sock);
     if flow.rcvlowat != 0 {
-        set_rcvlowat(sk, flow.rcvlowat);
+        setting::rcvlowat(sk, flow.rcvlowat);
         flow.rcvlowat = 0;
     }
 }
@@ -208,7 +198,7 @@ fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
     let rcvlowat = sock.rcvlowat();
     if rcvlowat > 1 && !sock.receive_queue_empty() {
         flow.rcvlowat = rcvlowat as u32;
-        set_rcvlowat(sk, 1);
+        setting::rcvlowat(sk, 1);
     }
 }
 
@@ -219,51 +209,6 @@ fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
 #[inline(always)]
 fn wake_starved(sk: *mut c_void, sock: Sock) {
     if sock.waits_for_nothing() {
-        set_option(sk, IPPROTO_TCP, TCP_NOTSENT_LOWAT, sock.notsent_lowat());
+        setting::notsent_lowat(sk, sock.notsent_lowat());
     }
-}
-
-/// Sets `SO_RCVLOWAT`, which also wakes readers of what is there
-/// (`tcp_set_rcvlowat`).
-#[inline(always)]
-fn set_rcvlowat(sk: *mut c_void, bytes: u32) {
-    set_option(sk, SOL_SOCKET, SO_RCVLOWAT, bytes);
-}
-
-/// Sets an option to a value that it has, or had; false when it is refused.
-#[inline(always)]
-fn set_option(sk: *mut c_void, level: i32, option: i32, mut value: u32) -> bool {
-    // SAFETY: the verifier checks all arguments.
-    let answer = unsafe {
-        bpf_setsockopt(
-            sk,
-            level,
-            option,
-            (&raw mut value).cast(),
-            size_of::<u32>() as i32,
-        )
-    };
-    answer == 0
-}
-
-/// Has the socket's end reported, so that its entries go with it.
-#[inline(always)]
-fn tell_of_its_end(sk: *mut c_void) -> bool {
-    let mut flags = 0_u32;
-    // SAFETY: the verifier checks all arguments.
-    unsafe {
-        bpf_getsockopt(
-            sk,
-            IPPROTO_TCP,
-            TCP_BPF_SOCK_OPS_CB_FLAGS,
-            (&raw mut flags).cast(),
-            size_of::<u32>() as i32,
-        )
-    };
-    set_option(
-        sk,
-        IPPROTO_TCP,
-        TCP_BPF_SOCK_OPS_CB_FLAGS,
-        flags | STATE_CB_FLAG,
-    )
 }

@@ -2,7 +2,7 @@
 //! look, and again under its lock by the visit that enrols.
 
 use socketvirt_common::{
-    config::{Config, ReceiveMode},
+    config::Config,
     pair::{Enrolment, Side},
     reader::{self, Process},
     reason::Reason,
@@ -40,8 +40,7 @@ pub fn unready(
         }
         return reason;
     }
-    let unified = matches!(config.receive_mode, ReceiveMode::Unified);
-    let reason = suitable::unadoptable(&sock.reading(), unified);
+    let reason = suitable::unadoptable(&sock.reading(), config.receive_mode);
     if !matches!(reason, Reason::None) {
         return reason;
     }
@@ -91,6 +90,7 @@ pub fn passes(reason: Reason) -> bool {
             | Reason::ReaderAsleep
             | Reason::NotLooked
             | Reason::PeerNotProved
+            | Reason::TooSoon
     )
 }
 

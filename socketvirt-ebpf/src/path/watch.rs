@@ -9,7 +9,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
 use socketvirt_common::{
-    config::{Config, Mode},
+    config::{Config, Mode, ReceiveMode},
     event::What,
     habit,
     pair::{EndKey, Enrolment, HandshakeId, Side},
@@ -326,7 +326,7 @@ impl Look<'_> {
         if pair.visits > MOST_VISITS {
             // The visits do not find its sockets.
             pair.visits = 0;
-            pair.not_before = self.now + release::pause(1);
+            pair.not_before = self.now + release::pause(1, release::FIRST_PAUSE);
             reason_of_both(pair, Reason::Unseen);
             return false;
         }
@@ -474,12 +474,23 @@ impl Look<'_> {
             }
             return true;
         }
-        if Sock(pair.ends[0].sock).waits_for_nothing()
-            || Sock(pair.ends[1].sock).waits_for_nothing()
-        {
+        if self.is_stuck(&pair.ends[0]) || self.is_stuck(&pair.ends[1]) {
             self.want(pair, Want::Wake);
+            return true;
         }
         false
+    }
+
+    /// An enrolled end that a visit has to help: its program waits for room to
+    /// send that nothing will announce, or bytes have stayed where an enrolled
+    /// socket does not look.
+    #[inline(always)]
+    fn is_stuck(&self, end: &WatchedEnd) -> bool {
+        let sock = Sock(end.sock);
+        sock.waits_for_nothing()
+            || matches!(self.config.receive_mode, ReceiveMode::Unified)
+                && !sock.receive_queue_empty()
+                && sock.rcvlowat() <= 1
     }
 
     /// Both ends have left.
@@ -494,7 +505,7 @@ impl Look<'_> {
         pair.releases += 1;
         pair.since = self.now;
         pair.active_at = self.now;
-        pair.not_before = self.now + release::pause(pair.releases);
+        pair.not_before = self.now + release::pause(pair.releases, self.config.first_pause);
         let [client, server] = &mut pair.ends;
         plain_again(client, pair.leave);
         plain_again(server, pair.leave);

@@ -21,6 +21,9 @@ pub struct Summary {
     pub pairs: u64,
     /// Pairs enrolled, in mid-life or at the handshake.
     pub adopted: u64,
+    /// Sockets, two a pair, that had bytes unread when they were enrolled in
+    /// mid-life.
+    pub adopted_unread: u64,
     /// Pairs taken out of the SOCKHASH before they closed.
     pub released: u64,
     /// Payload bytes of all connections that begin in the cgroup.
@@ -98,6 +101,7 @@ impl Summary {
             receive_mode,
             pairs: stats.pairs,
             adopted: stats.adopted + stats.eager,
+            adopted_unread: stats.adopted_unread,
             released: stats.released,
             bytes: ByPath {
                 fast: stats.traffic.fast_bytes,

@@ -60,6 +60,13 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_rcvbuf = sock.offset("sk_rcvbuf", 4, "the limit of the receiver's queue")?;
     layout.sk_receive_queue_len =
         sock.offset("sk_receive_queue.qlen", 4, "whether packets are unread")?;
+    layout.sk_receive_queue_first =
+        sock.offset("sk_receive_queue.next", POINTER, "which packets are unread")?;
+    layout.sk_lock_waiters = sock.offset(
+        "sk_lock.wq.head",
+        LIST_HEAD,
+        "who waits for a socket's lock",
+    )?;
     layout.sk_rcvlowat = sock.offset("sk_rcvlowat", 4, "SO_RCVLOWAT")?;
     layout.sk_protocol = sock.offset("sk_protocol", 2, "which sockets are TCP's")?;
     layout.sk_err = sock.offset("sk_err", 4, "how a connection ended")?;
@@ -92,6 +99,12 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.file_owner = file
         .offset("f_owner", POINTER, "who wants signals")
         .or_else(|_| file.offset("f_owner.pid", POINTER, "who wants signals"))?;
+    let purpose = "whether a call has begun";
+    // `file_ref_get` counts from 0 (`file_ref_init`, include/linux/file_ref.h).
+    (layout.file_refs, layout.file_refs_one) = match file.offset("f_ref.refcnt", 8, purpose) {
+        Ok(offset) => (offset, 0),
+        Err(_) => (file.offset("f_count", 8, purpose)?, 1),
+    };
     layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
     Ok(())
 }
@@ -107,11 +120,6 @@ fn holders(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutE
 
     let purpose = "who holds a socket";
     let file = types.structure("file", purpose, REBUILD)?;
-    // Counted from 0 since 6.13 (90ee6ed776c0), from 1 before.
-    (layout.file_refs, layout.file_one_ref) = match file.offset("f_ref", 8, purpose) {
-        Ok(at) => (at, 0),
-        Err(_) => (file.offset("f_count", 8, purpose)?, 1),
-    };
     layout.file_private = file.offset("private_data", POINTER, purpose)?;
     layout.file_inode = file.offset("f_inode", POINTER, purpose)?;
     let inode = types.structure("inode", purpose, REBUILD)?;
@@ -202,15 +210,18 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
         "redirected bytes",
         "use a kernel with CONFIG_BPF_STREAM_PARSER=y, which has socket maps",
     )?;
+    layout.psock_sk = psock.offset("sk", POINTER, "whether an enrolment is over")?;
+    layout.psock_program =
+        psock.offset("progs.msg_parser", POINTER, "whether an enrolment is over")?;
     layout.psock_refcnt = psock.offset("refcnt", 4, "whether a redirect is under way")?;
     layout.psock_ingress_msg = psock.offset("ingress_msg", LIST_HEAD, "redirected bytes")?;
     let message = types.structure("sk_msg", "redirected bytes", REBUILD)?;
     layout.msg_list = message.offset("list", LIST_HEAD, "redirected bytes")?;
     layout.msg_size = message.offset("sg.size", 4, "redirected bytes")?;
     let purpose = "what of a packet is new";
-    let packet = types
-        .structure("sk_buff", purpose, REBUILD)?
-        .offset_of("cb", purpose)?;
+    let buffer = types.structure("sk_buff", purpose, REBUILD)?;
+    layout.skb_sk = buffer.offset("sk", POINTER, purpose)?;
+    let packet = buffer.offset_of("cb", purpose)?;
     let tcp = types.structure("tcp_skb_cb", purpose, REBUILD)?;
     layout.skb_seq = packet + tcp.offset("seq", 4, purpose)?;
     layout.skb_end_seq = packet + tcp.offset("end_seq", 4, purpose)?;
@@ -339,7 +350,9 @@ mod tests {
             (l.sk_flags, 8),
             (l.sk_rmem_alloc, 4),
             (l.sk_rcvbuf, 4),
+            (l.sk_receive_queue_first, 8),
             (l.sk_receive_queue_len, 4),
+            (l.sk_lock_waiters, 16),
             (l.sk_rcvlowat, 4),
             (l.sk_family, 2),
             (l.sk_protocol, 2),
@@ -371,6 +384,8 @@ mod tests {
             (l.recvmsg_inq_byte, 1),
         ];
         let psock = [
+            (l.psock_sk, 8),
+            (l.psock_program, 8),
             (l.psock_refcnt, 4),
             (l.psock_ingress_msg, 16),
             (l.psock_ingress_skb_len, 4),

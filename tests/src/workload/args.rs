@@ -36,6 +36,8 @@ pub(crate) enum Scenario {
     Resend(Resend),
     /// A connection whose way is cut.
     Severed(Severed),
+    /// A server that has a request, or half of one, unread nearly all the time.
+    Unread(Unread),
     /// A server without memory to send with, that has to hear when there is some.
     Starved(Starved),
     /// Values stored in a server and read back.
@@ -114,6 +116,10 @@ pub(crate) struct Place {
 }
 
 #[derive(Args, Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags of a command line"
+)]
 pub(crate) struct Streams {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -135,6 +141,14 @@ pub(crate) struct Streams {
     /// The accepting side speaks first.
     #[arg(long)]
     pub(crate) server_first: bool,
+    /// `FIONREAD` may count too little, as kernels let it do where redirected bytes
+    /// have a queue of their own.
+    #[arg(long)]
+    pub(crate) two_queues: bool,
+    /// Each turn of an end sets `TCP_NOTSENT_LOWAT` to what it is, whereupon the
+    /// kernel tells of room to send.
+    #[arg(long)]
+    pub(crate) tell_room: bool,
     /// accept(2) may come after the first bytes, which FIONREAD then does not
     /// count on a socket enrolled at the handshake.
     #[arg(long)]
@@ -241,6 +255,18 @@ pub(crate) struct Severed {
     /// Rounds of requests and answers until one is redirected, at most.
     #[arg(long, default_value_t = 3000)]
     pub(crate) rounds: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Unread {
+    /// The server is always behind by half a request.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Requests and answers.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) rounds: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -19,7 +19,7 @@ use nix::{
 
 use super::{
     flow::{Flow, PIECE},
-    net::readable_bytes,
+    net::{self, readable_bytes},
 };
 
 /// Buffers shared by all ends of a thread.
@@ -176,6 +176,9 @@ impl Endpoint {
     /// At most one read and one write.
     pub(crate) fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Result<Wish> {
         self.flow.tick();
+        if self.flow.tells_room() {
+            net::tell_room(&self.fd).with_context(|| self.flow.name())?;
+        }
         if self.resting.is_some_and(|until| until <= now) {
             self.resting = None;
         }

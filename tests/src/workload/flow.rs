@@ -19,6 +19,10 @@ pub(crate) const PIECE: usize = 256 << 10;
 
 /// What all connections of a run have in common.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags of a command line"
+)]
 pub(crate) struct Plan {
     pub(crate) phases: Phases,
     pub(crate) seed: u64,
@@ -28,6 +32,10 @@ pub(crate) struct Plan {
     pub(crate) early_data: bool,
     /// Whether EAGAIN is no failure for a blocking receive.
     pub(crate) retry_eagain: bool,
+    /// Whether each turn has the kernel tell of room to send.
+    pub(crate) tell_room: bool,
+    /// Whether FIONREAD may count too little.
+    pub(crate) two_queues: bool,
 }
 
 /// What is known once the connection's index is.
@@ -248,9 +256,14 @@ impl Flow {
         self.plan.retry_eagain
     }
 
+    /// Whether each turn has the kernel tell of room to send.
+    pub(crate) fn tells_room(&self) -> bool {
+        self.plan.tell_room
+    }
+
     /// Whether a FIONREAD of 0 on a readable socket is wrong.
     pub(crate) fn trusts_fionread(&self) -> bool {
-        self.received > 0 || !self.plan.early_data
+        !self.plan.two_queues && (self.received > 0 || !self.plan.early_data)
     }
 
     /// Whether nothing more will come but the end.

@@ -23,6 +23,7 @@ mod sides;
 mod starved;
 mod streams;
 mod twins;
+mod unread;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ fn start(cli: &Cli) -> Result<()> {
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Resend(args) => resend::run(args, cli.deadline),
         Scenario::Severed(args) => severed::run(args, cli.deadline),
+        Scenario::Unread(args) => unread::run(args, cli.deadline),
         Scenario::Starved(args) => starved::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),
         Scenario::Calls(args) => conform::run(args),

@@ -309,6 +309,23 @@ pub(crate) fn readable_bytes(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
+/// Sets `TCP_NOTSENT_LOWAT` to no limit, which is the default; the kernel tells of
+/// room to send (`do_tcp_setsockopt`).
+pub(crate) fn tell_room(fd: &OwnedFd) -> Result<(), Errno> {
+    let none = u32::MAX;
+    // SAFETY: the pointer and the size describe the local number.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            (&raw const none).cast(),
+            libc::socklen_t::try_from(size_of_val(&none)).unwrap_or(0),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Waits for `POLL*` events on one descriptor; 0 when the time is over.
 pub(crate) fn wait(fd: BorrowedFd<'_>, events: i16, ms: u16) -> Result<i16, Errno> {
     let mut entry = libc::pollfd {

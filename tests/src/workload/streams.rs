@@ -83,6 +83,8 @@ pub(crate) fn run(args: &Streams, deadline: u64) -> Result<()> {
         seed: args.seed,
         server_first: args.server_first,
         retry_eagain: args.retry_eagain,
+        tell_room: args.tell_room,
+        two_queues: args.two_queues,
         early_data: args.place.fastopen || args.late_accept,
     });
     let side = |side: Side, name: &str| -> Result<()> {

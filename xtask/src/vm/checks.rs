@@ -25,14 +25,17 @@ pub struct Tests {
     pub accelerated: bool,
 }
 
-/// The core of the suite, the short ones first: the table, bytes that come again, namespaces, ends, bytes,
-/// readiness, back-pressure, the fixed scenarios. Not `table_truth`, whose thousands of connections a second never end
-/// under emulation.
-pub const TESTS: [Tests; 9] = [
+/// The core of the suite, the short ones first: the table, bytes that come again, namespaces, ends, unread bytes,
+/// enrolments one after another, bytes, readiness, back-pressure, the fixed scenarios. Not `table_truth`, whose thousands
+/// of connections a second never end under emulation.
+pub const TESTS: [Tests; 11] = [
     tests("table_life", &[], false),
     tests("resend", &[], true),
     tests("namespaces", &[], true),
     tests("closing", &[], true),
+    // Without those of many connections.
+    tests("unread", &["a_request_that_waits"], true),
+    tests("returning", &[], true),
     tests(
         "exact_streams",
         &[

@@ -1,0 +1,136 @@
+//! Scans of an agent that was stopped, one right after the other: what takes the
+//! agent minutes is done in seconds.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aya::maps::{Array, Map, MapData};
+use nix::{sys::signal::Signal, unistd::Pid};
+use serde_json::Value;
+use socketvirt_common::config::{Config, Mode, ReceiveMode};
+
+use crate::{process, run::Running};
+
+/// The data path of a running agent, driven in its place.
+#[expect(missing_debug_implementations, reason = "aya's maps have none")]
+pub struct Drive<'a> {
+    agent: &'a Running,
+    folder: PathBuf,
+    map: Array<MapData, Config>,
+    config: Config,
+}
+
+impl<'a> Drive<'a> {
+    /// Waits until the agent has enrolled a socket, which is past its start, and
+    /// stops it. Its command goes on.
+    #[track_caller]
+    pub fn take_once_enrolled(agent: &'a Running) -> Self {
+        let mut folder = PathBuf::new();
+        process::until("a first adoption", Duration::from_mins(1), || {
+            folder = folder_of(agent.process.pid()).unwrap_or_default();
+            !entries(&folder).is_empty()
+        });
+        agent.signal(Signal::SIGSTOP);
+        let map = MapData::from_pin(folder.join("sv_config")).expect("sv_config");
+        let map: Array<_, Config> = Map::Array(map).try_into().expect("an array");
+        let mut config = map.get(&0, 0).expect("the switches");
+        config.first_pause = 0;
+        Self {
+            agent,
+            folder,
+            map,
+            config,
+        }
+    }
+
+    fn pass(&mut self, measure: bool) {
+        self.config.scan += 1;
+        self.config.measure = u32::from(measure);
+        self.map
+            .set(0, self.config, 0)
+            .expect("setting the switches");
+        let mut visits = File::open(self.folder.join("scan")).expect("the iterator");
+        let mut buffer = [0; 64];
+        loop {
+            match visits.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(error) => panic!("a pass: {error}"),
+            }
+        }
+    }
+
+    /// Releases whatever can be released within some passes.
+    pub fn release(&mut self, passes: u32) {
+        (self.config.draining, self.config.mode) = (1, Mode::Off);
+        for _ in 0..passes {
+            self.pass(false);
+        }
+    }
+
+    /// Adopts whatever can be adopted within some passes, half of which measure.
+    pub fn adopt(&mut self, passes: u32) {
+        (self.config.draining, self.config.mode) = (0, Mode::Adopt);
+        for pass in 0..passes {
+            self.pass(pass < passes / 2);
+        }
+    }
+
+    /// Whether no socket is enrolled.
+    pub fn is_empty(&self) -> bool {
+        entries(&self.folder).is_empty()
+    }
+
+    /// From now on sockets are enrolled for the other receive mode. None may be
+    /// enrolled.
+    #[track_caller]
+    pub fn receive_apart(&mut self) {
+        self.config.receive_mode = ReceiveMode::TxOnly;
+        let fast = self.folder.join("sv_fast").display().to_string();
+        let text = process::must("bpftool", ["--json", "prog", "list"]);
+        let list: Value = serde_json::from_str(&text).expect("a list of programs");
+        for program in list.as_array().into_iter().flatten() {
+            if program["name"] == "sv_unify" {
+                let id = program["id"].to_string();
+                let how = "sk_skb_stream_verdict";
+                process::output(
+                    "bpftool",
+                    ["prog", "detach", "id", &id, how, "pinned", &fast],
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Drive<'_> {
+    fn drop(&mut self) {
+        self.agent.signal(Signal::SIGCONT);
+    }
+}
+
+/// The sockets that are enrolled.
+fn entries(folder: &Path) -> Vec<Value> {
+    let fast = folder.join("sv_fast").display().to_string();
+    let text = process::output("bpftool", ["--json", "map", "dump", "pinned", &fast]);
+    match serde_json::from_str(&text) {
+        Ok(Value::Array(entries)) => entries,
+        _ => Vec::new(),
+    }
+}
+
+/// Names of pins end in their owner's `<pid>-<start>`.
+fn folder_of(agent: Pid) -> Option<PathBuf> {
+    let pins = Path::new("/sys/fs/bpf/socketvirt");
+    let begin = format!("exec-{agent}-");
+    fs::read_dir(pins)
+        .ok()?
+        .flatten()
+        .find(|entry| entry.file_name().to_string_lossy().starts_with(&begin))
+        .map(|entry| entry.path())
+}

@@ -1,0 +1,108 @@
+//! Requests that wait unread nearly all the time, so that whoever visits the
+//! server's socket finds them.
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::{
+    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+    socket::{MsgFlags, recv},
+};
+
+use super::{
+    args::Unread,
+    content::{Rng, mix},
+    exchange::{self, compare, send_all},
+    net, watchdog,
+};
+
+/// The longest request.
+const LONGEST: usize = 2000;
+
+/// Looks at a request before it is read.
+const LOOKS: u64 = 4;
+
+/// Bytes that are sent one way, and how far each end is.
+#[derive(Default)]
+struct Stream {
+    sent: usize,
+    read: usize,
+}
+
+impl Stream {
+    fn bytes(from: usize, to: usize) -> Vec<u8> {
+        (from..to)
+            .map(|at| mix(at as u64).to_le_bytes()[0])
+            .collect()
+    }
+
+    fn send(&mut self, end: &OwnedFd, count: usize) -> Result<()> {
+        send_all(
+            end,
+            &Self::bytes(self.sent, self.sent + count),
+            MsgFlags::empty(),
+        )?;
+        self.sent += count;
+        Ok(())
+    }
+
+    /// What is unread is told and shown as it is, before it is read.
+    fn look(&self, end: &OwnedFd) -> Result<()> {
+        let unread = Self::bytes(self.read, self.sent);
+        let events = net::wait(end.as_fd(), libc::POLLIN, u16::MAX).context("poll")?;
+        ensure!(events == libc::POLLIN, "poll tells {events:#x}");
+        let told = net::readable_bytes(end.as_fd()).context("FIONREAD")?;
+        ensure!(
+            told == unread.len(),
+            "FIONREAD tells {told} of {}",
+            unread.len()
+        );
+        let mut shown = vec![0; unread.len()];
+        let count = recv(end.as_raw_fd(), &mut shown, MsgFlags::MSG_PEEK).context("MSG_PEEK")?;
+        compare(&shown[..count], &unread)
+    }
+
+    /// All but the last bytes, by one call: they are there.
+    fn read(&mut self, end: &OwnedFd, leave: usize) -> Result<()> {
+        let wanted = Self::bytes(self.read, self.sent - leave);
+        let mut got = vec![0; wanted.len()];
+        let count = recv(end.as_raw_fd(), &mut got, MsgFlags::empty()).context("recv")?;
+        compare(&got[..count], &wanted)?;
+        self.read += count;
+        Ok(())
+    }
+}
+
+pub(crate) fn run(args: &Unread, deadline: u64) -> Result<()> {
+    watchdog::start("unread", deadline);
+    let [client, server] = exchange::ends()?;
+    let edges = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("epoll_create")?;
+    let asked = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+    edges
+        .add(&server, EpollEvent::new(asked, 0))
+        .context("epoll_ctl")?;
+    let mut rng = Rng::new(args.seed);
+    let (mut requests, mut answers) = (Stream::default(), Stream::default());
+    for _ in 0..args.rounds {
+        let size = 1 + rng.size(LONGEST);
+        requests.send(&client, size)?;
+        let mut events = [EpollEvent::empty()];
+        let told = edges.wait(&mut events, EpollTimeout::NONE);
+        ensure!(told == Ok(1), "the edge: {told:?}");
+        for _ in 0..=rng.below(LOOKS) {
+            requests.look(&server)?;
+            thread::sleep(exchange::PACE / 4);
+        }
+        requests.read(&server, if args.half { size.div_ceil(2) } else { 0 })?;
+        answers.send(&server, 1 + rng.size(LONGEST))?;
+        answers.look(&client)?;
+        answers.read(&client, 0)?;
+    }
+    if args.half {
+        requests.read(&server, 0)?;
+    }
+    Ok(())
+}
