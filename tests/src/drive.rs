@@ -1,9 +1,8 @@
-//! Scans of an agent that was stopped, one right after the other: what takes the
-//! agent minutes is done in seconds.
+//! The rounds of an agent that was stopped, one right after the other: what takes
+//! the agent minutes is done in seconds.
 
 use std::{
-    fs::{self, File},
-    io::{ErrorKind, Read as _},
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,6 +10,7 @@ use std::{
 use aya::maps::{Array, Map, MapData};
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
+use socketvirt::watch::tiers::Tiers;
 use socketvirt_common::config::{Config, Mode, ReceiveMode};
 
 use crate::{process, run::Running};
@@ -22,6 +22,7 @@ pub struct Drive<'a> {
     folder: PathBuf,
     map: Array<MapData, Config>,
     config: Config,
+    tiers: Tiers,
 }
 
 impl<'a> Drive<'a> {
@@ -41,44 +42,39 @@ impl<'a> Drive<'a> {
         config.first_pause = 0;
         Self {
             agent,
+            tiers: Tiers::open(&folder).expect("the tiers"),
             folder,
             map,
             config,
         }
     }
 
-    fn pass(&mut self, measure: bool) {
-        self.config.scan += 1;
-        self.config.measure = u32::from(measure);
+    /// Looks at every pair, and visits what waits, in the caller's namespace.
+    fn round(&mut self) {
         self.map
             .set(0, self.config, 0)
             .expect("setting the switches");
-        let mut visits = File::open(self.folder.join("scan")).expect("the iterator");
-        let mut buffer = [0; 64];
-        loop {
-            match visits.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-                Err(error) => panic!("a pass: {error}"),
-            }
+        self.tiers.sweep().expect("a sweep");
+        self.tiers.look().expect("a look");
+        let waiting = self.tiers.shared().waiting;
+        if waiting > 0 {
+            self.tiers.walk(waiting).expect("a walk");
         }
     }
 
-    /// Releases whatever can be released within some passes.
-    pub fn release(&mut self, passes: u32) {
+    /// Releases whatever can be released within some rounds.
+    pub fn release(&mut self, rounds: u32) {
         (self.config.draining, self.config.mode) = (1, Mode::Off);
-        for _ in 0..passes {
-            self.pass(false);
+        for _ in 0..rounds {
+            self.round();
         }
     }
 
-    /// Adopts whatever can be adopted within some passes, half of which measure.
-    pub fn adopt(&mut self, passes: u32) {
+    /// Adopts whatever can be adopted within some rounds.
+    pub fn adopt(&mut self, rounds: u32) {
         (self.config.draining, self.config.mode) = (0, Mode::Adopt);
-        for pass in 0..passes {
-            self.pass(pass < passes / 2);
+        for _ in 0..rounds {
+            self.round();
         }
     }
 
