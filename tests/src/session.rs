@@ -20,10 +20,10 @@ use crate::process;
 
 /// Sockets, and with them programs, are freed after a grace period of the
 /// kernel.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_mins(2);
 
 /// Where the agent pins.
-const PINS: &str = "/sys/fs/bpf/socketvirt";
+pub const PINS: &str = "/sys/fs/bpf/socketvirt";
 
 /// A test at work. Dropped, it fails the test when anything of ours that was
 /// not there before is there now.

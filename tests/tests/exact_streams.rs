@@ -3,7 +3,7 @@
 //! and the fast path.
 
 use socketvirt_tests::{
-    run::{Mode, Run, begun, redirected, workload},
+    run::{Mode, Run, begun, beside_adopted, workload, workload_path},
     scaled,
     session::Session,
     summary::Summary,
@@ -11,11 +11,12 @@ use socketvirt_tests::{
 
 /// Round trips long enough to be adopted, then everything that makes a path
 /// change in mid-stream, and round trips again.
-const CHANGING: &str = "pp:500@200,stream:1M,pp:200,slowup:300K,pp:100@250,up:4M,down:4M,pp:100@250,slowdown:300K,\
-                        pipe:50x16,rpp:100,stream:2M,idle:200,pp:100@250";
+const CHANGING: &str = "fast@200,pp:100,stream:1M,pp:200,slowup:300K,pp:50@250,up:4M,down:4M,pp:50@250,slowdown:300K,\
+                        pipe:50x16,rpp:100,stream:2M,idle:200,pp:50@250";
 
 fn streams(mode: Mode, args: &str) -> Summary {
-    redirected(mode, &begun(mode, &format!("--deadline 60 streams {args}")))
+    Run::new(mode, begun(mode, &format!("streams {args}")))
+        .success()
         .summary()
         .clone()
 }
@@ -33,8 +34,7 @@ fn changing(mode: Mode, io: &str, connections: u32) -> Summary {
 fn plain_tcp_passes() {
     let _session = Session::start();
     for io in ["blocking", "level", "edge", "edge-short"] {
-        let phases = CHANGING.replace("@200", "").replace("@250", "");
-        let args = format!("streams --io {io} --connections 8 --phases {phases}");
+        let args = format!("streams --io {io} --connections 8 --phases {CHANGING}");
         Run::new(Mode::Plain, workload(&args)).success();
     }
 }
@@ -101,11 +101,13 @@ fn eager_blocking_in_turn() {
 #[test]
 fn blocking_sockets_are_not_adopted() {
     let _session = Session::start();
-    for io in ["blocking", "single"] {
-        let args = format!("streams --io {io} --connections 2 --phases pp:500@200,up:1M,pp:500");
-        let outcome = Run::new(Mode::Adopt, workload(&args)).success();
-        outcome.summary().left_alone("blocking");
-    }
+    let both = ["blocking", "single"].map(|io| {
+        let phases = "pp:1@200!go,up:1M,pp:500";
+        let args = format!("streams --io {io} --connections 2 --phases {phases}");
+        format!("{} {args}", workload_path())
+    });
+    let outcome = Run::new(Mode::Adopt, beside_adopted(&both.join(" && "))).success();
+    outcome.left_alone("blocking");
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn two_ends_in_one_process() {
 #[test]
 fn sixty_four_connections() {
     let _session = Session::start();
-    let phases = "pp:250@100,stream:300K,pp:50,slowup:50K,pp:100@100,up:1M,stream:200K,pp:50@100";
+    let phases = "fast@100,stream:300K,pp:50,slowup:50K,pp:50@100,up:1M,stream:200K,pp:50@100";
     for mode in Mode::ACCELERATED {
         let args = format!("--io edge --connections 64 --seed 2 --phases {phases}");
         streams(mode, &args).accelerated();
@@ -130,7 +132,7 @@ fn sixty_four_connections() {
 #[test]
 fn two_hundred_and_fifty_six_connections() {
     let _session = Session::start();
-    let phases = "pp:120@40,stream:100K,pp:40@40,slowdown:20K,stream:50K";
+    let phases = "fast@40,stream:100K,pp:40,slowdown:20K,stream:50K";
     for (mode, io) in [
         (Mode::Adopt, "level"),
         (Mode::Eager, "edge"),
@@ -150,7 +152,7 @@ fn small_buffers() {
         for io in ["level", "edge-short"] {
             let args = format!(
                 "--io {io} --sndbuf 16384 --rcvbuf 8192 --connections 8 --seed 4 \
-                 --phases pp:500@200,stream:1M,slowup:300K,pp:200x100,stream:1M,pipe:200x32"
+                 --phases fast@200,stream:1M,slowup:300K,pp:200x100,stream:1M,pipe:200x32"
             );
             streams(mode, &args).accelerated();
         }
@@ -175,20 +177,11 @@ fn many_seeds() {
 fn released_for_bulk_and_adopted_again() {
     let _session = Session::start();
     let args = "--io level --connections 4 --seed 5 \
-                --phases pp:600@200,slowup:16M,pp:600@200,slowdown:16M,pp:600@200";
-    let changed =
-        |summary: &Summary| summary.count("/released") > 0 && summary.count("/adopted") > 4;
-    let mut summary = streams(Mode::Adopt, args);
-    for _ in 0..2 {
-        if !changed(&summary) {
-            summary = streams(Mode::Adopt, args);
-        }
-    }
+                --phases fast@200,slowup:256K!left,fast@200,slowdown:256K!left,fast@200";
+    let summary = streams(Mode::Adopt, args);
     summary.accelerated();
-    assert!(
-        changed(&summary),
-        "not released and adopted again: {summary}"
-    );
+    assert!(summary.count("/adopted") >= 12, "{summary}");
+    assert!(summary.count("/released") >= 8, "{summary}");
 }
 
 /// Without a pause between requests there is nearly always a message under way
@@ -196,8 +189,8 @@ fn released_for_bulk_and_adopted_again() {
 #[test]
 fn busy_connections_are_adopted() {
     let _session = Session::start();
-    for (connections, rounds) in [(1, 200_000), (8, 40_000)] {
-        let args = format!("--io edge --connections {connections} --phases pp:{rounds}x128");
+    for connections in [1, 8] {
+        let args = format!("--io edge --connections {connections} --phases pp:64x128!fast");
         streams(Mode::Adopt, &args).accelerated();
     }
 }
@@ -206,7 +199,8 @@ fn busy_connections_are_adopted() {
 fn idle_connections_wake_up_exact() {
     let _session = Session::start();
     for mode in Mode::ACCELERATED {
-        let args = "--io edge --connections 16 --phases pp:400@150,idle:1500,stream:10K,idle:500,pp:100@150";
+        let args =
+            "--io edge --connections 16 --phases fast@150,idle:1500,stream:10K,idle:500,pp:50@150";
         streams(mode, args).accelerated();
     }
 }

@@ -5,13 +5,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use socketvirt_tests::{
     process::{Process, must, until},
     programs::free_port,
-    run::{Mode, Outcome, Run, adopted, binary, redirected, shell, workload, workload_path},
+    run::{GO, Mode, Outcome, Run, beside_adopted, binary, shell, workload, workload_path},
     session::{self, Session},
 };
 
@@ -144,6 +143,9 @@ fn compile(folder: &Path, name: &str, code: &str, options: &[&str]) -> PathBuf {
     made
 }
 
+/// Traffic that lasts as long as others are adopted.
+const WAITS: &str = "streams --io edge --phases pp:1@300!go";
+
 /// A program that could splice keeps all of its cgroup off: it would hang on
 /// the first connection.
 #[test]
@@ -159,12 +161,12 @@ fn the_executable_tells_of_splice() {
         &[],
     );
     let script = format!(
-        "{} & pid=$!; {} streams --io edge --phases pp:600@300; status=$?; kill $pid; exit $status",
+        "{} & pid=$!; {} {WAITS}; status=$?; kill $pid; exit $status",
         program.display(),
         workload_path(),
     );
-    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
-    outcome.summary().left_alone("may_splice");
+    let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
+    outcome.left_alone("may_splice");
 }
 
 /// One that could send by `io_uring` from its own pages does the same: that is
@@ -182,12 +184,10 @@ fn a_ring_is_told_of() {
          puts(\"made\"); fflush(stdout); for (;;) pause(); }\n",
         &[],
     );
-    let workload = format!("{} streams --io edge --phases pp:600@300", workload_path());
+    let workload = format!("{} {WAITS}", workload_path());
     let inside = format!("{} > /dev/null & pid=$!; {workload}", program.display());
     let before = Process::start(&mut Command::new(&program));
-    until("a ring", Duration::from_secs(10), || {
-        before.stdout().contains("made")
-    });
+    until("a ring", || before.stdout().contains("made"));
     let joins = format!(
         "pid={}; echo $pid > {}$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.procs; {workload}",
         before.pid(),
@@ -195,8 +195,8 @@ fn a_ring_is_told_of() {
     );
     for script in [inside, joins] {
         let script = format!("{script}; status=$?; kill $pid; exit $status");
-        let outcome = Run::new(Mode::Adopt, shell(&script)).success();
-        outcome.summary().left_alone("ring");
+        let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
+        outcome.left_alone("ring");
     }
 }
 
@@ -225,13 +225,15 @@ fn a_library_loaded_later_tells_of_splice() {
     // The first connections show that the program was looked at before.
     let workload = format!("{} streams --io edge", workload_path());
     let script = format!(
-        "{} {} & pid=$!; {workload} --phases pp:400@300 && kill -USR1 $pid && \
-         {workload} --total 3 --phases pp:350@300; \
+        "{} {} & pid=$!; {workload} --phases fast@300 && kill -USR1 $pid && \
+         until [ -e ${GO} ]; do {workload} --phases pp:100@300 || break; done; \
          status=$?; kill $pid || exit 1; exit $status",
         program.display(),
         library.display(),
     );
-    let outcome = adopted(Mode::Adopt, &shell(&script));
+    let outcome = Run::new(Mode::Adopt, shell(&script))
+        .until(|seen| seen.left("may_splice") > 0)
+        .success();
     let summary = outcome.summary().accelerated();
     assert!(summary.left("may_splice") > 0, "{summary}");
 }
@@ -241,10 +243,10 @@ fn a_library_loaded_later_tells_of_splice() {
 fn own_commands_keep_nothing_off() {
     let _session = Session::start();
     let script = format!(
-        "{} table --json > /dev/null && {} streams --io edge --phases pp:600@300",
+        "{} table --json > /dev/null && {} streams --io edge --phases fast@300",
         binary().display(),
         workload_path(),
     );
-    let outcome = redirected(Mode::Adopt, &shell(&script));
+    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
     outcome.summary().accelerated();
 }
