@@ -11,7 +11,7 @@ use socketvirt_tests::{
 /// when one side closes or shuts down.
 #[test]
 fn close_and_half_close_with_data_under_way() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io) in [
         (Mode::Eager, "level"),
         (Mode::Eager, "edge"),
@@ -41,7 +41,7 @@ fn close_and_half_close_with_data_under_way() {
 /// The same after adoption.
 #[test]
 fn adopted_connections_close_with_data_under_way() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for phases in [
         "fast@100,stream:50K",
         "fast@100,up:300K",

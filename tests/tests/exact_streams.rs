@@ -32,7 +32,7 @@ fn changing(mode: Mode, io: &str, connections: u32) -> Summary {
 /// What the other tests rely on: the program finds nothing wrong with TCP.
 #[test]
 fn plain_tcp_passes() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for io in ["blocking", "level", "edge", "edge-short"] {
         let args = format!("streams --io {io} --connections 8 --phases {CHANGING}");
         Run::new(Mode::Plain, workload(&args)).success();
@@ -41,7 +41,7 @@ fn plain_tcp_passes() {
 
 #[test]
 fn adopted_level_triggered() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let summary = changing(Mode::Adopt, "level", 4);
     summary.accelerated();
     assert!(summary.count("/adopted") >= 4, "{summary}");
@@ -49,19 +49,19 @@ fn adopted_level_triggered() {
 
 #[test]
 fn adopted_edge_triggered() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     changing(Mode::Adopt, "edge", 4).accelerated();
 }
 
 #[test]
 fn adopted_edge_triggered_short_reads() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     changing(Mode::Adopt, "edge-short", 4).accelerated();
 }
 
 #[test]
 fn eager_level_triggered() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let summary = changing(Mode::Eager, "level", 4);
     summary.accelerated();
     // Bulk fills the receiver's queue, so the path has to change both ways.
@@ -71,13 +71,13 @@ fn eager_level_triggered() {
 
 #[test]
 fn eager_edge_triggered() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     changing(Mode::Eager, "edge", 4).accelerated();
 }
 
 #[test]
 fn eager_edge_triggered_short_reads() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     changing(Mode::Eager, "edge-short", 4).accelerated();
 }
 
@@ -86,13 +86,13 @@ fn eager_edge_triggered_short_reads() {
 /// are not for eager mode. Their bytes have to be exact all the same.
 #[test]
 fn eager_blocking_with_two_threads() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     changing(Mode::Eager, "blocking --retry-eagain", 4).accelerated();
 }
 
 #[test]
 fn eager_blocking_in_turn() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let args = "--io single --connections 4 --phases pp:3000,rpp:500,pipe:50x16,up:4M,pp:500,down:4M,pp:500";
     streams(Mode::Eager, args).accelerated();
 }
@@ -100,7 +100,7 @@ fn eager_blocking_in_turn() {
 /// A reader that sleeps in the kernel would never see redirected bytes.
 #[test]
 fn blocking_sockets_are_not_adopted() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let both = ["blocking", "single"].map(|io| {
         let phases = "pp:1@200!go,up:1M,pp:500";
         let args = format!("streams --io {io} --connections 2 --phases {phases}");
@@ -112,7 +112,7 @@ fn blocking_sockets_are_not_adopted() {
 
 #[test]
 fn two_ends_in_one_process() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let args = format!("--threads --connections 8 --phases {CHANGING}");
         streams(mode, &args).accelerated();
@@ -121,7 +121,7 @@ fn two_ends_in_one_process() {
 
 #[test]
 fn sixty_four_connections() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let phases = "fast@100,stream:300K,pp:50,slowup:50K,pp:50@100,up:1M,stream:200K,pp:50@100";
     for mode in Mode::ACCELERATED {
         let args = format!("--io edge --connections 64 --seed 2 --phases {phases}");
@@ -131,7 +131,7 @@ fn sixty_four_connections() {
 
 #[test]
 fn two_hundred_and_fifty_six_connections() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let phases = "fast@40,stream:100K,pp:40,slowdown:20K,stream:50K";
     for (mode, io) in [
         (Mode::Adopt, "level"),
@@ -147,7 +147,7 @@ fn two_hundred_and_fifty_six_connections() {
 /// all the time.
 #[test]
 fn small_buffers() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         for io in ["level", "edge-short"] {
             let args = format!(
@@ -162,7 +162,7 @@ fn small_buffers() {
 /// Many seeds of short scripts: the changes fall on other bytes each time.
 #[test]
 fn many_seeds() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for seed in 0..scaled(4) {
         let args = format!(
             "--io level --connections 16 --seed {} --phases pp:20,stream:200K,pp:20,slowup:50K,rpp:10,stream:500K,pipe:10x10",
@@ -175,7 +175,7 @@ fn many_seeds() {
 /// Adopted, released for bulk, adopted again.
 #[test]
 fn released_for_bulk_and_adopted_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let args = "--io level --connections 4 --seed 5 \
                 --phases fast@200,slowup:256K!left,fast@200,slowdown:256K!left,fast@200";
     let summary = streams(Mode::Adopt, args);
@@ -188,7 +188,7 @@ fn released_for_bulk_and_adopted_again() {
 /// when a scan looks.
 #[test]
 fn busy_connections_are_adopted() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for connections in [1, 8] {
         let args = format!("--io edge --connections {connections} --phases pp:64x128!fast");
         streams(Mode::Adopt, &args).accelerated();
@@ -197,7 +197,7 @@ fn busy_connections_are_adopted() {
 
 #[test]
 fn idle_connections_wake_up_exact() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let args =
             "--io edge --connections 16 --phases fast@150,idle:1500,stream:10K,idle:500,pp:50@150";

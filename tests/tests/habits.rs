@@ -17,7 +17,7 @@ use socketvirt_tests::{
 /// The paths of the first, the second, and another program's connection.
 #[track_caller]
 fn paths(mode: Mode, args: &str) -> (Outcome, [String; 3]) {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let outcome = Run::new(mode, workload(&format!("habit {args}"))).success();
     let told: serde_json::Value =
         serde_json::from_str(&outcome.finished.stdout).expect("a line of JSON");
@@ -115,7 +115,7 @@ fn urgent_data_in_mid_life() {
 /// it has shown is known before its first connection there.
 #[test]
 fn an_executable_is_known_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let workload = format!(
         "{} habit --listen 127.0.0.1:{}",
         workload_path(),
@@ -150,7 +150,7 @@ const WAITS: &str = "streams --io edge --phases pp:1@300!go";
 /// the first connection.
 #[test]
 fn the_executable_tells_of_splice() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let program = compile(
         folder.path(),
@@ -173,7 +173,7 @@ fn the_executable_tells_of_splice() {
 /// refused to a socket for good, once it was enrolled. It may have begun before.
 #[test]
 fn a_ring_is_told_of() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let program = compile(
         folder.path(),
@@ -203,7 +203,7 @@ fn a_ring_is_told_of() {
 /// It may come to splice(2) by a library, and late.
 #[test]
 fn a_library_loaded_later_tells_of_splice() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let library = compile(
         folder.path(),
@@ -241,7 +241,7 @@ fn a_library_loaded_later_tells_of_splice() {
 /// socketvirt's own commands may be used beside the programs.
 #[test]
 fn own_commands_keep_nothing_off() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let script = format!(
         "{} table --json > /dev/null && {} streams --io edge --phases fast@300",
         binary().display(),

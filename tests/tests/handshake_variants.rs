@@ -37,7 +37,7 @@ const ADOPTED: &str = "fast@200,stream:300K,pp:200";
 
 #[test]
 fn ipv6() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let summary = streams(
             mode,
@@ -49,7 +49,7 @@ fn ipv6() {
 
 #[test]
 fn mapped_addresses() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let summary = streams(
             mode,
@@ -67,7 +67,7 @@ fn mapped_addresses() {
 /// later it has to be.
 #[test]
 fn fast_open() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io, total) in [
         (Mode::Eager, "level", 200),
         (Mode::Eager, "blocking --retry-eagain", 200),
@@ -113,7 +113,7 @@ fn netstat(netns: &Netns, name: &str) -> u64 {
 /// The server's end comes to be only with the first bytes.
 #[test]
 fn deferred_accept() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io, total, phases) in [
         (Mode::Eager, "level", 200, "pp:5,stream:30K,pp:5"),
         (
@@ -135,7 +135,7 @@ fn deferred_accept() {
 
 #[test]
 fn churn() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let total = scaled(3000);
     for io in ["level", "single", "edge-short"] {
         let netns = Netns::new("churn");
@@ -162,7 +162,7 @@ fn churn() {
 /// Connections come and go beside others that are adopted.
 #[test]
 fn churn_beside_lasting_connections() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let args = format!("--io edge --connections 16 --total {}", scaled(64));
         streams(mode, &format!("{args} --phases fast@60,stream:50K"));
@@ -172,7 +172,7 @@ fn churn_beside_lasting_connections() {
 /// What a listener asks for is true of what it accepts, from the first byte.
 #[test]
 fn options_of_the_listener() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for io in ["level", "blocking"] {
         let args = format!("streams --timestamp --io {io} --connections 4 --phases pp:300");
         let outcome = Run::new(Mode::Eager, begun(Mode::Eager, &args)).success();

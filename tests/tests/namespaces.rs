@@ -32,7 +32,7 @@ fn between(mode: Mode, client: &Netns, server: &Netns, addresses: &str) {
 
 #[test]
 fn veth() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let (client, server) = veth_pair();
     for mode in Mode::ACCELERATED {
         between(mode, &client, &server, "--listen 10.99.0.2:7000");
@@ -47,7 +47,7 @@ fn veth() {
 
 #[test]
 fn bridge() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let (_router, [client, server]) = bridged();
     for mode in Mode::ACCELERATED {
         between(mode, &client, &server, "--listen 10.99.0.2:7000");
@@ -58,7 +58,7 @@ fn bridge() {
 /// port than its own: no end knows the other's address.
 #[test]
 fn translated_both_ways() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let (client, router, server) = routed();
     router.nft(
         "table ip translate {
@@ -85,7 +85,7 @@ fn translated_both_ways() {
 /// and the end, still has to arrive.
 #[test]
 fn routers_do_not_forget() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let (client, router, server) = routed();
     router.nft(
         "table ip stateful {
@@ -116,7 +116,7 @@ fn routers_do_not_forget() {
 /// Where no packet gets through any more, a redirect stops too.
 #[test]
 fn a_cut_way_is_cut() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         let netns = Netns::new("cut");
         let script = format!(
@@ -135,7 +135,7 @@ fn a_cut_way_is_cut() {
 /// never be seen in the other.
 #[test]
 fn identical_tuples() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let (a, b) = (Netns::new("twin"), Netns::new("twin"));
     for mode in Mode::ACCELERATED {
         let one = |netns: &Netns, seed: u32| {
@@ -170,7 +170,7 @@ fn twins(first: &Netns, second: &Netns) -> String {
 /// The same four numbers and the same sequence numbers: the same id.
 #[test]
 fn identical_ids() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let (a, b) = (Netns::new("twin"), Netns::new("twin"));
     // Whatever sees the one sees the other.
     let outcome = Run::new(Mode::Adopt, workload(&twins(&a, &b)))
@@ -184,7 +184,7 @@ fn identical_ids() {
 /// pair.
 #[test]
 fn halves_of_two_connections() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let (a, b) = (Netns::new("twin"), Netns::new("twin"));
     let script = format!("{} {} --halves", workload_path(), twins(&a, &b));
     let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
@@ -197,7 +197,7 @@ fn halves_of_two_connections() {
 /// namespace the agent is in.
 #[test]
 fn inside_one_other_namespace() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let netns = Netns::new("lone");
     for mode in Mode::ACCELERATED {
         between(mode, &netns, &netns, "--listen 127.0.0.1:7000");

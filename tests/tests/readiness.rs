@@ -26,7 +26,7 @@ fn spurious(outcome: &Outcome) -> u64 {
 
 #[test]
 fn readable_means_readable() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let outcome = run(
             mode,
@@ -42,7 +42,7 @@ fn readable_means_readable() {
 
 #[test]
 fn round_trips() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         for io in ["level", "edge", "edge-short"] {
             run(
@@ -55,7 +55,7 @@ fn round_trips() {
 
 #[test]
 fn server_speaks_first() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io) in [
         (Mode::Adopt, "level"),
         (Mode::Adopt, "edge"),
@@ -73,7 +73,7 @@ fn server_speaks_first() {
 
 #[test]
 fn pipelined_requests() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         for io in ["level", "edge", "edge-short"] {
             run(
@@ -86,7 +86,7 @@ fn pipelined_requests() {
 
 #[test]
 fn nagle_left_on() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         run(
             mode,

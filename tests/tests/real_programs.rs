@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// Runs a script in every mode; accelerated, something must have been
 /// redirected.
 fn in_every_mode(script: &str, mut check: impl FnMut(Mode, &Outcome)) {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         let outcome = Run::new(mode, shell(script))
             .until(|seen| seen.fast_bytes > 0)
@@ -191,7 +191,7 @@ fn nginx_downloads_and_uploads() {
             ),
         )
     };
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         // curl does not see when it is adopted, so that it could go on until
         // then: it runs again with more requests.
@@ -240,7 +240,7 @@ fn iperf3() {
         "set -e\n{program} -s -p {port} --forceflush > {log} 2>&1 & server=$!\ntrap 'kill $server; wait $server || true' EXIT\n{runs}",
         log = log.display()
     );
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         let _ = fs::remove_file(&log);
         fs::write(&log, "").expect("the log");

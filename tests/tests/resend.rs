@@ -22,7 +22,7 @@ fn resend(mode: Mode, args: &str) {
 
 #[test]
 fn a_few_bytes_come_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         resend(mode, "--overlap 10 --new 30");
     }
@@ -31,7 +31,7 @@ fn a_few_bytes_come_again() {
 /// About as much as one call of the kernel takes away.
 #[test]
 fn a_page_comes_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         resend(mode, "--overlap 4095 --new 1000");
     }
@@ -40,7 +40,7 @@ fn a_page_comes_again() {
 /// Nothing is new but the end of the stream.
 #[test]
 fn the_end_comes_with_old_bytes() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         resend(mode, "--overlap 400 --new 0");
     }
@@ -50,7 +50,7 @@ fn the_end_comes_with_old_bytes() {
 /// window lets into one packet.
 #[test]
 fn large_packets_come_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         for sizes in [
             "--overlap 4096 --new 200",

@@ -37,7 +37,7 @@ fn splicer(by_library: bool) -> TempDir {
 /// number of its messages `$n`, ends well in every mode, and the program is kept
 /// off for what it is. It runs again with more messages until that was seen.
 fn kept_off(folder: &Path, script: &str) {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         let here = folder.display();
         let script = format!(
@@ -95,7 +95,7 @@ fn moved_into_the_cgroup() {
 /// A tool that splices between pipes, and cannot come by a socket.
 #[test]
 fn beside_one_that_splices_pipes() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let script = format!(
             "set -e; for i in 1 2 3; do echo yes | grep -q yes; done\n\
@@ -113,7 +113,7 @@ fn beside_one_that_splices_pipes() {
 /// for good: what is not enrolled at the handshake for them is adopted.
 #[test]
 fn beside_programs_that_begin() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let script = format!(
             "(while :; do /bin/true; done) & busy=$!; trap 'kill $busy' EXIT\n\

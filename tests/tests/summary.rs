@@ -15,7 +15,7 @@ use socketvirt_tests::{
 
 #[test]
 fn has_all_fields() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let outcome = Run::new(
             mode,
@@ -51,7 +51,7 @@ fn has_all_fields() {
 /// Every byte is counted, on one path or the other.
 #[test]
 fn counts_every_byte() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let args = "streams --connections 4 --phases fast@200,stream:300K,up:1M";
     let sent = |stdout: &str| -> u64 {
         let report = |line| serde_json::from_str::<serde_json::Value>(line).expect("a report");
@@ -70,7 +70,7 @@ fn counts_every_byte() {
 
 #[test]
 fn nothing_to_do() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let outcome = Run::new(mode, shell("true")).success();
         let summary = outcome.summary();
@@ -90,7 +90,7 @@ fn nothing_to_do() {
 /// Only one end is in the cgroup: there is no pair, so nothing is enrolled.
 #[test]
 fn peers_outside_are_left_alone() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let port = free_port().to_string();
     let mut server = Command::new(required("redis-server"));
     server
@@ -118,7 +118,7 @@ fn peers_outside_are_left_alone() {
 /// What happens outside of the command is none of its business.
 #[test]
 fn connections_outside_are_not_seen() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let others = beside_adopted(&format!("until [ -e ${GO} ]; do sleep 0.1; done"));
         let outside = workload("streams --connections 4 --phases pp:1@200!go");
@@ -136,7 +136,7 @@ fn connections_outside_are_not_seen() {
 
 #[test]
 fn bulk_is_left_alone() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let phases = "slowup:256K!go";
     let script = format!(
         "{} streams --connections 2 --phases {phases}",
@@ -155,7 +155,7 @@ fn bulk_is_left_alone() {
 /// Each of these is refused with one error, before anything is attached.
 #[test]
 fn refuses_bad_arguments() {
-    let session = Session::start();
+    let session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let folder = folder.path().display().to_string();
     let lines = [
@@ -178,7 +178,7 @@ fn refuses_bad_arguments() {
 
 #[test]
 fn reports_a_command_that_cannot_be_run() {
-    let session = Session::start();
+    let session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     for (command, code) in [
         ("/no/such/program".to_owned(), 127),
@@ -202,7 +202,7 @@ fn reports_a_command_that_cannot_be_run() {
 
 #[test]
 fn refuses_to_run_without_root() {
-    let session = Session::start();
+    let session = Session::beside_others();
     // The binary has to be reachable for the other user.
     let folder = tempfile::tempdir_in("/tmp").expect("a directory");
     let copy = folder.path().join("socketvirt");

@@ -134,11 +134,13 @@ fn rounds(args: &Backpressure, lanes: &mut [Lane]) -> Result<()> {
         .collect();
     let mut round = 0;
     loop {
-        // All that are redirected at the same time.
+        // All of them in the same round, and each is asked in each.
         let fast = watched
             .iter_mut()
             .map(|one| one.holds(Condition::Fast))
-            .fold(true, |all, one| all && one);
+            .filter(|fast| !fast)
+            .count()
+            == 0;
         if round >= args.warm_rounds && (fast || !args.until_fast) {
             return Ok(());
         }
