@@ -24,6 +24,9 @@ use crate::{
 /// test has seen enough (`pp:4@200!go`).
 pub const GO: &str = "SOCKETVIRT_TEST_GO";
 
+/// The same for the last part of a workload (`pp:4@200!end`).
+pub const END: &str = "SOCKETVIRT_TEST_END";
+
 /// The variable that tells a workload that nothing is redirected, so that it
 /// does not wait for that.
 pub const PLAIN: &str = "SOCKETVIRT_TEST_PLAIN";
@@ -164,6 +167,10 @@ impl Run {
         self.folder.path().join("go")
     }
 
+    fn end_file(&self) -> PathBuf {
+        self.folder.path().join("end")
+    }
+
     fn summary_file(&self) -> PathBuf {
         self.folder.path().join("summary.json")
     }
@@ -185,11 +192,12 @@ impl Run {
         command.stdin(self.stdin.as_ref().map_or_else(Stdio::null, |file| {
             fs::File::open(file).expect("the input file").into()
         }));
-        command.env(GO, self.go_file());
+        command.env(GO, self.go_file()).env(END, self.end_file());
         if self.mode == Mode::Plain {
             command.env(PLAIN, "1");
             if !self.held {
-                fs::write(self.go_file(), "").expect("the file to go on");
+                make(&self.go_file());
+                make(&self.end_file());
             }
         }
         let process = Process::start(&mut command);
@@ -211,6 +219,11 @@ impl Run {
         outcome.success();
         outcome
     }
+}
+
+/// Makes a file that tells by being there.
+fn make(file: &Path) {
+    fs::write(file, "").expect("a file that is waited for");
 }
 
 /// The workload with these arguments; in eager mode it begins once it was
@@ -262,7 +275,12 @@ pub struct Running {
 impl Running {
     /// Tells the command to go on, see [`GO`].
     pub fn go(&self) {
-        fs::write(self.run.go_file(), "").expect("the file to go on");
+        make(&self.run.go_file());
+    }
+
+    /// Tells the command to end, see [`END`].
+    pub fn end(&self) {
+        make(&self.run.end_file());
     }
 
     /// Waits until the counters of its agent are so, or it has ended.
@@ -285,7 +303,7 @@ impl Running {
             && run.mode != Mode::Plain
             && live::until(process, HANGS, seen)
         {
-            fs::write(run.go_file(), "").expect("the file to go on");
+            make(&run.go_file());
         }
         let finished = process.finish(HANGS.saturating_sub(start.elapsed()));
         let text = fs::read_to_string(run.summary_file())

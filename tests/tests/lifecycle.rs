@@ -173,41 +173,52 @@ fn at_work(folder: &Path) {
     assert!(!ended, "the workload has ended before it could be seen");
 }
 
-/// Changing traffic that lasts until the test says that it has seen enough.
-const LASTING: &str = "fast@200,stream:500K,pp:50@200,up:1M,slowdown:200K,pp:1@200!go,\
+/// Requests and answers until the test has seen enough, then changing traffic
+/// that lasts until it lets it end. It waits for no path, as agents end in the
+/// midst of it.
+const LASTING: &str = "pp:1@200!go,stream:500K,pp:50@200,up:1M,slowdown:200K,pp:1@200!end,\
                        stream:200K,pipe:50x16,pp:20@200";
 
-/// The same of blocking ends, which are not adopted.
-const BLOCKING: &str = "stream:500K,pp:50@200,up:1M,pp:1@200!go,stream:200K,pp:20@200";
-
 /// The same for one thread, which cannot stream both ways.
-const IN_TURN: &str = "fast@200,pp:1@200!go,pp:20@200";
+const IN_TURN: &str = "pp:1@200!go,pp:50@200,pp:1@200!end,pp:20@200";
+
+/// Eight or more connections have what they can have, and go on.
+#[track_caller]
+fn let_go(running: &mut Running, io: &str) {
+    running.until(match io {
+        "blocking" => |seen| seen.pairs >= 8,
+        // In eager mode one was to see that connections are enrolled at all.
+        _ => |seen| seen.adopted >= 8,
+    });
+    running.go();
+}
 
 /// The data path outlives its agent; whoever starts next clears it away.
 #[test]
 fn agent_killed_under_load() {
     let session = Session::start();
-    for (mode, args, phases) in [
-        (Mode::Eager, "--io edge --connections 16", LASTING),
-        (Mode::Eager, "--io single --connections 8", IN_TURN),
+    for (mode, io, more, phases) in [
+        (Mode::Eager, "edge", "--connections 16", LASTING),
+        (Mode::Eager, "single", "--connections 9", IN_TURN),
         // New connections after the death as well.
         (
             Mode::Eager,
-            "--io level --connections 8 --total 64",
-            "pp:1@200!go,pp:50@200,stream:50K",
+            "level",
+            "--connections 9 --total 64",
+            "pp:1@200!go,pp:1@200!end,pp:50@200,stream:50K",
         ),
-        (Mode::Adopt, "--io level --connections 16", LASTING),
+        (Mode::Adopt, "level", "--connections 16", LASTING),
     ] {
         let folder = tempfile::tempdir().expect("a directory");
-        let args = format!("{args} --phases {phases}");
+        let args = format!("--io {io} {more} --phases {phases}");
         let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
-        running.until(|seen| seen.adopted >= 8);
+        let_go(&mut running, io);
         // In the midst of it: not awaited by any condition of the data path,
         // so that the moment varies.
         std::thread::sleep(Duration::from_millis(300));
         running.signal(Signal::SIGKILL);
         at_work(folder.path());
-        running.go();
+        running.end();
         exact(folder.path());
         drop(running);
         Run::new(mode, shell("true")).success();
@@ -225,13 +236,13 @@ fn cleared_while_the_orphans_still_talk() {
         (Mode::Eager, "single", IN_TURN),
     ] {
         let folder = tempfile::tempdir().expect("a directory");
-        let args = format!("--io {io} --connections 8 --phases {phases}");
+        let args = format!("--io {io} --connections 9 --phases {phases}");
         let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
-        running.until(|seen| seen.adopted >= 8);
+        let_go(&mut running, io);
         running.signal(Signal::SIGKILL);
         Run::new(mode, shell("true")).success();
         at_work(folder.path());
-        running.go();
+        running.end();
         exact(folder.path());
         drop(running);
         // What was in use then can go now.
@@ -244,24 +255,21 @@ fn cleared_while_the_orphans_still_talk() {
 #[test]
 fn background_processes_go_on() {
     let session = Session::start();
-    for (mode, io, phases) in [
-        (Mode::Adopt, "edge", LASTING),
-        (Mode::Adopt, "blocking", BLOCKING),
-        (Mode::Eager, "level", LASTING),
+    for (mode, io) in [
+        (Mode::Adopt, "edge"),
+        (Mode::Adopt, "blocking"),
+        (Mode::Eager, "level"),
     ] {
         let folder = tempfile::tempdir().expect("a directory");
-        let args = format!("--io {io} --connections 8 --phases {phases}");
+        let args = format!("--io {io} --connections 9 --phases {LASTING}");
         let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
-        running.until(if io == "blocking" {
-            |seen| seen.pairs >= 8
-        } else {
-            |seen| seen.adopted >= 8
-        });
+        let_go(&mut running, io);
+        // The command ends in the midst of it.
         fs::write(end_file(folder.path()), "").expect("the file to end");
         running.finish().success();
         at_work(folder.path());
         session.clean();
-        running.go();
+        running.end();
         exact(folder.path());
     }
 }
@@ -291,10 +299,9 @@ fn guarded(session: &Session) {
 fn blocking_background_processes_go_on() {
     let session = Session::start();
     let (mode, folder) = (Mode::Eager, tempfile::tempdir().expect("a directory"));
-    let args = format!("--io single --connections 4 --phases {IN_TURN}");
+    let args = format!("--io single --connections 9 --phases {IN_TURN}");
     let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
-    // One was to see that connections are enrolled at all.
-    running.until(|seen| seen.adopted >= 5);
+    let_go(&mut running, "single");
     fs::write(end_file(folder.path()), "").expect("the file to end");
     running.finish().success();
     guarded(&session);
@@ -302,7 +309,7 @@ fn blocking_background_processes_go_on() {
     Run::new(mode, shell("true")).success();
     guarded(&session);
     at_work(folder.path());
-    running.go();
+    running.end();
     exact(folder.path());
     Run::new(mode, shell("true")).success();
     session.clean();
@@ -350,7 +357,10 @@ fn two_at_a_time() {
     for running in &mut both {
         running.until(|seen| seen.adopted >= 8);
     }
-    both.iter().for_each(Running::go);
+    for running in &both {
+        running.go();
+        running.end();
+    }
     for running in &mut both {
         let outcome = running.finish();
         outcome.success();
@@ -365,12 +375,12 @@ fn starting_beside_a_living_agent_leaves_it_alone() {
     let _session = Session::start();
     let args = format!("streams --io level --connections 8 --phases {LASTING}");
     let mut lasting = Run::new(Mode::Adopt, workload(&args)).start();
-    lasting.until(|seen| seen.adopted >= 8);
+    let_go(&mut lasting, "level");
     for _ in 0..4 {
         let short = workload("streams --connections 4 --phases pp:200");
         Run::new(Mode::Eager, short).success();
     }
-    lasting.go();
+    lasting.end();
     let outcome = lasting.finish();
     outcome.success();
     outcome.summary().accelerated();

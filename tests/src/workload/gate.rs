@@ -8,7 +8,7 @@
 use std::{
     env,
     os::fd::{AsRawFd, RawFd},
-    path::{Path, PathBuf},
+    path::Path,
     str::FromStr,
     sync::{
         LazyLock,
@@ -23,7 +23,7 @@ use nix::{
 };
 
 use super::net;
-use crate::run::{GO, PLAIN};
+use crate::run::{END, GO, PLAIN};
 
 /// What a phase waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) enum Condition {
     Left,
     /// The file that [`GO`] names is there.
     Go,
+    /// The file that [`END`] names is there.
+    End,
 }
 
 impl FromStr for Condition {
@@ -44,6 +46,7 @@ impl FromStr for Condition {
             "fast" => Self::Fast,
             "left" => Self::Left,
             "go" => Self::Go,
+            "end" => Self::End,
             _ => bail!("condition {text}: not known"),
         })
     }
@@ -58,8 +61,12 @@ pub(crate) fn plain() -> bool {
 
 /// Whether the file that [`GO`] names is there.
 pub(crate) fn may_go() -> bool {
-    static FILE: LazyLock<Option<PathBuf>> = LazyLock::new(|| env::var_os(GO).map(PathBuf::from));
-    FILE.as_deref().is_some_and(Path::exists)
+    exists(GO)
+}
+
+/// Whether the file that a variable names is there.
+fn exists(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|file| Path::new(&file).exists())
 }
 
 /// The last round of one phase of one connection, or 0.
@@ -134,6 +141,7 @@ impl Watched {
     pub(crate) fn holds(&mut self, condition: Condition) -> bool {
         match condition {
             Condition::Go => may_go(),
+            Condition::End => exists(END),
             Condition::Fast | Condition::Left if plain() => true,
             Condition::Fast => self.stood_still(),
             Condition::Left => !enrolled(self),
