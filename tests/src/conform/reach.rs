@@ -1,7 +1,7 @@
 //! Bringing a connection into the state under test, and seeing that it is
 //! there.
 //!
-//! A socket tells without harm whether it is enrolled ([`gate::enrolled`]), and
+//! A socket tells without harm whether it is enrolled (`gate::enrolled`), and
 //! `tcpi_bytes_sent` stands still when a message was redirected.
 
 use std::{
