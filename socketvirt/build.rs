@@ -137,8 +137,9 @@ fn build(out_dir: &Path) -> Result<PathBuf> {
         String::from("-Cdebuginfo=2"),
         String::from("-Clink-arg=--btf"),
     ];
-    // A directory of its own: the outer cargo holds the lock of the usual one.
-    let target_dir = out_dir.join("bpf");
+    // A directory of its own: the outer cargo holds the lock of the usual one. It is the same for every outer
+    // build of a target directory (`<target>/<profile>/build/<package>/out`), so that the programs are built once.
+    let target_dir = out_dir.ancestors().nth(4).unwrap_or(out_dir).join("bpf");
 
     let mut cargo = Command::new(variable("CARGO")?);
     cargo

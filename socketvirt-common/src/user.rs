@@ -14,7 +14,7 @@ use crate::{
     reason::Reason,
     row::Row,
     stats::Stats,
-    watch::Watched,
+    watch::{Tiers, Watched},
 };
 
 // SAFETY: repr(C) records without padding that is ever read, made of integers
@@ -47,6 +47,8 @@ unsafe impl aya::Pod for TableStats {}
 unsafe impl aya::Pod for Process {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Watched {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Tiers {}
 
 impl Mode {
     /// The word for this mode in the summary.

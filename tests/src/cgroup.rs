@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A cgroup is busy as long as a process of it is not quite dead.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_mins(2);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 

@@ -13,10 +13,12 @@
 pub mod cgroup;
 pub mod conform;
 pub mod drive;
+pub mod live;
 pub mod netns;
 pub mod process;
 pub mod programs;
 pub mod run;
+pub mod scans;
 pub mod session;
 pub mod summary;
 pub mod table;

@@ -17,6 +17,12 @@ use nix::{
 };
 use tempfile::TempDir;
 
+/// Ends what hangs; no machine is that slow.
+pub const PATIENCE: Duration = Duration::from_mins(20);
+
+/// How long a process may take to end that was told to.
+const LAST: Duration = Duration::from_mins(1);
+
 /// A process in a process group of its own, its output in files. Dropped while
 /// it runs, it is killed together with its group.
 #[derive(Debug)]
@@ -135,7 +141,7 @@ impl Process {
         let sockets = socket_state();
         // An orderly end first, so that nothing is left behind.
         let _ = kill(self.pid, Signal::SIGTERM);
-        self.wait(Duration::from_secs(5));
+        self.wait(LAST);
         panic!(
             "{} did not end in {timeout:?}\n--- stdout\n{}\n--- stderr\n{}\n--- sockets\n{sockets}",
             self.name,
@@ -149,7 +155,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // The group lives as long as one of its processes does.
         let _ = killpg(self.pid, Signal::SIGKILL);
-        self.wait(Duration::from_secs(5));
+        self.wait(LAST);
     }
 }
 
@@ -222,10 +228,10 @@ pub fn must<A: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = A>) -
 
 /// Waits until a condition holds.
 #[track_caller]
-pub fn until(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + timeout;
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within {timeout:?}");
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
         thread::sleep(Duration::from_millis(10));
     }
 }

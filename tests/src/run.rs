@@ -2,21 +2,37 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fmt, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    live::{self, Counters},
     process::{Finished, Process},
     session,
     summary::Summary,
 };
+
+/// The variable that names the file whose appearance tells a workload that the
+/// test has seen enough (`pp:4@200!go`).
+pub const GO: &str = "SOCKETVIRT_TEST_GO";
+
+/// The same for the last part of a workload (`pp:4@200!end`).
+pub const END: &str = "SOCKETVIRT_TEST_END";
+
+/// The variable that tells a workload that nothing is redirected, so that it
+/// does not wait for that.
+pub const PLAIN: &str = "SOCKETVIRT_TEST_PLAIN";
+
+/// Ends what hangs, after the workload's own deadline, which says more.
+const HANGS: Duration = Duration::from_mins(25);
 
 /// How a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +117,8 @@ pub struct Run {
     mode: Mode,
     command: Vec<OsString>,
     options: Vec<OsString>,
-    timeout: Duration,
+    until: Option<fn(&Counters) -> bool>,
+    held: bool,
     folder: TempDir,
     stdin: Option<PathBuf>,
 }
@@ -113,7 +130,8 @@ impl Run {
             mode,
             command,
             options: Vec::new(),
-            timeout: Duration::from_secs(75),
+            until: None,
+            held: false,
             folder: tempfile::tempdir().expect("a directory for the summary"),
             stdin: None,
         }
@@ -132,10 +150,25 @@ impl Run {
         self
     }
 
-    /// The time after which the command counts as hanging.
-    pub fn timeout(mut self, seconds: u64) -> Self {
-        self.timeout = Duration::from_secs(seconds);
+    /// Tells the command to go on, see [`GO`], once the counters of its agent
+    /// are so; a plain one at once.
+    pub fn until(mut self, seen: fn(&Counters) -> bool) -> Self {
+        self.until = Some(seen);
         self
+    }
+
+    /// Lets a plain command wait for [`Running::go`], too.
+    pub fn held(mut self) -> Self {
+        self.held = true;
+        self
+    }
+
+    fn go_file(&self) -> PathBuf {
+        self.folder.path().join("go")
+    }
+
+    fn end_file(&self) -> PathBuf {
+        self.folder.path().join("end")
     }
 
     fn summary_file(&self) -> PathBuf {
@@ -159,6 +192,14 @@ impl Run {
         command.stdin(self.stdin.as_ref().map_or_else(Stdio::null, |file| {
             fs::File::open(file).expect("the input file").into()
         }));
+        command.env(GO, self.go_file()).env(END, self.end_file());
+        if self.mode == Mode::Plain {
+            command.env(PLAIN, "1");
+            if !self.held {
+                make(&self.go_file());
+                make(&self.end_file());
+            }
+        }
         let process = Process::start(&mut command);
         if self.mode != Mode::Plain {
             session::started(process.pid());
@@ -180,6 +221,11 @@ impl Run {
     }
 }
 
+/// Makes a file that tells by being there.
+fn make(file: &Path) {
+    fs::write(file, "").expect("a file that is waited for");
+}
+
 /// The workload with these arguments; in eager mode it begins once it was
 /// looked at, which costs connections of its own.
 #[must_use]
@@ -188,50 +234,34 @@ pub fn begun(mode: Mode, args: &str) -> Vec<OsString> {
     workload(&format!("{before}{args}"))
 }
 
-/// Runs a command that must succeed, accelerated by [`adopted`]: in eager mode
-/// without paces, where a program that connects before it was looked at, which
-/// takes longer on a busy machine, keeps those connections plain.
-#[track_caller]
-pub fn redirected(mode: Mode, command: &[OsString]) -> Outcome {
-    if mode == Mode::Adopt {
-        return adopted(mode, command);
+/// Workloads at the same time; each must succeed.
+#[must_use]
+pub fn together<S: AsRef<str>>(all: impl IntoIterator<Item = S>) -> Vec<OsString> {
+    let mut script = String::from("all=\n");
+    for args in all {
+        let line = format!("{} {} & all=\"$all $!\"\n", workload_path(), args.as_ref());
+        script.push_str(&line);
     }
-    let command: Vec<_> = command.iter().map(|word| unpaced(word)).collect();
-    if mode == Mode::Plain {
-        return Run::new(mode, command).timeout(90).success();
-    }
-    adopted(mode, &command)
+    shell(&(script + "for one in $all; do wait $one || exit 1; done"))
 }
 
-/// Runs a command that must succeed and whose connections only a scan can
-/// enrol, again if nothing of it was redirected.
-///
-/// How soon a connection is adopted depends on the scans, and their pace on
-/// what else the machine does. So one of three runs has to be accelerated, and
-/// all of them have to be right.
-#[track_caller]
-pub fn adopted(mode: Mode, command: &[OsString]) -> Outcome {
-    let attempt = || Run::new(mode, command.to_vec()).timeout(90).success();
-    let mut outcome = attempt();
-    for _ in 0..2 {
-        if outcome.summary().fast_bytes() > 0 {
-            break;
-        }
-        outcome = attempt();
-    }
-    outcome
-}
+/// Connections that [`beside_adopted`] has adopted.
+pub const BESIDE: u64 = 2;
 
-/// Takes the paces out of a workload's phases (`pp:500@200`) and of scripts
-/// (`--rate 500`): only adoption needs traffic that lasts.
-fn unpaced(word: &OsStr) -> OsString {
-    let without = |text: &str, mark: &str, pace: fn(char) -> bool| -> String {
-        let mut parts = text.split(mark);
-        let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |all, part| all + part.trim_start_matches(pace))
-    };
-    let text = without(&word.to_string_lossy(), "@", |c| c.is_ascii_digit());
-    without(&text, "--rate ", |c| !c.is_whitespace()).into()
+/// A workload beside which others are adopted in turn, although it is not: when
+/// it is told to go on, see [`GO`], it has had its chance. The others are in
+/// a cgroup of their own.
+#[must_use]
+pub fn beside_adopted(script: &str) -> Vec<OsString> {
+    let other = format!("{} streams --phases fast,pp:10", workload_path());
+    shell(&format!(
+        "own={root}$(sed -n s/^0:://p /proc/self/cgroup)/others\n\
+         mkdir $own || exit 1\n\
+         ( {script} ) & it=$!\n\
+         for n in $(seq {BESIDE}); do sh -c \"echo \\$\\$ > $own/cgroup.procs; exec {other}\" >&2 || status=1; done\n\
+         rmdir $own; echo > ${GO}; wait $it || exit 1; exit $status",
+        root = session::cgroup_root().display(),
+    ))
 }
 
 /// A command at work.
@@ -243,6 +273,21 @@ pub struct Running {
 }
 
 impl Running {
+    /// Tells the command to go on, see [`GO`].
+    pub fn go(&self) {
+        make(&self.run.go_file());
+    }
+
+    /// Tells the command to end, see [`END`].
+    pub fn end(&self) {
+        make(&self.run.end_file());
+    }
+
+    /// Waits until the counters of its agent are so, or it has ended.
+    pub fn until(&mut self, seen: fn(&Counters) -> bool) {
+        live::until(&mut self.process, HANGS, seen);
+    }
+
     /// Sends a signal to `socketvirt` (or to the plain command).
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
@@ -253,7 +298,14 @@ impl Running {
     /// Processes that it has left behind run on until the drop.
     pub fn finish(&mut self) -> Outcome {
         let Self { process, run } = self;
-        let finished = process.finish(run.timeout);
+        let start = Instant::now();
+        if let Some(seen) = run.until
+            && run.mode != Mode::Plain
+            && live::until(process, HANGS, seen)
+        {
+            make(&run.go_file());
+        }
+        let finished = process.finish(HANGS.saturating_sub(start.elapsed()));
         let text = fs::read_to_string(run.summary_file())
             .ok()
             .filter(|t| !t.is_empty());
@@ -300,26 +352,31 @@ impl Outcome {
             .unwrap_or_else(|| panic!("no summary: {}", self.finished.report()))
     }
 
+    /// Bytes that the workloads have sent past the stack, by their reports.
+    #[track_caller]
+    pub fn redirected(&self) -> u64 {
+        let report = |line| serde_json::from_str::<Value>(line).expect("a line of JSON");
+        let lines = self.finished.stdout.lines().map(report);
+        lines
+            .map(|line| line["redirected"].as_u64().expect("a count"))
+            .sum()
+    }
+
+    /// Asserts that nothing of the workload was redirected, and why, whatever
+    /// happened to those beside it.
+    #[track_caller]
+    pub fn left_alone(&self, reason: &str) -> &Self {
+        let summary = self.summary();
+        assert_eq!(self.redirected(), 0, "redirected: {summary}");
+        assert!(
+            summary.left(reason) > 0,
+            "not for the reason {reason}: {summary}"
+        );
+        self
+    }
+
     /// Whether a summary was written.
     pub fn has_summary(&self) -> bool {
         self.summary.is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paces_are_taken_out() {
-        let text = |word: &str| unpaced(OsStr::new(word)).into_string().unwrap();
-        assert_eq!(
-            text("pp:500@200,stream:1M,rpp:10x5@7"),
-            "pp:500,stream:1M,rpp:10x5"
-        );
-        assert_eq!(
-            text("kv --rate 500 --value 5; curl --rate 150/s url"),
-            "kv  --value 5; curl  url"
-        );
     }
 }

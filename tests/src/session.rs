@@ -1,5 +1,5 @@
-//! What surrounds every test: the lock that keeps tests one at a time, and
-//! the check that nothing is left behind.
+//! What surrounds every test: the lock that keeps those apart that look at the
+//! whole host, and the check that nothing is left behind.
 
 use std::{
     collections::BTreeSet,
@@ -20,34 +20,45 @@ use crate::process;
 
 /// Sockets, and with them programs, are freed after a grace period of the
 /// kernel.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_mins(2);
 
 /// Where the agent pins.
-const PINS: &str = "/sys/fs/bpf/socketvirt";
+pub const PINS: &str = "/sys/fs/bpf/socketvirt";
 
 /// A test at work. Dropped, it fails the test when anything of ours that was
 /// not there before is there now.
 #[derive(Debug)]
 pub struct Session {
     before: BTreeSet<String>,
-    _alone: Flock<File>,
+    _lock: Flock<File>,
 }
 
 impl Session {
-    /// Waits for other tests to end.
+    /// Waits for other tests to end: this one looks at the whole host.
     #[must_use]
     pub fn start() -> Self {
+        Self::locked(FlockArg::LockExclusive)
+    }
+
+    /// Runs beside others that do the same: this one has sockets and agents of
+    /// its own, looks at no others, and leaves none for others to clear.
+    #[must_use]
+    pub fn beside_others() -> Self {
+        Self::locked(FlockArg::LockShared)
+    }
+
+    fn locked(how: FlockArg) -> Self {
         assert!(
             Uid::effective().is_root(),
             "the tests load programs into the kernel: run them as root"
         );
         let file = File::create("/run/socketvirt-tests.lock").expect("the lock file");
-        let alone = Flock::lock(file, FlockArg::LockExclusive)
+        let lock = Flock::lock(file, how)
             .map_err(|(_, e)| e)
             .expect("the lock");
         Self {
             before: objects(),
-            _alone: alone,
+            _lock: lock,
         }
     }
 

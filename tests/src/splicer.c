@@ -1,9 +1,11 @@
-/* A server that gets at its bytes by splice(2) alone, and its client: each message must come back. */
+/* A server that gets at its bytes by splice(2) alone, and its client: each message must come back.
+ * splicer MESSAGES [waits] */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,9 +24,8 @@ static int failed(const char *what) {
 }
 
 int main(int count, char **words) {
-    /* Whatever goes wrong ends. */
-    alarm(10);
-    if (count > 1) {
+    int messages = count > 1 ? atoi(words[1]) : 300;
+    if (count > 2) {
         char go;
         puts("ready");
         fflush(stdout);
@@ -38,15 +39,17 @@ int main(int count, char **words) {
     if (connect(client, (void *)&at, length)) return failed("connect");
     int server = accept4(listener, 0, 0, SOCK_NONBLOCK);
     fcntl(client, F_SETFL, O_NONBLOCK);
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < messages; round++) {
+        /* Whatever goes wrong ends. */
+        alarm(300);
         char message[64] = {round}, back[64];
         if (send(client, message, 64, 0) != 64) return failed("send");
         struct pollfd waits = {.fd = server, .events = POLLIN};
-        if (poll(&waits, 1, 5000) != 1) return failed("poll of the server");
+        if (poll(&waits, 1, 60000) != 1) return failed("poll of the server");
         if (move_bytes(server, pipes[1], 64) != 64) return failed("splice from the socket");
         if (move_bytes(pipes[0], server, 64) != 64) return failed("splice to the socket");
         waits.fd = client;
-        if (poll(&waits, 1, 5000) != 1) return failed("poll of the client");
+        if (poll(&waits, 1, 60000) != 1) return failed("poll of the client");
         if (recv(client, back, 64, 0) != 64 || back[0] != message[0]) return failed("recv");
         usleep(1000);
     }

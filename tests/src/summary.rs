@@ -83,17 +83,6 @@ impl Summary {
         assert!(self.counts("/errors").is_empty(), "errors: {self}");
         self
     }
-
-    /// Asserts that nothing was redirected, and why.
-    #[track_caller]
-    pub fn left_alone(&self, reason: &str) -> &Self {
-        assert_eq!(self.fast_bytes(), 0, "redirected: {self}");
-        assert!(
-            self.counts("/left_on_stack").contains_key(reason),
-            "not for the reason {reason}: {self}"
-        );
-        self
-    }
 }
 
 impl fmt::Display for Summary {

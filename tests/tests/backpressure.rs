@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use socketvirt_tests::{
-    run::{Mode, begun, redirected},
+    run::{Mode, Run, begun},
     session::Session,
 };
 
@@ -20,10 +20,8 @@ struct Standstill {
 }
 
 fn standstill(mode: Mode, args: &str) -> Standstill {
-    // Only adoption needs a warm-up that lasts.
-    let rate = if mode == Mode::Adopt { 200 } else { 100_000 };
-    let args = format!("--deadline 60 backpressure {args} --warm-rate {rate}");
-    let outcome = redirected(mode, &begun(mode, &args));
+    let args = format!("backpressure {args}");
+    let outcome = Run::new(mode, begun(mode, &args)).success();
     let line = outcome
         .finished
         .stdout
@@ -93,42 +91,42 @@ const BOTH: &[Mode] = &Mode::ACCELERATED;
 
 #[test]
 fn single_bytes() {
-    like_plain(BOTH, "--message 1 --warm-rounds 500");
+    like_plain(BOTH, "--message 1 --until-fast");
 }
 
 #[test]
 fn single_bytes_blocking() {
-    like_plain(EAGER, "--message 1 --blocking --warm-rounds 20");
+    like_plain(EAGER, "--message 1 --blocking --until-fast");
 }
 
 #[test]
 fn small_messages() {
-    like_plain(BOTH, "--message 100 --warm-rounds 500");
+    like_plain(BOTH, "--message 100 --until-fast");
 }
 
 #[test]
 fn pages() {
-    like_plain(BOTH, "--message 4096 --warm-rounds 500 --connections 8");
+    like_plain(BOTH, "--message 4096 --until-fast --connections 8");
 }
 
 #[test]
 fn pages_blocking() {
     like_plain(
         EAGER,
-        "--message 4096 --blocking --warm-rounds 20 --connections 8",
+        "--message 4096 --blocking --until-fast --connections 8",
     );
 }
 
 #[test]
 fn large_blocks() {
-    like_plain(BOTH, "--message 65536 --warm-rounds 500 --connections 2");
+    like_plain(BOTH, "--message 65536 --until-fast --connections 2");
 }
 
 #[test]
 fn large_blocks_blocking() {
     like_plain(
         EAGER,
-        "--message 262144 --blocking --warm-rounds 20 --connections 2",
+        "--message 262144 --blocking --until-fast --connections 2",
     );
 }
 
@@ -136,7 +134,7 @@ fn large_blocks_blocking() {
 fn small_buffers() {
     like_plain(
         BOTH,
-        "--message 1000 --warm-rounds 500 --connections 4 --rcvbuf 32768 --sndbuf 32768",
+        "--message 1000 --until-fast --connections 4 --rcvbuf 32768 --sndbuf 32768",
     );
 }
 

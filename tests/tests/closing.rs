@@ -2,7 +2,7 @@
 
 use socketvirt_tests::{
     netns::Netns,
-    run::{Mode, Run, redirected, workload},
+    run::{Mode, Run, begun, workload},
     scaled,
     session::Session,
 };
@@ -11,7 +11,7 @@ use socketvirt_tests::{
 /// when one side closes or shuts down.
 #[test]
 fn close_and_half_close_with_data_under_way() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io) in [
         (Mode::Eager, "level"),
         (Mode::Eager, "edge"),
@@ -30,7 +30,7 @@ fn close_and_half_close_with_data_under_way() {
                 "streams {} --io {io} --connections 16 --total {total} --phases {phases}",
                 netns.both_ends()
             );
-            Run::new(mode, workload(&args))
+            Run::new(mode, begun(mode, &args))
                 .success()
                 .summary()
                 .accelerated();
@@ -41,14 +41,15 @@ fn close_and_half_close_with_data_under_way() {
 /// The same after adoption.
 #[test]
 fn adopted_connections_close_with_data_under_way() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for phases in [
-        "pp:250@100,stream:50K",
-        "pp:250@100,up:300K",
-        "pp:250@100,slowdown:30K",
+        "fast@100,stream:50K",
+        "fast@100,up:300K",
+        "fast@100,slowdown:30K",
     ] {
         let args = format!("streams --io level --connections 32 --phases {phases}");
-        redirected(Mode::Adopt, &workload(&args))
+        Run::new(Mode::Adopt, workload(&args))
+            .success()
             .summary()
             .accelerated();
     }

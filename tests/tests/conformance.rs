@@ -70,7 +70,7 @@ fn assert_enrolled(state: State, reports: &[Report]) {
 
 #[track_caller]
 fn fixed_scenarios(state: State) {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let named: Vec<_> = suite::all().collect();
     let scenarios: Vec<Scenario> = named
         .iter()
@@ -172,7 +172,7 @@ fn unexcused(scenarios: &[Scenario], state: State, times: usize) -> Vec<Option<D
 
 #[test]
 fn random_scenarios() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let seed: u64 = std::env::var("SOCKETVIRT_TEST_SEED").map_or(1, |text| {
         text.parse().expect("a number in SOCKETVIRT_TEST_SEED")
     });

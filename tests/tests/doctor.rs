@@ -1,11 +1,11 @@
 //! `socketvirt doctor`: its schema, its exit codes, that its answers fit each
 //! other, and that it leaves nothing behind.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
 use socketvirt_tests::{
-    process::{Finished, Process},
+    process::{Finished, PATIENCE, Process, until},
     run::binary,
     session::{self, Session, cgroup_root},
 };
@@ -17,7 +17,7 @@ const VERDICTS: [&str; 7] = [
 fn run(mut command: Command) -> Finished {
     let mut process = Process::start(&mut command);
     session::started(process.pid());
-    process.finish(Duration::from_secs(30))
+    process.finish(PATIENCE)
 }
 
 fn doctor(arguments: &[&str]) -> Finished {
@@ -293,11 +293,9 @@ fn leaves_nothing_when_interrupted() {
     command.args(["doctor", "--json"]);
     let mut process = Process::start(&mut command);
     session::started(process.pid());
-    socketvirt_tests::process::until("a scratch cgroup", Duration::from_secs(10), || {
-        !left().is_empty()
-    });
+    until("a scratch cgroup", || !left().is_empty());
     process.signal(nix::sys::signal::Signal::SIGTERM);
-    let finished = process.finish(Duration::from_secs(30));
+    let finished = process.finish(PATIENCE);
     assert!(!finished.status.success(), "{}", finished.report());
     session.clean();
     assert_eq!(left(), Vec::<String>::new());

@@ -5,20 +5,19 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use socketvirt_tests::{
     process::{Process, must, until},
     programs::free_port,
-    run::{Mode, Outcome, Run, adopted, binary, redirected, shell, workload, workload_path},
+    run::{GO, Mode, Outcome, Run, beside_adopted, binary, shell, workload, workload_path},
     session::{self, Session},
 };
 
 /// The paths of the first, the second, and another program's connection.
 #[track_caller]
 fn paths(mode: Mode, args: &str) -> (Outcome, [String; 3]) {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let outcome = Run::new(mode, workload(&format!("habit {args}"))).success();
     let told: serde_json::Value =
         serde_json::from_str(&outcome.finished.stdout).expect("a line of JSON");
@@ -116,7 +115,7 @@ fn urgent_data_in_mid_life() {
 /// it has shown is known before its first connection there.
 #[test]
 fn an_executable_is_known_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let workload = format!(
         "{} habit --listen 127.0.0.1:{}",
         workload_path(),
@@ -144,11 +143,14 @@ fn compile(folder: &Path, name: &str, code: &str, options: &[&str]) -> PathBuf {
     made
 }
 
+/// Traffic that lasts as long as others are adopted.
+const WAITS: &str = "streams --io edge --phases pp:1@300!go";
+
 /// A program that could splice keeps all of its cgroup off: it would hang on
 /// the first connection.
 #[test]
 fn the_executable_tells_of_splice() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let program = compile(
         folder.path(),
@@ -159,19 +161,19 @@ fn the_executable_tells_of_splice() {
         &[],
     );
     let script = format!(
-        "{} & pid=$!; {} streams --io edge --phases pp:600@300; status=$?; kill $pid; exit $status",
+        "{} & pid=$!; {} {WAITS}; status=$?; kill $pid; exit $status",
         program.display(),
         workload_path(),
     );
-    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
-    outcome.summary().left_alone("may_splice");
+    let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
+    outcome.left_alone("may_splice");
 }
 
 /// One that could send by `io_uring` from its own pages does the same: that is
 /// refused to a socket for good, once it was enrolled. It may have begun before.
 #[test]
 fn a_ring_is_told_of() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let program = compile(
         folder.path(),
@@ -182,12 +184,10 @@ fn a_ring_is_told_of() {
          puts(\"made\"); fflush(stdout); for (;;) pause(); }\n",
         &[],
     );
-    let workload = format!("{} streams --io edge --phases pp:600@300", workload_path());
+    let workload = format!("{} {WAITS}", workload_path());
     let inside = format!("{} > /dev/null & pid=$!; {workload}", program.display());
     let before = Process::start(&mut Command::new(&program));
-    until("a ring", Duration::from_secs(10), || {
-        before.stdout().contains("made")
-    });
+    until("a ring", || before.stdout().contains("made"));
     let joins = format!(
         "pid={}; echo $pid > {}$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.procs; {workload}",
         before.pid(),
@@ -195,15 +195,15 @@ fn a_ring_is_told_of() {
     );
     for script in [inside, joins] {
         let script = format!("{script}; status=$?; kill $pid; exit $status");
-        let outcome = Run::new(Mode::Adopt, shell(&script)).success();
-        outcome.summary().left_alone("ring");
+        let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
+        outcome.left_alone("ring");
     }
 }
 
 /// It may come to splice(2) by a library, and late.
 #[test]
 fn a_library_loaded_later_tells_of_splice() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let library = compile(
         folder.path(),
@@ -225,13 +225,15 @@ fn a_library_loaded_later_tells_of_splice() {
     // The first connections show that the program was looked at before.
     let workload = format!("{} streams --io edge", workload_path());
     let script = format!(
-        "{} {} & pid=$!; {workload} --phases pp:400@300 && kill -USR1 $pid && \
-         {workload} --total 3 --phases pp:350@300; \
+        "{} {} & pid=$!; {workload} --phases fast@300 && kill -USR1 $pid && \
+         until [ -e ${GO} ]; do {workload} --phases pp:100@300 || break; done; \
          status=$?; kill $pid || exit 1; exit $status",
         program.display(),
         library.display(),
     );
-    let outcome = adopted(Mode::Adopt, &shell(&script));
+    let outcome = Run::new(Mode::Adopt, shell(&script))
+        .until(|seen| seen.left("may_splice") > 0)
+        .success();
     let summary = outcome.summary().accelerated();
     assert!(summary.left("may_splice") > 0, "{summary}");
 }
@@ -239,12 +241,12 @@ fn a_library_loaded_later_tells_of_splice() {
 /// socketvirt's own commands may be used beside the programs.
 #[test]
 fn own_commands_keep_nothing_off() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let script = format!(
-        "{} table --json > /dev/null && {} streams --io edge --phases pp:600@300",
+        "{} table --json > /dev/null && {} streams --io edge --phases fast@300",
         binary().display(),
         workload_path(),
     );
-    let outcome = redirected(Mode::Adopt, &shell(&script));
+    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
     outcome.summary().accelerated();
 }

@@ -3,18 +3,20 @@
 
 use socketvirt_tests::{
     netns::Netns,
-    run::{Mode, Run, begun, redirected, workload},
+    run::{Mode, Run, begun, workload},
     scaled,
     session::Session,
     summary::Summary,
 };
 
 fn exact(mode: Mode, args: &str) -> Summary {
-    redirected(mode, &workload(&format!("streams {args}")))
+    Run::new(mode, workload(&format!("streams {args}")))
+        .success()
         .summary()
         .clone()
 }
 
+/// The same, and something was redirected.
 fn streams(mode: Mode, args: &str) -> Summary {
     let summary = exact(mode, args);
     summary.accelerated();
@@ -31,11 +33,11 @@ fn early(mode: Mode, args: &str) {
     }
 }
 
-const ADOPTED: &str = "pp:500@200,stream:300K,pp:200";
+const ADOPTED: &str = "fast@200,stream:300K,pp:200";
 
 #[test]
 fn ipv6() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let summary = streams(
             mode,
@@ -47,7 +49,7 @@ fn ipv6() {
 
 #[test]
 fn mapped_addresses() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let summary = streams(
             mode,
@@ -56,7 +58,7 @@ fn mapped_addresses() {
         assert_eq!(summary.count("/pairs"), 4, "{summary}");
     }
     // A mapped client of a listener that is IPv4.
-    let args = "--listen 127.0.0.1:0 --connect [::ffff:127.0.0.1]:0 --connections 4 --phases pp:100,stream:100K";
+    let args = "--listen 127.0.0.1:0 --connect [::ffff:127.0.0.1]:0 --connections 4 --phases fast,stream:100K";
     streams(Mode::Eager, args);
 }
 
@@ -65,7 +67,7 @@ fn mapped_addresses() {
 /// later it has to be.
 #[test]
 fn fast_open() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io, total) in [
         (Mode::Eager, "level", 200),
         (Mode::Eager, "blocking --retry-eagain", 200),
@@ -81,7 +83,7 @@ fn fast_open() {
         };
         let args = format!("--fastopen --io {io} --connections 4 {}", netns.both_ends());
         let args = format!("streams {args} --total {} --phases {phases}", scaled(total));
-        let outcome = redirected(mode, &workload(&args));
+        let outcome = Run::new(mode, workload(&args)).success();
         let summary = outcome.summary();
         assert!(summary.counts("/errors").is_empty(), "errors: {summary}");
         assert!(
@@ -111,7 +113,7 @@ fn netstat(netns: &Netns, name: &str) -> u64 {
 /// The server's end comes to be only with the first bytes.
 #[test]
 fn deferred_accept() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io, total, phases) in [
         (Mode::Eager, "level", 200, "pp:5,stream:30K,pp:5"),
         (
@@ -133,7 +135,7 @@ fn deferred_accept() {
 
 #[test]
 fn churn() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let total = scaled(3000);
     for io in ["level", "single", "edge-short"] {
         let netns = Netns::new("churn");
@@ -141,33 +143,36 @@ fn churn() {
             "{} --io {io} --connections 32 --total {total}",
             netns.both_ends()
         );
-        let summary = streams(Mode::Eager, &format!("{args} --phases pp:3"));
-        assert_eq!(summary.count("/pairs"), u64::from(total), "{summary}");
+        let args = format!("streams {args} --phases pp:3");
+        let outcome = Run::new(Mode::Eager, begun(Mode::Eager, &args)).success();
+        let summary = outcome.summary().accelerated();
+        assert!(summary.count("/pairs") >= u64::from(total), "{summary}");
     }
-    // Too short to prove anything.
+    // Most are too short to prove anything.
     let netns = Netns::new("churn");
     let args = format!(
         "streams {} --connections 32 --total {total} --phases pp:3",
         netns.both_ends()
     );
     let outcome = Run::new(Mode::Adopt, workload(&args)).success();
-    outcome.summary().left_alone("too_short");
+    let left = outcome.summary().left("too_short");
+    assert!(left > u64::from(total), "{}", outcome.summary());
 }
 
 /// Connections come and go beside others that are adopted.
 #[test]
 fn churn_beside_lasting_connections() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let args = format!("--io edge --connections 16 --total {}", scaled(64));
-        streams(mode, &format!("{args} --phases pp:150@60,stream:50K"));
+        streams(mode, &format!("{args} --phases fast@60,stream:50K"));
     }
 }
 
 /// What a listener asks for is true of what it accepts, from the first byte.
 #[test]
 fn options_of_the_listener() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for io in ["level", "blocking"] {
         let args = format!("streams --timestamp --io {io} --connections 4 --phases pp:300");
         let outcome = Run::new(Mode::Eager, begun(Mode::Eager, &args)).success();

@@ -2,7 +2,12 @@
 //! is left when things end in another way than they should.
 
 use std::{
-    fs, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus, time::Duration,
+    ffi::OsString,
+    fs,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -62,9 +67,7 @@ fn listening(folder: &TempDir, trap: &str) -> Running {
         ready.display()
     );
     let running = Run::new(Mode::Adopt, shell(&script)).start();
-    until("the command is ready", Duration::from_secs(20), || {
-        ready.exists()
-    });
+    until("the command is ready", || ready.exists());
     running
 }
 
@@ -129,19 +132,29 @@ fn passes_input_and_output_on() {
 }
 
 /// A workload in the background of a shell that writes how it ended.
-fn background(folder: &Path, args: &str) -> String {
-    let (ready, status, log) = (
-        folder.join("ready"),
-        folder.join("status"),
-        folder.join("log"),
-    );
+fn background(folder: &Path, mode: Mode, args: &str) -> String {
+    let (status, log) = (folder.join("status"), folder.join("log"));
+    let before = if mode == Mode::Eager { "--eager" } else { "" };
     format!(
-        "( {} --deadline 50 streams --ready-file {} {args} > {log} 2>&1; echo $? > {status} ) &",
+        "( {} {before} streams {args} > {log} 2>&1; echo $? > {status} ) &",
         workload_path(),
-        ready.display(),
         log = log.display(),
         status = status.display()
     )
+}
+
+/// The command ends when this file is there.
+fn end_file(folder: &Path) -> PathBuf {
+    folder.join("end")
+}
+
+/// A command that leaves a workload in the background when it ends.
+fn leaving(folder: &Path, mode: Mode, args: &str) -> Vec<OsString> {
+    shell(&format!(
+        "{} until [ -e {} ]; do sleep 0.05; done",
+        background(folder, mode, args),
+        end_file(folder).display()
+    ))
 }
 
 /// Waits for the workload in the background, which must find nothing wrong.
@@ -149,52 +162,63 @@ fn background(folder: &Path, args: &str) -> String {
 fn exact(folder: &Path) {
     let status = folder.join("status");
     let read = || fs::read_to_string(&status).unwrap_or_default();
-    until("the workload ends", Duration::from_mins(1), || {
-        read().ends_with('\n')
-    });
+    until("the workload ends", || read().ends_with('\n'));
     let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
     assert_eq!(read().trim(), "0", "{log}");
 }
 
-/// About four seconds of changing traffic.
-const LASTING: &str =
-    "pp:400@200,stream:500K,pp:150@200,up:1M,slowdown:200K,pp:150@200,pipe:50x16,pp:50@200";
+#[track_caller]
+fn at_work(folder: &Path) {
+    let ended = folder.join("status").exists();
+    assert!(!ended, "the workload has ended before it could be seen");
+}
+
+/// Requests and answers until the test has seen enough, then changing traffic
+/// that lasts until it lets it end. It waits for no path, as agents end in the
+/// midst of it.
+const LASTING: &str = "pp:1@200!go,stream:500K,pp:50@200,up:1M,slowdown:200K,pp:1@200!end,\
+                       stream:200K,pipe:50x16,pp:20@200";
+
+/// The same for one thread, which cannot stream both ways.
+const IN_TURN: &str = "pp:1@200!go,pp:50@200,pp:1@200!end,pp:20@200";
+
+/// Eight or more connections have what they can have, and go on.
+#[track_caller]
+fn let_go(running: &mut Running, io: &str) {
+    running.until(match io {
+        "blocking" => |seen| seen.pairs >= 8,
+        // In eager mode one was to see that connections are enrolled at all.
+        _ => |seen| seen.adopted >= 8,
+    });
+    running.go();
+}
 
 /// The data path outlives its agent; whoever starts next clears it away.
 #[test]
 fn agent_killed_under_load() {
     let session = Session::start();
-    for (mode, args) in [
-        (Mode::Eager, "--io edge --connections 16"),
-        (
-            Mode::Eager,
-            "--io single --connections 8 --phases pp:1000@250",
-        ),
+    for (mode, io, more, phases) in [
+        (Mode::Eager, "edge", "--connections 16", LASTING),
+        (Mode::Eager, "single", "--connections 9", IN_TURN),
         // New connections after the death as well.
         (
             Mode::Eager,
-            "--io level --connections 8 --total 64 --phases pp:150@200,stream:50K",
+            "level",
+            "--connections 9 --total 64",
+            "pp:1@200!go,pp:1@200!end,pp:50@200,stream:50K",
         ),
-        (Mode::Adopt, "--io level --connections 16"),
+        (Mode::Adopt, "level", "--connections 16", LASTING),
     ] {
         let folder = tempfile::tempdir().expect("a directory");
-        let phases = if args.contains("--phases") {
-            String::new()
-        } else {
-            format!("--phases {LASTING}")
-        };
-        let script = format!(
-            "{} wait",
-            background(folder.path(), &format!("{args} {phases}"))
-        );
-        let running = Run::new(mode, shell(&script)).start();
-        until("the workload is ready", Duration::from_secs(20), || {
-            folder.path().join("ready").exists()
-        });
+        let args = format!("--io {io} {more} --phases {phases}");
+        let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
+        let_go(&mut running, io);
         // In the midst of it: not awaited by any condition of the data path,
         // so that the moment varies.
-        std::thread::sleep(Duration::from_millis(2200));
+        std::thread::sleep(Duration::from_millis(300));
         running.signal(Signal::SIGKILL);
+        at_work(folder.path());
+        running.end();
         exact(folder.path());
         drop(running);
         Run::new(mode, shell("true")).success();
@@ -206,26 +230,19 @@ fn agent_killed_under_load() {
 #[test]
 fn cleared_while_the_orphans_still_talk() {
     let session = Session::start();
-    for (mode, io) in [
-        (Mode::Adopt, "edge"),
-        (Mode::Eager, "level"),
-        (Mode::Eager, "single"),
+    for (mode, io, phases) in [
+        (Mode::Adopt, "edge", LASTING),
+        (Mode::Eager, "level", LASTING),
+        (Mode::Eager, "single", IN_TURN),
     ] {
         let folder = tempfile::tempdir().expect("a directory");
-        let phases = if io == "single" {
-            "pp:900@200"
-        } else {
-            LASTING
-        };
-        let args = format!("--io {io} --connections 8 --phases {phases}");
-        let script = format!("{} wait", background(folder.path(), &args));
-        let running = Run::new(mode, shell(&script)).start();
-        until("the workload is ready", Duration::from_secs(20), || {
-            folder.path().join("ready").exists()
-        });
-        std::thread::sleep(Duration::from_millis(1500));
+        let args = format!("--io {io} --connections 9 --phases {phases}");
+        let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
+        let_go(&mut running, io);
         running.signal(Signal::SIGKILL);
         Run::new(mode, shell("true")).success();
+        at_work(folder.path());
+        running.end();
         exact(folder.path());
         drop(running);
         // What was in use then can go now.
@@ -244,16 +261,15 @@ fn background_processes_go_on() {
         (Mode::Eager, "level"),
     ] {
         let folder = tempfile::tempdir().expect("a directory");
-        let args = format!("--io {io} --connections 8 --phases {LASTING}");
+        let args = format!("--io {io} --connections 9 --phases {LASTING}");
+        let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
+        let_go(&mut running, io);
         // The command ends in the midst of it.
-        let script = format!("{} sleep 2", background(folder.path(), &args));
-        let mut running = Run::new(mode, shell(&script)).start();
+        fs::write(end_file(folder.path()), "").expect("the file to end");
         running.finish().success();
-        assert!(
-            !folder.path().join("status").exists(),
-            "the workload ended before the command did"
-        );
+        at_work(folder.path());
         session.clean();
+        running.end();
         exact(folder.path());
     }
 }
@@ -282,26 +298,20 @@ fn guarded(session: &Session) {
 #[test]
 fn blocking_background_processes_go_on() {
     let session = Session::start();
-    let folder = tempfile::tempdir().expect("a directory");
-    let script = format!(
-        "{} sleep 2",
-        background(
-            folder.path(),
-            "--io single --connections 4 --phases pp:1400@200"
-        )
-    );
-    let mut running = Run::new(Mode::Eager, shell(&script)).start();
+    let (mode, folder) = (Mode::Eager, tempfile::tempdir().expect("a directory"));
+    let args = format!("--io single --connections 9 --phases {IN_TURN}");
+    let mut running = Run::new(mode, leaving(folder.path(), mode, &args)).start();
+    let_go(&mut running, "single");
+    fs::write(end_file(folder.path()), "").expect("the file to end");
     running.finish().success();
     guarded(&session);
     // By another start, too.
-    Run::new(Mode::Eager, shell("true")).success();
+    Run::new(mode, shell("true")).success();
     guarded(&session);
-    assert!(
-        !folder.path().join("status").exists(),
-        "the workload ended before it could be seen"
-    );
+    at_work(folder.path());
+    running.end();
     exact(folder.path());
-    Run::new(Mode::Eager, shell("true")).success();
+    Run::new(mode, shell("true")).success();
     session.clean();
 }
 
@@ -313,7 +323,7 @@ fn server_left_running_answers() {
     let folder = tempfile::tempdir().expect("a directory");
     let pid_file = folder.path().join("redis.pid");
     let kv = format!(
-        "{} kv --protocol redis --port {port} --operations 500 --rate 200",
+        "{} kv --protocol redis --port {port} --operations 100 --rate 200 --until-fast",
         workload_path()
     );
     let script = format!(
@@ -328,7 +338,7 @@ fn server_left_running_answers() {
         let pid = fs::read_to_string(&pid_file).expect("redis's pid");
         let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("a pid"));
         nix::sys::signal::kill(pid, Signal::SIGKILL).expect("end redis");
-        until("redis has ended", Duration::from_secs(10), || {
+        until("redis has ended", || {
             nix::sys::signal::kill(pid, None).is_err()
         });
         outcome.success();
@@ -340,19 +350,22 @@ fn server_left_running_answers() {
 #[test]
 fn two_at_a_time() {
     let _session = Session::start();
-    let args = format!("streams --io edge --connections 8 --phases {LASTING},pp:400@200");
+    let args = format!("streams --io edge --connections 8 --phases {LASTING}");
     let first = Run::new(Mode::Adopt, workload(&args)).start();
     let second = Run::new(Mode::Eager, workload(&args)).start();
-    for mut running in [second, first] {
+    let mut both = [second, first];
+    for running in &mut both {
+        running.until(|seen| seen.adopted >= 8);
+    }
+    for running in &both {
+        running.go();
+        running.end();
+    }
+    for running in &mut both {
         let outcome = running.finish();
         outcome.success();
-        outcome.summary().accelerated();
-        assert_eq!(
-            outcome.summary().count("/pairs"),
-            8,
-            "{}",
-            outcome.summary()
-        );
+        let summary = outcome.summary().accelerated();
+        assert_eq!(summary.count("/pairs"), 8, "{summary}");
     }
 }
 
@@ -360,15 +373,14 @@ fn two_at_a_time() {
 #[test]
 fn starting_beside_a_living_agent_leaves_it_alone() {
     let _session = Session::start();
-    let args = format!("streams --io level --connections 8 --phases {LASTING},pp:400@200");
+    let args = format!("streams --io level --connections 8 --phases {LASTING}");
     let mut lasting = Run::new(Mode::Adopt, workload(&args)).start();
+    let_go(&mut lasting, "level");
     for _ in 0..4 {
-        Run::new(
-            Mode::Eager,
-            workload("streams --connections 4 --phases pp:200"),
-        )
-        .success();
+        let short = workload("streams --connections 4 --phases pp:200");
+        Run::new(Mode::Eager, short).success();
     }
+    lasting.end();
     let outcome = lasting.finish();
     outcome.success();
     outcome.summary().accelerated();

@@ -3,7 +3,7 @@
 
 use socketvirt_tests::{
     cgroup::Limit,
-    run::{Mode, Run, workload},
+    run::{Mode, Run, beside_adopted, workload},
     session::Session,
 };
 
@@ -18,7 +18,7 @@ const TINY: u64 = 32 << 10;
 /// of their senders, is used up; then they read, and answer once more.
 fn readers(message: u32, connections: u32, blocking: &str) -> String {
     format!(
-        "--deadline 60 backpressure --message {message} --connections {connections} {blocking} \
+        "backpressure --message {message} --connections {connections} {blocking} \
          --warm-rounds 20 --warm-rate 100000"
     )
 }
@@ -70,10 +70,12 @@ fn a_wide_limit_keeps_off() {
         return;
     };
     for mode in Mode::ACCELERATED {
-        let line = "--deadline 60 streams --io edge --connections 4 --phases pp:300@300";
-        let outcome = Run::new(mode, limit.inside(line)).success();
+        let line = "streams --io edge --connections 4 --phases pp:1@300!go";
+        let inside = limit.inside(line);
+        let script = inside.last().expect("a script").to_string_lossy();
+        let outcome = Run::new(mode, beside_adopted(&script)).success();
         let summary = outcome.summary();
-        assert_eq!(summary.fast_bytes(), 0, "{summary}");
+        assert_eq!(outcome.redirected(), 0, "{summary}");
         // Or its program was not looked at when it connected.
         let left = summary.left("memory_limit") + summary.left("not_looked");
         assert!(left > 0, "{summary}");
@@ -91,7 +93,7 @@ fn who_is_refused_memory_is_woken() {
     };
     let folder = limit.folder().display();
     let refused = |mode, first: &str| {
-        let line = format!("{first}--deadline 40 starved --server-in {folder}");
+        let line = format!("{first}starved --server-in {folder}");
         let outcome = Run::new(mode, workload(&line)).success();
         outcome.finished.stdout.trim() != r#"{"refused":0}"#
     };

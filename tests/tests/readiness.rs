@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 use socketvirt_tests::{
-    run::{Mode, Outcome, begun, redirected},
+    run::{Mode, Outcome, Run, begun},
     session::Session,
 };
 
 fn run(mode: Mode, args: &str) -> Outcome {
-    let outcome = redirected(mode, &begun(mode, &format!("streams {args}")));
+    let outcome = Run::new(mode, begun(mode, &format!("streams {args}"))).success();
     outcome.summary().accelerated();
     outcome
 }
@@ -26,11 +26,11 @@ fn spurious(outcome: &Outcome) -> u64 {
 
 #[test]
 fn readable_means_readable() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let outcome = run(
             mode,
-            "--io level --connections 16 --phases pp:400@150,stream:500K,pipe:50x16,pp:500",
+            "--io level --connections 16 --phases fast@150,stream:500K,pipe:50x16,pp:500",
         );
         assert_eq!(
             spurious(&outcome),
@@ -42,12 +42,12 @@ fn readable_means_readable() {
 
 #[test]
 fn round_trips() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         for io in ["level", "edge", "edge-short"] {
             run(
                 mode,
-                &format!("--io {io} --connections 8 --phases pp:500@200,pp:3000x512,pp:500x16K"),
+                &format!("--io {io} --connections 8 --phases fast@200,pp:3000x512,pp:500x16K"),
             );
         }
     }
@@ -55,7 +55,7 @@ fn round_trips() {
 
 #[test]
 fn server_speaks_first() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for (mode, io) in [
         (Mode::Adopt, "level"),
         (Mode::Adopt, "edge"),
@@ -66,21 +66,19 @@ fn server_speaks_first() {
     ] {
         run(
             mode,
-            &format!(
-                "--io {io} --server-first --connections 8 --phases rpp:400@150,rpp:1000,pp:100"
-            ),
+            &format!("--io {io} --server-first --connections 8 --phases rfast@150,rpp:1000,pp:100"),
         );
     }
 }
 
 #[test]
 fn pipelined_requests() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         for io in ["level", "edge", "edge-short"] {
             run(
                 mode,
-                &format!("--io {io} --connections 8 --phases pp:400@150,pipe:200x64"),
+                &format!("--io {io} --connections 8 --phases fast@150,pipe:200x64"),
             );
         }
     }
@@ -88,11 +86,11 @@ fn pipelined_requests() {
 
 #[test]
 fn nagle_left_on() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         run(
             mode,
-            "--io level --nagle --connections 4 --phases pp:250@100,stream:300K",
+            "--io level --nagle --connections 4 --phases fast@100,stream:300K",
         );
     }
 }

@@ -4,27 +4,25 @@
 //! sequence numbers (`tcp_read_skb`).
 
 use socketvirt_tests::{
-    run::{Mode, Run, adopted, workload},
+    run::{Mode, Run, begun},
     session::Session,
 };
 
 /// The workload fails when the reader gets anything but the new bytes. The
 /// connection must have been redirected at the moment of the packet.
 fn resend(mode: Mode, args: &str) {
+    // At the handshake, only once the program was looked at.
+    let outcome = Run::new(mode, begun(mode, &format!("resend {args}"))).success();
     if mode == Mode::Plain {
-        Run::new(mode, workload(&format!("resend --rounds 10 {args}"))).success();
         return;
     }
-    // At the handshake, only once the program was looked at.
-    let first = if mode == Mode::Eager { "--eager " } else { "" };
-    let outcome = adopted(mode, &workload(&format!("{first}resend {args}")));
     outcome.summary().accelerated();
     assert_eq!(outcome.finished.stdout.trim(), r#"{"path":"fast"}"#);
 }
 
 #[test]
 fn a_few_bytes_come_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         resend(mode, "--overlap 10 --new 30");
     }
@@ -33,7 +31,7 @@ fn a_few_bytes_come_again() {
 /// About as much as one call of the kernel takes away.
 #[test]
 fn a_page_comes_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         resend(mode, "--overlap 4095 --new 1000");
     }
@@ -42,7 +40,7 @@ fn a_page_comes_again() {
 /// Nothing is new but the end of the stream.
 #[test]
 fn the_end_comes_with_old_bytes() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         resend(mode, "--overlap 400 --new 0");
     }
@@ -52,7 +50,7 @@ fn the_end_comes_with_old_bytes() {
 /// window lets into one packet.
 #[test]
 fn large_packets_come_again() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ALL {
         for sizes in [
             "--overlap 4096 --new 200",

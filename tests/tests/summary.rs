@@ -4,23 +4,22 @@
 use std::{
     ffi::OsString,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use socketvirt_tests::{
-    process::{Process, until},
+    process::{PATIENCE, Process, until},
     programs::{free_port, required},
-    run::{Mode, Run, binary, shell, workload},
+    run::{BESIDE, GO, Mode, Run, beside_adopted, binary, shell, workload, workload_path},
     session::{self, Session},
 };
 
 #[test]
 fn has_all_fields() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let outcome = Run::new(
             mode,
-            workload("streams --connections 2 --phases pp:500@200,stream:100K"),
+            workload("streams --connections 2 --phases fast@200,stream:100K"),
         )
         .success();
         let summary = outcome.summary();
@@ -52,8 +51,8 @@ fn has_all_fields() {
 /// Every byte is counted, on one path or the other.
 #[test]
 fn counts_every_byte() {
-    let _session = Session::start();
-    let args = "streams --connections 4 --phases pp:500@200,stream:300K,up:1M";
+    let _session = Session::beside_others();
+    let args = "streams --connections 4 --phases fast@200,stream:300K,up:1M";
     let sent = |stdout: &str| -> u64 {
         let report = |line| serde_json::from_str::<serde_json::Value>(line).expect("a report");
         stdout
@@ -71,7 +70,7 @@ fn counts_every_byte() {
 
 #[test]
 fn nothing_to_do() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
         let outcome = Run::new(mode, shell("true")).success();
         let summary = outcome.summary();
@@ -91,60 +90,61 @@ fn nothing_to_do() {
 /// Only one end is in the cgroup: there is no pair, so nothing is enrolled.
 #[test]
 fn peers_outside_are_left_alone() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     let port = free_port().to_string();
     let mut server = Command::new(required("redis-server"));
     server
         .args(["--port", &port, "--save", "", "--appendonly", "no"])
         .stdin(Stdio::null());
     let server = Process::start(&mut server);
-    until("redis is ready", Duration::from_secs(10), || {
+    until("redis is ready", || {
         server.stdout().contains("Ready to accept")
     });
     for mode in Mode::ACCELERATED {
-        let args = format!("kv --protocol redis --port {port} --operations 600 --rate 300");
-        let outcome = Run::new(mode, workload(&args)).success();
-        let summary = outcome.summary();
+        let kv = format!("{} kv --protocol redis", workload_path());
+        let script = format!("{kv} --port {port} --rate 300 --operations 1 --until-go");
+        let outcome = Run::new(mode, beside_adopted(&script)).success();
         // In adopt mode such sockets are never followed.
-        summary.left_alone(match mode {
+        outcome.left_alone(match mode {
             Mode::Eager => "peer_not_here",
             _ => "too_short",
         });
-        assert_eq!(summary.count("/pairs"), 0, "{summary}");
-        assert_eq!(summary.count("/adopted"), 0, "{summary}");
+        let summary = outcome.summary();
+        assert_eq!(summary.count("/pairs"), BESIDE, "{summary}");
+        assert_eq!(summary.count("/adopted"), BESIDE, "{summary}");
     }
 }
 
 /// What happens outside of the command is none of its business.
 #[test]
 fn connections_outside_are_not_seen() {
-    let _session = Session::start();
+    let _session = Session::beside_others();
     for mode in Mode::ACCELERATED {
-        let mut lasting = Run::new(mode, shell("sleep 3")).start();
-        Run::new(
-            Mode::Plain,
-            workload("streams --connections 4 --phases pp:400@200"),
-        )
-        .success();
-        let outcome = lasting.finish();
-        outcome.success();
+        let others = beside_adopted(&format!("until [ -e ${GO} ]; do sleep 0.1; done"));
+        let outside = workload("streams --connections 4 --phases pp:1@200!go");
+        let outside = Run::new(Mode::Plain, outside).held().start();
+        let outcome = Run::new(mode, others).success();
+        let mut outside = outside;
+        outside.go();
+        outside.finish().success();
         let summary = outcome.summary();
-        for pointer in ["/pairs", "/adopted", "/bytes/fast", "/bytes/stack"] {
-            assert_eq!(summary.count(pointer), 0, "{pointer}: {summary}");
+        for pointer in ["/pairs", "/adopted"] {
+            assert_eq!(summary.count(pointer), BESIDE, "{pointer}: {summary}");
         }
     }
 }
 
 #[test]
 fn bulk_is_left_alone() {
-    let _session = Session::start();
-    let outcome = Run::new(
-        Mode::Adopt,
-        workload("streams --connections 2 --phases slowup:10M"),
-    )
-    .success();
+    let _session = Session::beside_others();
+    let phases = "slowup:256K!go";
+    let script = format!(
+        "{} streams --connections 2 --phases {phases}",
+        workload_path()
+    );
+    let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
     let summary = outcome.summary();
-    assert_eq!(summary.fast_bytes(), 0, "{summary}");
+    assert_eq!(outcome.redirected(), 0, "{summary}");
     let reasons = summary.counts("/left_on_stack");
     let worth = ["bulk", "not_worth", "too_short"]
         .iter()
@@ -155,7 +155,7 @@ fn bulk_is_left_alone() {
 /// Each of these is refused with one error, before anything is attached.
 #[test]
 fn refuses_bad_arguments() {
-    let session = Session::start();
+    let session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     let folder = folder.path().display().to_string();
     let lines = [
@@ -178,7 +178,7 @@ fn refuses_bad_arguments() {
 
 #[test]
 fn reports_a_command_that_cannot_be_run() {
-    let session = Session::start();
+    let session = Session::beside_others();
     let folder = tempfile::tempdir().expect("a directory");
     for (command, code) in [
         ("/no/such/program".to_owned(), 127),
@@ -202,7 +202,7 @@ fn reports_a_command_that_cannot_be_run() {
 
 #[test]
 fn refuses_to_run_without_root() {
-    let session = Session::start();
+    let session = Session::beside_others();
     // The binary has to be reachable for the other user.
     let folder = tempfile::tempdir_in("/tmp").expect("a directory");
     let copy = folder.path().join("socketvirt");
@@ -214,7 +214,7 @@ fn refuses_to_run_without_root() {
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&copy);
     command.args(["exec", "--", "true"]).stdin(Stdio::null());
-    let finished = Process::start(&mut command).finish(Duration::from_secs(20));
+    let finished = Process::start(&mut command).finish(PATIENCE);
     assert!(!finished.status.success(), "{}", finished.report());
     refused("without root", &finished.stderr);
     assert!(finished.stderr.contains("root"), "{}", finished.report());
@@ -226,7 +226,7 @@ fn start(args: impl IntoIterator<Item = OsString>) -> socketvirt_tests::process:
     command.args(args).stdin(Stdio::null());
     let mut process = Process::start(&mut command);
     session::started(process.pid());
-    process.finish(Duration::from_secs(20))
+    process.finish(PATIENCE)
 }
 
 /// One error, in words, and no trace of a panic.

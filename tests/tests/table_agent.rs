@@ -99,12 +99,12 @@ fn a_host_is_accelerated_and_told_about() {
     let mut follower = follow();
     let mut pair = Pair::new();
     let (near, far) = pair.ids();
-    until("the pair is fast", PATIENCE, || {
+    until("the pair is fast", || {
         pair.talk(500);
         let shown = row(near);
         shown["path"]["path"] == "fast" && shown["path"]["enrolment"] == "adopted"
     });
-    until("the map says so too", PATIENCE, || {
+    until("the map says so too", || {
         pair.talk(500);
         dumped(near).is_some_and(|row| {
             row["send"]["path"] == "Fast"
@@ -120,11 +120,11 @@ fn a_host_is_accelerated_and_told_about() {
     urgent.talk(10);
     send(urgent.client.as_raw_fd(), b"!", MsgFlags::MSG_OOB).expect("MSG_OOB");
     // As long as it is not read, which would forget it.
-    until("the other pair is pinned", PATIENCE, || {
+    until("the other pair is pinned", || {
         let shown = row(ends.1);
         shown["path"]["path"] == "pinned" && shown["path"]["reason"] == "urgent"
     });
-    until("the map says so too", PATIENCE, || {
+    until("the map says so too", || {
         dumped(ends.1)
             .is_some_and(|row| row["send"]["path"] == "Pinned" && row["send"]["reason"] == "Urgent")
     });
@@ -132,7 +132,7 @@ fn a_host_is_accelerated_and_told_about() {
     let report = end(agent);
     assert!(!report.contains("in use and stay"), "{report}");
     let mut seen = Vec::new();
-    until("everything is told", PATIENCE, || {
+    until("everything is told", || {
         seen = events(&follower);
         told(&seen, "pair", (near, far), None)
             && told(&seen, "adopt", (near, far), None)
@@ -161,7 +161,7 @@ fn fast_rows_are_found_and_put_in_order() {
         let by = |path| count(&row, path).expect("a connection");
         (by("/path/fast_bytes"), by("/path/stack_bytes"))
     };
-    until("much is redirected", PATIENCE, || {
+    until("much is redirected", || {
         pair.talk(500);
         sent(near).0 > 4000
     });
@@ -185,7 +185,7 @@ fn fast_rows_are_found_and_put_in_order() {
         assert!(place(one) < place(other), "--sort {sort}");
     };
     behind("bytes", near, plain.ids().0);
-    until("all has arrived", PATIENCE, || {
+    until("all has arrived", || {
         count(&row(plain.ids().1), "/receive_queue/bytes") == Some(bytes as u64)
     });
     pair.client.write_all(&vec![0; bytes + 1]).expect("write");
@@ -205,7 +205,7 @@ fn what_a_killed_agent_leaves_is_released() {
     let mut agent = accelerate("--mode adopt");
     let mut pair = Pair::new();
     let (near, far) = pair.ids();
-    until("the pair is fast", PATIENCE, || {
+    until("the pair is fast", || {
         pair.talk(500);
         row(near)["path"]["path"] == "fast" && row(far)["path"]["path"] == "fast"
     });
@@ -228,7 +228,7 @@ fn eager_pairs_are_told_about() {
     let ends = pair.ids();
     pair.talk(100);
     assert_eq!(row(ends.0)["path"]["enrolment"], "eager");
-    until("the pair is told", PATIENCE, || {
+    until("the pair is told", || {
         let seen = events(&follower);
         told(&seen, "pair", ends, None) && told(&seen, "adopt", ends, None)
     });
@@ -256,7 +256,7 @@ fn two_followers_see_the_same() {
             .collect()
     };
     for follower in [&first, &second] {
-        until("a life is told", PATIENCE, || {
+        until("a life is told", || {
             let seen = events(follower);
             [near, far].iter().all(|id| {
                 life(*id, &seen)
@@ -273,7 +273,7 @@ fn two_followers_see_the_same() {
     }
     first.signal(Signal::SIGINT);
     first.finish(PATIENCE).success();
-    until("the second goes on", PATIENCE, || {
+    until("the second goes on", || {
         let id = cookie(&Pair::new().client);
         events(&second).iter().any(|event| event["id"] == id)
     });
@@ -288,7 +288,7 @@ fn a_kept_table_alone_accelerates_nothing() {
     let agent = keep("");
     let mut pair = Pair::new();
     let (near, far) = pair.ids();
-    until("the pair is in the map", PATIENCE, || {
+    until("the pair is in the map", || {
         pair.talk(500);
         dumped(near).is_some_and(|row| row["remote"]["id"] == far)
     });

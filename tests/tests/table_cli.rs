@@ -255,19 +255,19 @@ fn watching_refreshes_in_place() {
     let mut command = Command::new(binary());
     command.args(["table", "--watch", "--pid", &std::process::id().to_string()]);
     let mut watching = Process::start(&mut command);
-    until("there is a first look", PATIENCE, || {
+    until("there is a first look", || {
         watching.stdout().contains("STATUS")
     });
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let id = cookie(&listener).to_string();
-    until("a later one has what is new", PATIENCE, || {
+    until("a later one has what is new", || {
         let text = watching.stdout();
         // Each begins at the top and clears what is left of the last one.
         let looks: Vec<&str> = text.split("\x1b[H").collect();
         looks.len() > 2 && looks.last().is_some_and(|last| last.contains(&id))
     });
     drop(listener);
-    until("and not what has gone", PATIENCE, || {
+    until("and not what has gone", || {
         let text = watching.stdout();
         let last = text.rsplit("\x1b[H").next().unwrap_or_default();
         last.contains("STATUS") && !last.contains(&id)

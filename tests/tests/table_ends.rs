@@ -8,14 +8,15 @@ use std::{
 
 use socketvirt_tests::{
     process::until,
+    scans,
     session::Session,
-    table::keep::{PATIENCE, cookie, end, keep, life, reset, row},
+    table::keep::{cookie, end, keep, life, reset, row},
 };
 
 #[test]
 fn lives_that_end_otherwise() {
     let _session = Session::start();
-    let keeper = keep("--scan-interval 60000");
+    let keeper = keep(scans::ONCE);
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let to = listener.local_addr().expect("own");
     let pair = || {
@@ -23,7 +24,7 @@ fn lives_that_end_otherwise() {
         (client, listener.accept().expect("accept").0)
     };
     let lived = |id: u64, expected: &[&str]| {
-        until(&format!("{expected:?}"), PATIENCE, || life(id) == expected);
+        until(&format!("{expected:?}"), || life(id) == expected);
     };
     // Both ends of data, the peer's first.
     let (client, server) = pair();

@@ -24,6 +24,7 @@ use socketvirt_tests::{
     netns::veth_pair,
     process::{Process, must, until},
     run::binary,
+    scans,
     session::Session,
     table::{
         keep::{PATIENCE, PINS, cookie, end, keep, life, reset, row},
@@ -57,7 +58,7 @@ fn status(id: u64, expected: &str) {
 fn a_life_from_socket_to_close() {
     let _session = Session::start();
     // Scans far apart, so that what follows is the hooks' work.
-    let keeper = keep("--scan-interval 60000");
+    let keeper = keep(scans::ONCE);
     let listener = tcp();
     let id = cookie(&listener);
     status(id, "UNCONNECTED");
@@ -112,7 +113,7 @@ fn a_life_from_socket_to_close() {
 #[test]
 fn a_life_that_no_scan_saw() {
     let _session = Session::start();
-    let keeper = keep("--scan-interval 60000");
+    let keeper = keep(scans::ONCE);
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let to = listener.local_addr().expect("own");
     let client = TcpStream::connect(to).expect("connect");
@@ -143,7 +144,7 @@ fn a_life_that_no_scan_saw() {
 #[test]
 fn statuses_that_wait() {
     let _session = Session::start();
-    let keeper = keep("--scan-interval 60000");
+    let keeper = keep(scans::ONCE);
     // Nobody answers there: the packet goes nowhere. Its neighbour is known,
     // or the connection would end when nobody tells who it is.
     let (netns, _other) = veth_pair();
@@ -152,7 +153,7 @@ fn statuses_that_wait() {
     asking.arg(format!("--net=/run/netns/{}", netns.name()));
     asking.args(["bash", "-c", "exec 3<>/dev/tcp/10.99.0.77/7"]);
     let asking = Process::start(&mut asking);
-    until("a connection is asked for", PATIENCE, || {
+    until("a connection is asked for", || {
         let rows = table(&format!("--netns {} --port 7", netns.name()));
         rows.iter().any(|row| row["status"] == "CONNECTING")
     });
@@ -209,7 +210,7 @@ fn a_socket_from_before_is_there_too() {
     let client = TcpStream::connect(to).expect("connect");
     let (server, _) = listener.accept().expect("accept");
     let waiting = TcpStream::connect(to).expect("connect");
-    let keeper = keep("--scan-interval 60000");
+    let keeper = keep(scans::ONCE);
     let dump = must("bpftool", ["-j", "map", "dump", "pinned", PINS]);
     let dump: Value = serde_json::from_str(&dump).expect("JSON");
     let find = |id: u64| {
@@ -246,7 +247,7 @@ fn a_socket_from_before_is_there_too() {
 #[test]
 fn a_full_map_costs_rows_and_nothing_else() {
     let _session = Session::start();
-    let keeper = keep("--rows 40 --scan-interval 60000");
+    let keeper = keep(&format!("--rows 40 {}", scans::ONCE));
     let rows = || {
         let dump = must("bpftool", ["-j", "map", "dump", "pinned", PINS]);
         let dump: Value = serde_json::from_str(&dump).expect("JSON");
@@ -258,7 +259,7 @@ fn a_full_map_costs_rows_and_nothing_else() {
     }
     let living = UdpSocket::bind("127.0.0.1:0").expect("bind");
     let id = cookie(&living);
-    until("the living one has a row", PATIENCE, || {
+    until("the living one has a row", || {
         must("bpftool", ["-j", "map", "dump", "pinned", PINS]).contains(&format!("\"id\":{id}"))
     });
     // Living ones do not.
@@ -273,7 +274,7 @@ fn a_full_map_costs_rows_and_nothing_else() {
     client.write_all(b"all the same").expect("write");
     server.read_exact(&mut [0; 12]).expect("read");
     // What was noted becomes rows within a second.
-    until("the map is full", PATIENCE, || rows() == 40);
+    until("the map is full", || rows() == 40);
     let report = end(keeper);
     drop(held);
     let count = |text: &str| -> u64 {
@@ -298,12 +299,12 @@ fn a_slow_reader_loses_events() {
     let mut command = Command::new(binary());
     command.args(["events", "--follow", "--json"]);
     let mut reader = Process::start(&mut command);
-    until("events are followed", PATIENCE, || {
+    until("events are followed", || {
         reader.stderr().contains("following")
     });
     let first = UdpSocket::bind("127.0.0.1:0").expect("bind");
     let id = cookie(&first);
-    until("the first event is read", PATIENCE, || {
+    until("the first event is read", || {
         reader.stdout().contains(&format!("\"id\":{id},"))
     });
     reader.signal(Signal::SIGSTOP);
@@ -312,7 +313,7 @@ fn a_slow_reader_loses_events() {
         drop(UdpSocket::bind("127.0.0.1:0").expect("bind"));
     }
     reader.signal(Signal::SIGCONT);
-    until("the loss is reported", PATIENCE, || {
+    until("the loss is reported", || {
         reader.stderr().contains("events were lost")
     });
     reader.signal(Signal::SIGINT);

@@ -16,7 +16,7 @@ use socketvirt_tests::{
     process::until,
     session::Session,
     table::{
-        keep::{PATIENCE, cookie, row},
+        keep::{cookie, row},
         table,
     },
 };
@@ -327,9 +327,7 @@ fn polled(fd: &impl AsRawFd) -> Vec<&'static str> {
 #[track_caller]
 fn agree(fd: &impl AsRawFd, expected: &[&str]) {
     // What was sent may still be under way.
-    until("poll(2) says what it must", PATIENCE, || {
-        polled(fd) == expected
-    });
+    until("poll(2) says what it must", || polled(fd) == expected);
     let shown = row(cookie(fd));
     let event: Vec<&str> = shown["local"]["event"]
         .as_array()

@@ -1,8 +1,11 @@
 //! Running other programs, with errors that show the command line to try by hand.
 
 use std::{
+    env,
     io::{self, ErrorKind},
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,6 +24,19 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs a program to its end and returns what it printed.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = capture(command)?;
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("the output of `{}` is not UTF-8", line(command)))
+}
+
+/// Runs a program to its end and returns what it printed; its standard error is shown as it comes.
+pub fn told(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("starting `{}`", line(command)))?;
+    let status = output.status;
+    ensure!(status.success(), "`{}` failed: {status}", line(command));
     String::from_utf8(output.stdout)
         .with_context(|| format!("the output of `{}` is not UTF-8", line(command)))
 }
@@ -49,6 +65,18 @@ pub fn answer(command: &mut Command) -> Option<String> {
         .ok()
         .filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
+}
+
+/// This program. It is asked first thing: a build may replace the file, whose path is the same then.
+pub fn this() -> Result<&'static Path> {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    if PATH.get().is_none() {
+        let path = env::current_exe().context("finding this program")?;
+        let _ = PATH.set(path);
+    }
+    PATH.get()
+        .map(PathBuf::as_path)
+        .context("finding this program")
 }
 
 /// Whether a program can be started at all.

@@ -12,7 +12,7 @@ pub mod summary;
 pub mod workload;
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -114,7 +114,7 @@ fn once(
     options: &Options,
     directory: &Path,
 ) -> Result<(Outcome, Option<Summary>)> {
-    let this = env::current_exe().context("finding this program")?;
+    let this = command::this()?;
     let outcome = directory.join("outcome.json");
     let summary = directory.join("summary.json");
     let mut run = match side {

@@ -58,7 +58,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    match command::this().and_then(|_| run(Arguments::parse().command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             progress::error(&format!("{error:#}"));

@@ -29,7 +29,7 @@ use crate::{build, demo::leftovers::Traces, progress, setup, workspace};
 const LOCK: &str = "/run/socketvirt-tests.lock";
 
 /// The kernel frees sockets after a grace period, and their memory later still.
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_mins(2);
 
 #[derive(Args)]
 pub struct Options {

@@ -1,14 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, the cheap checks first.
 
-use std::{
-    env,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+mod lanes;
+mod programs;
 
-use anyhow::{Context as _, Result, bail};
+use std::{path::Path, process::Command, time::Instant};
 
+use anyhow::{Result, anyhow};
+
+use self::programs::Program;
 use crate::{
     build, command, progress,
     setup::{self, Purpose},
@@ -18,8 +17,8 @@ use crate::{
 /// The BPF crate builds for another target, and has no tests: its rules are in socketvirt-common.
 const WITHOUT_BPF: [&str; 3] = ["--workspace", "--exclude", "socketvirt-ebpf"];
 
-/// Its tests need root and the kernel; they run as a step of their own.
-const WITHOUT_INTEGRATION: [&str; 2] = ["--exclude", "socketvirt-tests"];
+/// The one profile of all steps, so that nothing is compiled twice.
+const PROFILE: &str = "--release";
 
 #[cfg(target_endian = "little")]
 const BPF_TARGET: &str = "bpfel-unknown-none";
@@ -29,146 +28,107 @@ const BPF_TARGET: &str = "bpfeb-unknown-none";
 /// How long agents are killed under traffic in every run.
 const SOAK_MINUTES: &str = "2";
 
-struct Step {
-    name: &'static str,
-    command: Command,
-}
-
 pub fn run() -> Result<()> {
     let start = Instant::now();
     setup::require_root("the integration tests load BPF programs and make namespaces, which")?;
     setup::run(Purpose::Test)?;
 
     let mut passed = Vec::new();
-    let mut pass = |mut step: Step| -> Result<()> {
-        let duration = progress::elapsed(step.run()?);
-        passed.push(format!("{} {duration}", step.name));
+    let mut pass = |name: &str, work: &mut dyn FnMut() -> Result<()>| -> Result<()> {
+        let start = Instant::now();
+        progress::step(&format!("test: {name}"));
+        work().map_err(|error| anyhow!("{name}: {error:#}"))?;
+        let duration = progress::elapsed(start.elapsed());
+        passed.push(format!("{name} {duration}"));
         Ok(())
     };
-    pass(format())?;
+    pass("format", &mut || shown(&mut format()))?;
     let binary = build::release()?;
-    pass(clippy())?;
-    pass(clippy_bpf()?)?;
-    pass(documentation())?;
-    pass(unit())?;
-    pass(integration(&binary))?;
-    pass(programs(&binary)?)?;
-    pass(soak(&binary)?)?;
+    pass("clippy", &mut || shown(&mut clippy()))?;
+    pass("clippy for BPF", &mut || shown(&mut clippy_bpf()?))?;
+    pass("documentation", &mut || shown(&mut documentation()))?;
+    let mut programs = Vec::new();
+    pass("building tests", &mut || {
+        programs = programs::build()?;
+        Ok(())
+    })?;
+    let (integration, unit): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(Program::is_integration);
+    pass("unit and property tests", &mut || {
+        unit.iter()
+            .try_for_each(|program| shown(&mut program.command()))?;
+        shown(programs::cargo_test().arg("--doc"))
+    })?;
+    pass("integration tests", &mut || {
+        lanes::run(&integration, &binary)
+    })?;
+    pass("programs", &mut || shown(&mut compat(&binary)?))?;
+    pass("soak", &mut || shown(&mut soak(&binary)?))?;
 
     let all = progress::elapsed(start.elapsed());
     println!("passed in {all}: {}", passed.join(", "));
     Ok(())
 }
 
-impl Step {
-    fn run(&mut self) -> Result<Duration> {
-        let start = Instant::now();
-        progress::step(&format!("test: {}", self.name));
-        progress::note(&command::line(&self.command));
-        if let Err(error) = command::run(&mut self.command) {
-            bail!("{}: {error:#}", self.name);
-        }
-        Ok(start.elapsed())
-    }
+/// Runs a program whose command line is shown.
+fn shown(command: &mut Command) -> Result<()> {
+    progress::note(&command::line(command));
+    command::run(command)
 }
 
-fn format() -> Step {
+fn format() -> Command {
     let mut command = workspace::cargo();
     command.args(["fmt", "--all", "--check"]);
-    Step {
-        name: "format",
-        command,
-    }
+    command
 }
 
-fn clippy() -> Step {
+fn clippy() -> Command {
     let mut command = workspace::cargo();
     command
-        .arg("clippy")
+        .args(["clippy", PROFILE])
         .args(WITHOUT_BPF)
         .args(["--all-targets", "--", "-Dwarnings"]);
-    Step {
-        name: "clippy",
-        command,
-    }
+    command
 }
 
 /// The BPF crate as it is built: without an operating system, with a `core` of its own.
-fn clippy_bpf() -> Result<Step> {
+fn clippy_bpf() -> Result<Command> {
     let mut command = workspace::cargo();
     command
-        .args(["clippy", "--package", "socketvirt-ebpf"])
+        .args(["clippy", PROFILE, "--package", "socketvirt-ebpf"])
         .args(["-Zbuild-std=core", "--target", BPF_TARGET])
-        // A directory of its own: build scripts are built anew whenever RUSTC_BOOTSTRAP changes.
+        // That of the programs' build: build scripts are built anew whenever RUSTC_BOOTSTRAP changes.
         .arg("--target-dir")
         .arg(workspace::target_dir()?.join("bpf"))
         .args(["--", "-Dwarnings"])
         .env("RUSTC_BOOTSTRAP", "1");
-    Ok(Step {
-        name: "clippy for BPF",
-        command,
-    })
+    Ok(command)
 }
 
-fn documentation() -> Step {
+fn documentation() -> Command {
     let mut command = workspace::cargo();
     command
-        .arg("doc")
+        .args(["doc", PROFILE])
         .args(WITHOUT_BPF)
         .arg("--no-deps")
         .env("RUSTDOCFLAGS", "-Dwarnings");
-    Step {
-        name: "documentation",
-        command,
-    }
-}
-
-/// Unoptimised on purpose: arithmetic that overflows is caught.
-fn unit() -> Step {
-    let mut command = workspace::cargo();
     command
-        .arg("test")
-        .args(WITHOUT_BPF)
-        .args(WITHOUT_INTEGRATION);
-    Step {
-        name: "unit and property tests",
-        command,
-    }
-}
-
-/// One at a time: they measure the whole machine's sockets, cgroups and BPF objects.
-fn integration(binary: &Path) -> Step {
-    let mut command = workspace::cargo();
-    command
-        .args(["test", "--release", "--package", "socketvirt-tests"])
-        .args(["--no-fail-fast", "--", "--test-threads=1"])
-        .env("SOCKETVIRT_BIN", binary);
-    Step {
-        name: "integration tests",
-        command,
-    }
 }
 
 /// A few of the programs that `cargo xtask compat` runs all of.
-fn programs(binary: &Path) -> Result<Step> {
-    let this = env::current_exe().context("finding this program")?;
+fn compat(binary: &Path) -> Result<Command> {
+    let this = command::this()?;
     let mut command = Command::new(this);
     command.args(["compat", "--short", "--binary"]).arg(binary);
-    Ok(Step {
-        name: "programs",
-        command,
-    })
+    Ok(command)
 }
 
 /// The short form of what `cargo xtask soak` does for an hour, always with the same seed: another one is for that hour.
-fn soak(binary: &Path) -> Result<Step> {
-    let this = env::current_exe().context("finding this program")?;
+fn soak(binary: &Path) -> Result<Command> {
+    let this = command::this()?;
     let mut command = Command::new(this);
     command
         .args(["soak", "--minutes", SOAK_MINUTES, "--seed", "1", "--binary"])
         .arg(binary);
-    Ok(Step {
-        name: "soak",
-        command,
-    })
+    Ok(command)
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a benchmark, and what to do about it.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use nix::errno::Errno;
 
@@ -10,6 +10,10 @@ pub enum Error {
     /// The socket table could not be kept or read.
     #[error(transparent)]
     Table(#[from] crate::table::TableError),
+
+    /// There is no cgroup to measure in.
+    #[error(transparent)]
+    Cgroup(#[from] crate::kernel::cgroup::CgroupError),
 
     /// A system call of a worker failed; on an accelerated socket this is also
     /// how a wrong answer of the fast path shows.
@@ -60,6 +64,15 @@ pub enum Error {
         name: String,
         /// What can be asked for.
         known: String,
+    },
+
+    /// The figure could not be drawn.
+    #[error("drawing {}: {answer}", file.display())]
+    Figure {
+        /// Where to.
+        file: PathBuf,
+        /// What failed.
+        answer: String,
     },
 
     /// `ip` could not build the namespaces.

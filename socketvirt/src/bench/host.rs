@@ -239,7 +239,7 @@ fn command(mode: Mode, place: &WorkerArgs, scratch: &Scratch) -> Result<Command,
 
 /// Processor time of a process with all its threads, without its children:
 /// the first number of `schedstat`, in nanoseconds.
-fn cpu_seconds(pid: u32) -> Option<f64> {
+pub fn cpu_seconds(pid: u32) -> Option<f64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let nanos = threads.flatten().filter_map(|thread| {
         let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;

@@ -16,6 +16,7 @@ mod options;
 mod plan;
 mod report;
 mod run;
+pub mod scale;
 mod scratch;
 mod stats;
 mod table;

@@ -89,10 +89,14 @@ impl Network {
 
 /// A namespace, held by a descriptor.
 #[derive(Debug)]
-struct Namespace(File);
+pub struct Namespace(File);
 
 impl Namespace {
-    fn new() -> Result<Self, Error> {
+    /// Makes one, with nothing up in it.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn new() -> Result<Self, Error> {
         // A thread of its own, so that the process stays where it is.
         apart(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(Error::call("unshare(CLONE_NEWNET)"))?;
@@ -108,8 +112,20 @@ impl Namespace {
         PathBuf::from(format!("/proc/{}/fd/{}", process::id(), self.0.as_raw_fd()))
     }
 
+    /// The descriptor that holds it.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+
     /// Does something inside.
-    fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    ///
+    /// # Errors
+    /// When it cannot be entered, or that fails.
+    pub fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
         apart(|| {
             setns(&self.0, CloneFlags::CLONE_NEWNET).map_err(Error::call("setns"))?;
             work()
@@ -117,7 +133,10 @@ impl Namespace {
     }
 
     /// Runs `ip` inside.
-    fn ip(&self, command: &str) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn ip(&self, command: &str) -> Result<(), Error> {
         self.inside(|| {
             let output = Command::new("ip")
                 .args(command.split_whitespace())
@@ -135,7 +154,11 @@ impl Namespace {
     }
 }
 
-fn apart<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+/// Does something in a thread of its own, whose namespace may change.
+///
+/// # Errors
+/// When that fails.
+pub fn apart<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
     thread::scope(|scope| {
         scope.spawn(work).join().unwrap_or_else(|_| {
             Err(Error::Ended(

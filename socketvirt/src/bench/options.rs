@@ -20,9 +20,13 @@ pub struct Args {
     pub quick: bool,
 
     /// Measure only this group (repeatable): blocking, epoll, stream, connect,
-    /// netns, netns-epoll, presence, table.
+    /// netns, netns-epoll, presence, table, scale.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
+
+    /// Draw what `scale` has measured into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub figure: Option<PathBuf>,
 }
 
 /// One end of the measured connections; started by `bench`.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     dump::TableCosts,
     plan::{Expect, Setting, Variant},
+    scale::Point,
     stats::{float, median},
     wire::{Calls, Sample, Work},
 };
@@ -46,6 +47,8 @@ pub struct Report {
     pub skipped: Vec<Skipped>,
     /// What the socket table costs beside connections, when it was measured.
     pub table: Option<TableCosts>,
+    /// How adoption and the agent's cost grow with the host, when that was measured.
+    pub scale: Vec<Point>,
 }
 
 /// Something that has no number.

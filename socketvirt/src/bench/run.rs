@@ -21,6 +21,7 @@ use super::{
     options::{Args, WorkerArgs},
     plan::{Expect, GROUPS, Group, Mode, Setting, TABLE, Variant},
     report::{Case, Report, Rounds, SCHEMA, Skipped, Worker, unit, went_fast},
+    scale::{self, SCALE},
     wire::{Lane, Sample, Spec, Work},
 };
 use crate::table::keeper::{Keeper, Options};
@@ -65,6 +66,7 @@ pub fn run(args: &Args, progress: &mut dyn FnMut(&str)) -> Result<Report, Error>
         workers: Vec::new(),
         skipped: Vec::new(),
         table: None,
+        scale: Vec::new(),
     };
     let mut run = Run {
         report,
@@ -82,11 +84,33 @@ pub fn run(args: &Args, progress: &mut dyn FnMut(&str)) -> Result<Report, Error>
             }
         }
     }
+    if wanted(&args.only, SCALE) {
+        run.scale(args);
+    }
     run.report.others_cpu_percent = run.load.others_percent();
     Ok(run.report)
 }
 
 impl Run<'_> {
+    fn scale(&mut self, args: &Args) {
+        match scale::measure(args.quick, self.progress) {
+            Ok(measured) => {
+                self.report.scale = measured.points;
+                for (size, error) in measured.failed {
+                    self.skip(format!("{SCALE}, {size}"), &error);
+                }
+            }
+            Err(error) => self.skip(SCALE.to_owned(), &error),
+        }
+        let drawn = args
+            .figure
+            .as_deref()
+            .map_or(Ok(()), |file| scale::draw(&self.report.scale, file));
+        if let Err(error) = drawn {
+            self.skip("the figure".to_owned(), &error);
+        }
+    }
+
     fn group(&mut self, group: &Group) -> Result<(), Error> {
         let network = match group.setting {
             Setting::Loopback => Ok(None),
@@ -339,19 +363,25 @@ fn select(only: &[String]) -> Result<Vec<&'static Group>, Error> {
         GROUPS
             .iter()
             .map(|group| group.name)
+            .chain([SCALE])
             .collect::<Vec<_>>()
             .join(", ")
     };
     for name in only {
-        if GROUPS.iter().all(|group| group.name != name) {
+        if name != SCALE && GROUPS.iter().all(|group| group.name != name) {
             return Err(Error::UnknownGroup {
                 name: name.clone(),
                 known: known(),
             });
         }
     }
-    let wanted = |group: &&Group| only.is_empty() || only.iter().any(|name| name == group.name);
+    let wanted = |group: &&Group| wanted(only, group.name);
     Ok(GROUPS.iter().filter(wanted).collect())
+}
+
+/// Whether the options select it.
+fn wanted(only: &[String], name: &str) -> bool {
+    only.is_empty() || only.iter().any(|one| one == name)
 }
 
 fn allowed_cpus() -> Result<Vec<usize>, Error> {

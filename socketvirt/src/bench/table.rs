@@ -8,6 +8,7 @@ use super::{
     dump::TableCosts,
     load::TOO_MUCH,
     report::{Case, Outcome, Report, Worker},
+    scale,
     wire::Work,
 };
 
@@ -43,6 +44,10 @@ impl fmt::Display for Report {
         if let Some(costs) = &self.table {
             write!(out, "\n{costs}")?;
         }
+        if !self.scale.is_empty() {
+            writeln!(out, "\n{}", scale::HEAD)?;
+        }
+        self.scale.iter().try_for_each(|point| point.fmt(out))?;
         let mut reasons: Vec<&str> = self
             .skipped
             .iter()

@@ -3,7 +3,10 @@
 use std::{fmt, fs};
 
 use super::{isolate::Report, reach::State, step::Scenario};
-use crate::run::{Mode, Run, binary, workload};
+use crate::{
+    run::{Mode, Run, binary, workload},
+    scans,
+};
 
 /// Scenarios at a time: most of one's time is waiting to be adopted.
 const JOBS: usize = 8;
@@ -101,11 +104,7 @@ fn play_together(scenarios: &[&Scenario], state: State) -> Vec<Report> {
         binary().display(),
         file.display()
     ));
-    let outcome = Run::new(mode, command)
-        .option("--scan-interval 5")
-        // Minutes in a machine that is emulated.
-        .timeout(900)
-        .success();
+    let outcome = Run::new(mode, command).option(scans::OFTEN).success();
     let reports: Vec<_> = outcome
         .finished
         .stdout

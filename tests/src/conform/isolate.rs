@@ -24,9 +24,9 @@ use super::{
     step::Scenario,
 };
 
-/// Seconds after which a scenario hangs. Reaching a state has a bound of its
-/// own, which is smaller.
-const HANGS: u32 = 45;
+/// Seconds after which a scenario hangs before its state is reached, which has
+/// a bound of its own that is smaller.
+const HANGS: u32 = 20 * 60;
 
 /// What the process of a scenario reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,8 +19,9 @@ use super::{
     worker::Worker,
 };
 
-/// Seconds for the steps of a scenario: all of their waits have shorter bounds.
-const STEPS: u32 = 12;
+/// Seconds for the steps of a scenario: all of their waits have much shorter
+/// bounds.
+const STEPS: u32 = 60;
 
 /// What a scenario did.
 #[derive(Debug, Default)]

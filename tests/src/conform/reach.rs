@@ -1,7 +1,7 @@
 //! Bringing a connection into the state under test, and seeing that it is
 //! there.
 //!
-//! A socket tells without harm whether it is enrolled (`sys::enrolled`), and
+//! A socket tells without harm whether it is enrolled (`gate::enrolled`), and
 //! `tcpi_bytes_sent` stands still when a message was redirected.
 
 use std::{
@@ -21,7 +21,7 @@ use super::{
     sys,
     wire::Wire,
 };
-use crate::workload::net;
+use crate::workload::{gate, net};
 
 /// The states that a scenario runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -51,21 +51,26 @@ impl State {
     }
 }
 
-/// Longest time for an adoption or a release.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Ends what hangs; no machine is that slow.
+const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Longest stream.
-const STREAM: Duration = Duration::from_secs(3);
+/// Between two messages, so that the machine has time for others.
+const BETWEEN: Duration = Duration::from_millis(2);
 
 /// Larger than every low water mark of a scenario.
 const MESSAGE: usize = 300;
 
-/// Pairs beside the scenario's that are adopted in turn before it counts as
-/// kept off.
+/// Bytes of one send of a stream.
+const STREAM: usize = 32 << 10;
+
+/// Pairs beside the scenario's that are adopted, or released, in turn before it
+/// counts as kept off.
 const PILOTS: u32 = 2;
 
-/// Longest life of one such pair.
-const PILOT: Duration = Duration::from_secs(4);
+/// Rounds of the first such pair until another one takes its turn, which has
+/// twice as many: its port may be one that another scenario has given a bad
+/// name.
+const PILOT: u32 = 1000;
 
 /// Brings the connection into `state`. Returns why it was kept off, if it was.
 pub(super) fn reach(wire: &mut Wire, state: State, table: Option<&str>) -> Result<Option<String>> {
@@ -93,41 +98,67 @@ pub(super) fn kept_off(wire: &mut Wire, table: Option<&str>) -> Result<Option<St
     Ok(table.is_some().then(|| reason(wire, table)))
 }
 
+/// A pair beside the scenario's: what happens to it shows that there was time
+/// enough.
+struct Pilot {
+    wire: Wire,
+    rounds: u32,
+    most: u32,
+    /// It was adopted, and streams since.
+    streams: bool,
+}
+
+impl Pilot {
+    fn new(most: u32) -> Result<Self> {
+        Ok(Self {
+            wire: Wire::connected()?,
+            rounds: 0,
+            most,
+            streams: false,
+        })
+    }
+
+    /// A message each way; another pair when this one had its time.
+    fn exchange(&mut self) -> Result<()> {
+        exchange(&mut self.wire)?;
+        self.rounds += 1;
+        if self.rounds > self.most {
+            *self = Self::new(2 * self.most)?;
+        }
+        Ok(())
+    }
+}
+
 /// Waits until a message each way goes fast; false when others are adopted and
 /// this one is not.
 fn adopted(wire: &mut Wire) -> Result<bool> {
     let start = Instant::now();
-    let mut pilot = Wire::connected()?;
-    let mut since = start;
+    let mut pilot = Pilot::new(PILOT)?;
     let mut pilots = 0;
     loop {
         ensure!(start.elapsed() < PATIENCE, "nothing is adopted");
         for _ in 0..2 {
             exchange(wire)?;
-            exchange(&mut pilot)?;
+            pilot.exchange()?;
         }
         if is_fast(wire)? {
             return Ok(true);
         }
         let here = [End::A, End::B].map(|end| enrolled(wire, end));
-        if here == [false, false] && is_fast(&mut pilot)? {
+        if here == [false, false] && is_fast(&mut pilot.wire)? {
             pilots += 1;
             if pilots == PILOTS {
                 return Ok(false);
             }
-            (pilot, since) = (Wire::connected()?, Instant::now());
-        }
-        // Its port may be one that another scenario has given a bad name.
-        if since.elapsed() > PILOT {
-            (pilot, since) = (Wire::connected()?, Instant::now());
+            pilot = Pilot::new(PILOT)?;
         }
         // Between two exchanges a scan finds everything read.
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(BETWEEN);
     }
 }
 
 fn enrolled(wire: &Wire, end: End) -> bool {
-    wire.raw(end).is_some_and(sys::enrolled)
+    wire.raw(end).is_some_and(|fd| gate::enrolled(&fd))
 }
 
 /// Whether both directions are redirected.
@@ -142,15 +173,30 @@ fn is_fast(wire: &mut Wire) -> Result<bool> {
 }
 
 /// A stream, which the stack carries better, makes the pair leave; false when
-/// it cannot be one, as with a small receive buffer.
+/// it cannot be one, as with a small receive buffer, while that of others is.
 fn released(wire: &mut Wire) -> Result<bool> {
     let start = Instant::now();
-    while [End::A, End::B].into_iter().any(|end| enrolled(wire, end)) {
-        if start.elapsed() > STREAM {
-            return Ok(false);
-        }
+    let here = |wire: &Wire| [End::A, End::B].map(|end| enrolled(wire, end));
+    let mut pilot = Pilot::new(PILOT)?;
+    let mut pilots = 0;
+    while here(wire) != [false, false] {
+        ensure!(start.elapsed() < PATIENCE, "nothing is released");
         for _ in 0..8 {
-            transfer(wire, End::A, 32 << 10)?;
+            transfer(wire, End::A, STREAM)?;
+        }
+        if !pilot.streams {
+            pilot.exchange()?;
+            pilot.streams = is_fast(&mut pilot.wire)?;
+        } else if here(&pilot.wire) == [false, false] {
+            pilots += 1;
+            if pilots == PILOTS {
+                return Ok(false);
+            }
+            pilot = Pilot::new(PILOT)?;
+        } else {
+            for _ in 0..8 {
+                transfer(&mut pilot.wire, End::A, STREAM)?;
+            }
         }
     }
     let before = wire.info(End::A).map_or(0, |info| info.sent);

@@ -164,14 +164,6 @@ pub(super) fn ioctl(fd: RawFd, request: libc::c_ulong) -> Answer {
     of(answer).map(|_| usize::try_from(value).unwrap_or(usize::MAX))
 }
 
-/// Whether a socket is enrolled: a receive of no bytes answers 0 at once in
-/// `tcp_bpf_recvmsg`, and EAGAIN in `tcp_recvmsg` when nothing is there.
-pub(super) fn enrolled(fd: RawFd) -> bool {
-    // SAFETY: no bytes are written.
-    let answer = unsafe { libc::recv(fd, std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
-    answer == 0
-}
-
 /// A C answer.
 pub(super) fn of(answer: impl TryInto<isize>) -> Answer {
     let answer: isize = answer.try_into().unwrap_or(-1);

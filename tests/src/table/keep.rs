@@ -18,8 +18,8 @@ use crate::{
 /// Where the rows are.
 pub const PINS: &str = "/sys/fs/bpf/socketvirt/sv_sockets";
 
-/// The longest that anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Ends what hangs; no machine is that slow.
+pub const PATIENCE: Duration = crate::process::PATIENCE;
 
 /// `socketvirt run`, which has scanned once when this returns.
 #[must_use]
@@ -38,7 +38,7 @@ fn start(args: &str, says: &str) -> Process {
     command.arg("run").args(args.split_whitespace());
     let keeper = Process::start(&mut command);
     session::started(keeper.pid());
-    until("`socketvirt run` is ready", PATIENCE, || {
+    until("`socketvirt run` is ready", || {
         keeper.stderr().contains(says)
     });
     keeper
@@ -58,7 +58,7 @@ pub fn follow() -> Process {
     let mut command = Command::new(binary());
     command.args(["events", "--follow", "--json"]);
     let follower = Process::start(&mut command);
-    until("events are followed", PATIENCE, || {
+    until("events are followed", || {
         follower.stderr().contains("following")
     });
     follower

@@ -11,8 +11,8 @@ use super::script::Phases;
 #[command(name = "workload")]
 pub(crate) struct Cli {
     /// Seconds until the state of every connection is printed and the program
-    /// fails.
-    #[arg(long, global = true, default_value_t = 60)]
+    /// fails. No machine is that slow: it ends what hangs.
+    #[arg(long, global = true, default_value_t = 1200)]
     pub(crate) deadline: u64,
     /// Begin once connections are redirected from their first byte: blocking
     /// sockets are not adopted later.
@@ -35,7 +35,7 @@ pub(crate) enum Scenario {
     /// A packet that brings bytes again, together with new ones.
     Resend(Resend),
     /// A connection whose way is cut.
-    Severed(Severed),
+    Severed,
     /// A server that has a request, or half of one, unread nearly all the time.
     Unread(Unread),
     /// A server without memory to send with, that has to hear when there is some.
@@ -176,6 +176,9 @@ pub(crate) struct Backpressure {
     /// Rounds of requests and answers before the reader stops.
     #[arg(long, default_value_t = 0)]
     pub(crate) warm_rounds: u32,
+    /// More of them, until each connection is redirected.
+    #[arg(long)]
+    pub(crate) until_fast: bool,
     /// Pace of these rounds a second.
     #[arg(long, default_value_t = 200)]
     pub(crate) warm_rate: u32,
@@ -214,6 +217,12 @@ pub(crate) struct Kv {
     /// Operations a second; 0 is as fast as possible.
     #[arg(long, default_value_t = 0)]
     pub(crate) rate: u32,
+    /// Go on until each connection was redirected.
+    #[arg(long, conflicts_with = "until_go")]
+    pub(crate) until_fast: bool,
+    /// Go on until the test says that it has seen enough.
+    #[arg(long)]
+    pub(crate) until_go: bool,
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }
@@ -230,9 +239,7 @@ pub(crate) struct Twins {
     /// cgroup: of each connection only a half is left.
     #[arg(long)]
     pub(crate) halves: bool,
-    #[arg(long, default_value_t = 600)]
-    pub(crate) rounds: u32,
-    /// Rounds a second.
+    /// Rounds a second, until the test says that it has seen enough.
     #[arg(long, default_value_t = 200)]
     pub(crate) rate: u32,
 }
@@ -245,16 +252,6 @@ pub(crate) struct Resend {
     /// Bytes behind them that are new; without any, the end of the stream is.
     #[arg(long, default_value_t = 30)]
     pub(crate) new: u32,
-    /// Rounds of requests and answers until one is redirected, at most.
-    #[arg(long, default_value_t = 3000)]
-    pub(crate) rounds: u32,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Severed {
-    /// Rounds of requests and answers until one is redirected, at most.
-    #[arg(long, default_value_t = 3000)]
-    pub(crate) rounds: u32,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -2,10 +2,11 @@
 //! the kernel spend on it, and is all of it exact once the reader goes on?
 
 use std::{
+    fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -15,6 +16,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, Shutdown, recv, send, shutdown},
+    unistd::gettid,
 };
 
 use crate::cgroup;
@@ -22,6 +24,7 @@ use crate::cgroup;
 use super::{
     args::Backpressure,
     content::{Content, Rng},
+    gate::{Condition, Watched},
     memory::Memory,
     net, sides,
     watchdog::{self, or_exit},
@@ -29,7 +32,9 @@ use super::{
 
 /// Sent by each sender after the reader has gone on.
 const AFTER: u64 = 30_000;
-/// A sender that makes no progress for this long has been stopped.
+/// A sender that sleeps and makes no progress for this long has been stopped:
+/// longer than any timer of TCP that would let it go on. One that waits for a
+/// CPU does not sleep.
 const STILL: Duration = Duration::from_millis(700);
 
 /// One direction of one connection.
@@ -41,6 +46,8 @@ struct Lane {
     sent: AtomicU64,
     messages: AtomicU64,
     refused: AtomicU64,
+    /// The sender's thread.
+    thread: AtomicI32,
     /// Where the sender ends, once it knows.
     target: AtomicU64,
     read: u64,
@@ -51,7 +58,7 @@ struct Lane {
 pub(crate) fn run(args: &Backpressure, deadline: u64) -> Result<()> {
     watchdog::start("backpressure", deadline);
     let mut lanes = open(args)?;
-    rounds(args, &mut lanes, args.warm_rounds)?;
+    rounds(args, &mut lanes)?;
     let before = Memory::now()?;
     let going_on = AtomicBool::new(false);
     thread::scope(|scope| -> Result<()> {
@@ -99,6 +106,7 @@ fn open(args: &Backpressure) -> Result<Vec<Lane>> {
             sent: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            thread: AtomicI32::new(0),
             target: AtomicU64::new(u64::MAX),
             read: 0,
             answered: 0,
@@ -116,31 +124,60 @@ fn charged<T>(args: &Backpressure, reads: bool, make: impl FnOnce() -> Result<T>
 }
 
 /// Requests and answers in turn, so that the connection proves itself.
-fn rounds(args: &Backpressure, lanes: &mut [Lane], count: u32) -> Result<()> {
+fn rounds(args: &Backpressure, lanes: &mut [Lane]) -> Result<()> {
     let gap = Duration::from_secs(1) / args.warm_rate.max(1);
     let mut rng = Rng::new(args.seed);
     let start = Instant::now();
-    for round in 0..count {
-        for lane in &mut *lanes {
-            let size = rng.size(512);
-            let sent = lane.sent.load(Relaxed);
-            transfer(&lane.sender, &lane.reader, &lane.content, sent, size)?;
-            lane.sent.store(sent + size as u64, Relaxed);
-            lane.read += size as u64;
-            transfer(
-                &lane.reader,
-                &lane.sender,
-                &lane.answers,
-                lane.answered,
-                size,
-            )?;
-            lane.answered += size as u64;
+    let mut watched: Vec<_> = lanes
+        .iter()
+        .map(|lane| Watched::new(lane.reader.as_raw_fd()))
+        .collect();
+    let mut round = 0;
+    loop {
+        // All of them in the same round, and each is asked in each.
+        let fast = watched
+            .iter_mut()
+            .map(|one| one.holds(Condition::Fast))
+            .filter(|fast| !fast)
+            .count()
+            == 0;
+        if round >= args.warm_rounds && (fast || !args.until_fast) {
+            return Ok(());
         }
-        if let Some(left) = (gap * (round + 1)).checked_sub(start.elapsed()) {
+        for lane in &mut *lanes {
+            lane.round(rng.size(512))?;
+        }
+        round += 1;
+        if let Some(left) = (gap * round).checked_sub(start.elapsed()) {
             thread::sleep(left);
         }
     }
-    Ok(())
+}
+
+impl Lane {
+    /// Whether its sender's thread sleeps, which waits for nothing but room.
+    fn is_asleep(&self) -> bool {
+        let thread = self.thread.load(Relaxed);
+        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
+        stat.is_ok_and(|text| text.contains(") S "))
+    }
+
+    /// A request and its answer.
+    fn round(&mut self, size: usize) -> Result<()> {
+        let sent = self.sent.load(Relaxed);
+        transfer(&self.sender, &self.reader, &self.content, sent, size)?;
+        self.sent.store(sent + size as u64, Relaxed);
+        self.read += size as u64;
+        transfer(
+            &self.reader,
+            &self.sender,
+            &self.answers,
+            self.answered,
+            size,
+        )?;
+        self.answered += size as u64;
+        Ok(())
+    }
 }
 
 /// Sends a small message and receives it at the other end.
@@ -160,7 +197,7 @@ fn transfer(
     );
     let mut got = 0;
     while got < size {
-        let ready = net::wait(to.as_fd(), libc::POLLIN, 10_000)?;
+        let ready = net::wait(to.as_fd(), libc::POLLIN, u16::MAX)?;
         ensure!(
             ready != 0,
             "{} of {size} bytes at {position} did not arrive",
@@ -176,6 +213,7 @@ fn transfer(
 }
 
 fn send_on(args: &Backpressure, lane: &Lane, going_on: &AtomicBool) -> Result<()> {
+    lane.thread.store(gettid().as_raw(), Relaxed);
     let mut buffer = vec![0; args.message];
     loop {
         let position = lane.sent.load(Relaxed);
@@ -219,7 +257,7 @@ fn await_standstill(lanes: &[Lane], limit: u64) -> bool {
     while since.elapsed() < STILL {
         thread::sleep(Duration::from_millis(20));
         let now = total();
-        if now != last {
+        if now != last || !lanes.iter().all(Lane::is_asleep) {
             (last, since) = (now, Instant::now());
         }
     }

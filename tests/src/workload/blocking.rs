@@ -35,7 +35,8 @@ const STACK: usize = 256 << 10;
 /// Runs one side until all its connections have ended.
 pub(crate) fn run(side: &Side, place: &Place, plan: &Arc<Plan>, single: bool) -> Result<Report> {
     let report = Mutex::new(Report::default());
-    let each = |fd: OwnedFd, flow: Flow| -> Result<()> {
+    let each = |fd: OwnedFd, mut flow: Flow| -> Result<()> {
+        flow.on(fd.as_raw_fd());
         let flow = if single {
             in_turn(&fd, flow)?
         } else {

@@ -149,7 +149,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(fd: OwnedFd, flow: Flow, trigger: Trigger) -> Self {
+    pub(crate) fn new(fd: OwnedFd, mut flow: Flow, trigger: Trigger) -> Self {
+        flow.on(fd.as_raw_fd());
         Self {
             fd,
             flow,

@@ -1,15 +1,17 @@
 //! One end of one connection: what it may send now, what it has to receive,
-//! and whether each received byte is the right one. No I/O happens here.
+//! and whether each received byte is the right one. No byte is moved here.
 
 use std::{
+    os::fd::RawFd,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     content::{Content, HELLO, Rng, index_of, mix},
+    gate::{Gates, Watched},
     script::{Ending, Pace, Phases, Script, Step},
     watchdog::{self, Progress},
 };
@@ -36,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) tell_room: bool,
     /// Whether FIONREAD may count too little.
     pub(crate) two_queues: bool,
+    /// What both ends agree on while they run.
+    pub(crate) gates: Gates,
 }
 
 /// What is known once the connection's index is.
@@ -54,6 +58,12 @@ pub(crate) struct Flow {
     hello: Vec<u8>,
     step: usize,
     since: Instant,
+    /// Bytes of all phases that came again: sent, received.
+    again: (u64, u64),
+    /// The next phase that comes again, and how often it has.
+    repeat: usize,
+    times: u64,
+    socket: Watched,
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) rng: Rng,
@@ -74,6 +84,10 @@ impl Flow {
             hello: Vec::new(),
             step: 0,
             since: Instant::now(),
+            again: (0, 0),
+            repeat: 0,
+            times: 1,
+            socket: Watched::default(),
             sent: 0,
             received: 0,
             rng: Rng::new(plan.seed ^ mix(u64::from(ordinal) << 1 | u64::from(client))),
@@ -105,6 +119,16 @@ impl Flow {
         self.note_goal();
     }
 
+    /// The socket that this end has, as long as it has it.
+    pub(crate) fn on(&mut self, socket: RawFd) {
+        self.socket = Watched::new(socket);
+    }
+
+    /// Bytes that this end has sent past the stack.
+    pub(crate) fn redirected(&self) -> u64 {
+        self.sent.saturating_sub(self.socket.by_stack())
+    }
+
     fn note_goal(&self) {
         if let Some(step) = self.current() {
             *self
@@ -128,7 +152,28 @@ impl Flow {
     }
 
     pub(crate) fn current(&self) -> Option<Step> {
-        self.identity.as_ref()?.script.steps.get(self.step).copied()
+        let step = self.identity.as_ref()?.script.steps.get(self.step)?;
+        Some(Step {
+            send_to: step.send_to + self.again.0,
+            recv_to: step.recv_to + self.again.1,
+            ..*step
+        })
+    }
+
+    /// Bytes that this end receives in total, once that is known. A writing
+    /// thread may not have counted the rounds that are over.
+    fn total(&self) -> Option<u64> {
+        let identity = self.identity.as_ref()?;
+        let open = &identity.script.repeats[self.repeat..];
+        let more = match open {
+            [] => 0,
+            [one] => {
+                let last = self.plan.gates.of(identity.index, self.repeat).last()?;
+                one.receives * last.checked_sub(self.times)?
+            }
+            _ => return None,
+        };
+        Some(identity.script.totals().1 + self.again.1 + more)
     }
 
     /// Every step is done; only the ending is left.
@@ -238,8 +283,7 @@ impl Flow {
         }
         self.received += bytes.len() as u64;
         self.progress.received.store(self.received, Relaxed);
-        if let Some(identity) = &self.identity {
-            let (_, total) = identity.script.totals();
+        if let Some(total) = self.total() {
             ensure!(
                 self.received <= total,
                 "{}: more than the {total} bytes sent",
@@ -268,9 +312,7 @@ impl Flow {
 
     /// Whether nothing more will come but the end.
     pub(crate) fn all_received(&self) -> bool {
-        self.identity
-            .as_ref()
-            .is_some_and(|i| self.received == i.script.totals().1)
+        self.total() == Some(self.received)
     }
 
     /// Whether the connection's index is known.
@@ -281,10 +323,12 @@ impl Flow {
     /// The peer has ended: was that its turn? A writing thread may not have
     /// counted its last bytes yet (`writer_lags`).
     pub(crate) fn end_of_file(&self, writer_lags: bool) -> Result<()> {
-        let Some(identity) = &self.identity else {
-            bail!("{}: end of file before the first words", self.name());
-        };
-        let (_, total) = identity.script.totals();
+        ensure!(
+            self.identified(),
+            "{}: end of file before the first words",
+            self.name()
+        );
+        let total = self.total().unwrap_or(u64::MAX);
         let (first, ending) = self.ending();
         ensure!(
             self.received == total,
@@ -309,7 +353,38 @@ impl Flow {
             }
             self.step += 1;
             self.since = Instant::now();
+            self.turn();
             self.note_goal();
+        }
+    }
+
+    /// Between two steps: whether what is over comes again, and whether what
+    /// begins is the last time.
+    fn turn(&mut self) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        let repeats = &identity.script.repeats;
+        let Some(one) = repeats.get(self.repeat).copied() else {
+            return;
+        };
+        let gate = self.plan.gates.of(identity.index, self.repeat);
+        let mut begins = self.step == one.first;
+        if self.step == one.end {
+            if gate.last() == Some(self.times) {
+                self.repeat += 1;
+                self.times = 1;
+                self.socket.forget();
+                // The next one may begin right here.
+                return self.turn();
+            }
+            self.step = one.first;
+            self.times += 1;
+            self.again = (self.again.0 + one.sends, self.again.1 + one.receives);
+            begins = true;
+        }
+        if begins && one.decides && self.socket.holds(one.until) {
+            gate.let_be_last(self.times);
         }
     }
 

@@ -17,11 +17,17 @@ use nix::{
 use super::{
     args::{Kv, Protocol},
     content::{Content, Rng},
+    gate::{self, Condition, Watched},
     net, watchdog,
 };
 
 struct Client {
     fd: OwnedFd,
+    watched: Watched,
+    /// One of its operations was redirected.
+    fast: bool,
+    /// Bytes that it has sent.
+    sent: u64,
     /// Received and not used yet.
     pending: Vec<u8>,
 }
@@ -33,6 +39,9 @@ pub(crate) fn run(args: &Kv, deadline: u64) -> Result<()> {
     for index in 0..args.connections {
         let (fd, _) = net::connect_to(&args.place, addr, index, !args.blocking, &[])?;
         clients.push(Client {
+            watched: Watched::new(fd.as_raw_fd()),
+            fast: gate::plain(),
+            sent: 0,
             fd,
             pending: Vec::new(),
         });
@@ -44,10 +53,15 @@ pub(crate) fn run(args: &Kv, deadline: u64) -> Result<()> {
         .unwrap_or_default();
     let start = Instant::now();
     let mut bytes = 0;
-    for operation in 0..args.operations {
+    let goes_on = |clients: &[Client]| {
+        args.until_fast && clients.iter().any(|one| !one.fast) || args.until_go && !gate::may_go()
+    };
+    let mut operation = 0;
+    while operation < args.operations || goes_on(&clients) {
         let slot = usize::try_from(rng.below(u64::from(args.keys)))?;
         let which = usize::try_from(rng.below(clients.len() as u64))?;
         let client = &mut clients[which];
+        client.watched.begin();
         let key = format!("svt:{slot}");
         match stored[slot] {
             Some((version, size)) if !rng.once_in(3) => {
@@ -71,11 +85,18 @@ pub(crate) fn run(args: &Kv, deadline: u64) -> Result<()> {
                 bytes += size;
             }
         }
-        if let Some(left) = (gap * (operation + 1)).checked_sub(start.elapsed()) {
+        client.fast = client.fast || client.watched.holds(Condition::Fast);
+        client.watched.forget();
+        operation += 1;
+        if let Some(left) = (gap * operation).checked_sub(start.elapsed()) {
             thread::sleep(left);
         }
     }
-    println!(r#"{{"operations":{},"bytes":{bytes}}}"#, args.operations);
+    let redirected: u64 = clients
+        .iter()
+        .map(|one| one.sent.saturating_sub(one.watched.by_stack()))
+        .sum();
+    println!(r#"{{"operations":{operation},"bytes":{bytes},"redirected":{redirected}}}"#);
     Ok(())
 }
 
@@ -135,10 +156,13 @@ impl Client {
         Ok(value)
     }
 
-    fn request(&self, mut bytes: &[u8]) -> Result<()> {
+    fn request(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             match send(self.fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
-                Ok(n) => bytes = &bytes[n..],
+                Ok(n) => {
+                    bytes = &bytes[n..];
+                    self.sent += n as u64;
+                }
                 Err(Errno::EAGAIN) => drop(net::wait(self.fd.as_fd(), libc::POLLOUT, 60_000)?),
                 Err(errno) => bail!("send: {errno}"),
             }

@@ -12,6 +12,7 @@ mod endpoint;
 mod epoll;
 mod exchange;
 mod flow;
+pub(crate) mod gate;
 mod habit;
 mod kv;
 mod memory;
@@ -49,6 +50,7 @@ pub fn run() -> ExitCode {
 
 fn start(cli: &Cli) -> Result<()> {
     if cli.eager {
+        watchdog::start("before", cli.deadline);
         habit::until_eager()?;
     }
     match &cli.scenario {
@@ -57,7 +59,7 @@ fn start(cli: &Cli) -> Result<()> {
         Scenario::Habit(args) => habit::run(args, cli.deadline),
         Scenario::Twins(args) => twins::run(args, cli.deadline),
         Scenario::Resend(args) => resend::run(args, cli.deadline),
-        Scenario::Severed(args) => severed::run(args, cli.deadline),
+        Scenario::Severed => severed::run(cli.deadline),
         Scenario::Unread(args) => unread::run(args, cli.deadline),
         Scenario::Starved(args) => starved::run(args, cli.deadline),
         Scenario::Kv(args) => kv::run(args, cli.deadline),

@@ -256,7 +256,7 @@ pub(crate) fn get_words(
 
 /// What `TCP_INFO` tells (include/uapi/linux/tcp.h); fields that the kernel
 /// does not know are 0.
-pub(crate) fn tcp_info(fd: &OwnedFd) -> Result<libc::tcp_info, Errno> {
+pub(crate) fn tcp_info(fd: &impl AsRawFd) -> Result<libc::tcp_info, Errno> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
     // SAFETY: the pointers describe the local structure and its length.

@@ -40,7 +40,7 @@ type Window = [u32; 5];
 pub(crate) fn run(args: &Resend, deadline: u64) -> Result<()> {
     watchdog::start("resend", deadline);
     let ends = exchange::ends()?;
-    let path = exchange::until_fast(&ends, args.rounds)?;
+    let path = exchange::until_fast(&ends)?;
     let [client, server] = ends;
     let own = net::local_address(client.as_fd())?;
     let address = net::local_address(server.as_fd())?;

@@ -1,14 +1,21 @@
 //! What the two ends of a connection say to each other, and when.
 //!
 //! A script is built from a list of phases such as
-//! `pp:200@200,stream:1M,down:4M,slowup:1M,idle:300`. Both ends build the same
+//! `fast@200,stream:1M,down:4M,slowup:1M,idle:300`. Both ends build the same
 //! script from the same seed, so neither has to tell the other what comes.
+//!
+//! A phase with a condition (`pp:4@200!go`) comes again until that holds, so no
+//! script depends on the pace of a machine. The end that speaks first in it
+//! decides ([`super::gate`]).
 
 use std::{str::FromStr, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use super::content::{HELLO, Rng, mix};
+use super::{
+    content::{HELLO, Rng, mix},
+    gate::Condition,
+};
 
 /// One phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +39,58 @@ pub(crate) enum Phase {
     Idle { ms: u32 },
 }
 
+impl Phase {
+    /// Whether the client speaks first, or nobody does.
+    fn client_first(self) -> Option<bool> {
+        match self {
+            Self::PingPong { reversed, .. } => Some(!reversed),
+            Self::Pipelined { .. } => Some(true),
+            Self::Bulk { up, .. } => Some(up),
+            Self::Stream { .. } | Self::Idle { .. } => None,
+        }
+    }
+}
+
+/// A phase, and until when it comes again.
+pub(crate) type Timed = (Phase, Option<Condition>);
+
 /// A list of phases.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Phases(pub(crate) Vec<Phase>);
+pub(crate) struct Phases(pub(crate) Vec<Timed>);
+
+impl Phases {
+    /// How many of them come again until something holds.
+    pub(crate) fn conditions(&self) -> usize {
+        self.0.iter().filter(|(_, until)| until.is_some()).count()
+    }
+}
 
 impl FromStr for Phases {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.split(',').map(phase).collect::<Result<_>>().map(Self)
+        text.split(',').map(timed).collect::<Result<_>>().map(Self)
     }
+}
+
+/// `fast@RATE` is short for `pp:4@RATE!fast`, `rfast@RATE` for
+/// `rpp:4@RATE!fast`.
+fn timed(text: &str) -> Result<Timed> {
+    let long = |name: &str, rounds: &str| {
+        let rest = text.strip_prefix(name)?;
+        (rest.is_empty() || rest.starts_with('@')).then(|| format!("{rounds}{rest}!fast"))
+    };
+    let long = long("fast", "pp:4").or_else(|| long("rfast", "rpp:4"));
+    let text = long.as_deref().unwrap_or(text);
+    let Some((name, until)) = text.split_once('!') else {
+        return Ok((phase(text)?, None));
+    };
+    let phase = phase(name)?;
+    ensure!(
+        phase.client_first().is_some(),
+        "phase {text}: nobody speaks first, so nobody decides"
+    );
+    Ok((phase, Some(until.parse()?)))
 }
 
 fn phase(text: &str) -> Result<Phase> {
@@ -133,10 +182,25 @@ pub(crate) struct Ending {
     pub(crate) half_close: bool,
 }
 
+/// Steps that come again until a condition holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    pub(crate) until: Condition,
+    /// Whether this end decides.
+    pub(crate) decides: bool,
+    /// The first of the steps, and the one behind the last.
+    pub(crate) first: usize,
+    pub(crate) end: usize,
+    /// Bytes that this end sends and receives in them.
+    pub(crate) sends: u64,
+    pub(crate) receives: u64,
+}
+
 /// Everything that one end does.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
+    pub(crate) repeats: Vec<Repeat>,
     pub(crate) ending: Ending,
 }
 
@@ -145,6 +209,8 @@ struct Builder {
     server: Vec<Step>,
     up: u64,
     down: u64,
+    /// Of the end that is built for.
+    repeats: Vec<Repeat>,
 }
 
 impl Builder {
@@ -171,6 +237,34 @@ impl Builder {
             recv_to,
             pause: Duration::ZERO,
             pace,
+        });
+    }
+
+    fn steps(&self, client: bool) -> usize {
+        if client {
+            self.client.len()
+        } else {
+            self.server.len()
+        }
+    }
+
+    /// Lets what was added since `before` come again.
+    fn repeat(
+        &mut self,
+        client: bool,
+        until: Condition,
+        phase: Phase,
+        (first, up, down): (usize, u64, u64),
+    ) {
+        let (up, down) = (self.up - up, self.down - down);
+        let (sends, receives) = if client { (up, down) } else { (down, up) };
+        self.repeats.push(Repeat {
+            until,
+            decides: phase.client_first() == Some(client),
+            first,
+            end: self.steps(client),
+            sends,
+            receives,
         });
     }
 
@@ -221,6 +315,7 @@ impl Script {
             server: Vec::new(),
             up: 0,
             down: 0,
+            repeats: Vec::new(),
         };
         // The first words travel alone, or together with the first message.
         let (up, down) = if server_first {
@@ -229,18 +324,26 @@ impl Script {
             (HELLO as u64, 0)
         };
         build.both(up, down, Pace::Message, Duration::ZERO);
-        for phase in &phases.0 {
+        for (phase, until) in &phases.0 {
+            let before = (build.steps(client), build.up, build.down);
             add(&mut build, *phase, &mut rng);
+            if let Some(until) = until {
+                build.repeat(client, *until, *phase, before);
+            }
         }
         let ending = Ending {
             client_first: rng.once_in(2),
             half_close: rng.once_in(2),
         };
         let steps = if client { build.client } else { build.server };
-        Self { steps, ending }
+        Self {
+            steps,
+            repeats: build.repeats,
+            ending,
+        }
     }
 
-    /// Bytes that this end sends and receives in total.
+    /// Bytes that this end sends and receives in total, each phase once.
     pub(crate) fn totals(&self) -> (u64, u64) {
         self.steps.last().map_or((0, 0), |s| (s.send_to, s.recv_to))
     }
@@ -308,7 +411,23 @@ mod tests {
             assert_eq!(server.totals(), (down, up));
             assert_eq!(client.ending, server.ending);
         }
-        assert!("pp:x".parse::<Phases>().is_err());
-        assert!("zz:1".parse::<Phases>().is_err());
+        for wrong in ["pp:x", "zz:1", "pp:1!often", "stream:1K!fast", "faster"] {
+            assert!(wrong.parse::<Phases>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn one_end_decides_what_comes_again() {
+        let phases: Phases = "fast@50,rfast,slowup:1K!left,down:1K!go".parse().unwrap();
+        assert_eq!(phases.conditions(), 4);
+        let client = Script::new(&phases, 1, 2, false, true);
+        let server = Script::new(&phases, 1, 2, false, false);
+        let deciding = |script: &Script| script.repeats.iter().map(|one| one.decides).collect();
+        let decides: Vec<bool> = deciding(&client);
+        assert_eq!(decides, [true, false, true, false]);
+        assert_eq!(deciding(&server), [false, true, false, true]);
+        for (one, other) in client.repeats.iter().zip(&server.repeats) {
+            assert_eq!((one.sends, one.receives), (other.receives, other.sends));
+        }
     }
 }

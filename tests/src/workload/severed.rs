@@ -6,14 +6,14 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{MsgFlags, recv, setsockopt, sockopt::TcpUserTimeout},
 };
 
-use super::{args::Severed, exchange, net, watchdog};
+use super::{exchange, net, watchdog};
 
 /// Nothing gets out of the namespace.
 const RULES: &str = "add table inet severed; \
@@ -24,22 +24,19 @@ const MESSAGE: [u8; 64] = [9; 64];
 /// Milliseconds until TCP gives up what is not acknowledged (RFC 5482).
 const TIMEOUT: u32 = 1000;
 
-/// Rounds, at [`exchange::PACE`], in which the connection has to end.
-const PATIENCE: u32 = 5000;
-
 /// Segments that are under way.
 fn unacknowledged(end: &OwnedFd) -> Result<u32> {
     Ok(net::tcp_info(end).context("TCP_INFO")?.tcpi_unacked)
 }
 
 /// Must run in a network namespace of its own.
-pub(crate) fn run(args: &Severed, deadline: u64) -> Result<()> {
+pub(crate) fn run(deadline: u64) -> Result<()> {
     watchdog::start("severed", deadline);
     let ends = exchange::ends()?;
     for end in &ends {
         setsockopt(end, TcpUserTimeout, &TIMEOUT).context("TCP_USER_TIMEOUT")?;
     }
-    let path = exchange::until_fast(&ends, args.rounds)?;
+    let path = exchange::until_fast(&ends)?;
     // What waits for its acknowledgement would end the connection by itself.
     while ends
         .iter()
@@ -50,15 +47,16 @@ pub(crate) fn run(args: &Severed, deadline: u64) -> Result<()> {
     }
     let status = Command::new("nft").arg(RULES).status().context("nft")?;
     ensure!(status.success(), "nft: {status}");
-    for _ in 0..PATIENCE {
+    // Should messages get through where no packet does, it never ends.
+    let errno = loop {
         if let Some(errno) = broken(&ends)? {
-            ensure!(errno == Errno::ETIMEDOUT, "ended by {errno}");
-            println!(r#"{{"path":"{path}"}}"#);
-            return Ok(());
+            break errno;
         }
         thread::sleep(exchange::PACE);
-    }
-    bail!("messages get through where no packet does")
+    };
+    ensure!(errno == Errno::ETIMEDOUT, "ended by {errno}");
+    println!(r#"{{"path":"{path}"}}"#);
+    Ok(())
 }
 
 /// Sends a message; what its sender is told instead of its arrival.

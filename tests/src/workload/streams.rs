@@ -10,6 +10,7 @@ use super::{
     endpoint::Trigger,
     epoll,
     flow::{Flow, Plan},
+    gate::Gates,
     net,
     script::Phase,
     sides,
@@ -44,6 +45,7 @@ pub(crate) struct Report {
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) spurious: u64,
+    pub(crate) redirected: u64,
 }
 
 impl Report {
@@ -52,6 +54,7 @@ impl Report {
         self.sent += flow.sent;
         self.received += flow.received;
         self.spurious += flow.spurious;
+        self.redirected += flow.redirected();
     }
 
     fn print(&self, side: &str) {
@@ -60,9 +63,10 @@ impl Report {
             sent,
             received,
             spurious,
+            redirected,
         } = self;
         println!(
-            r#"{{"side":"{side}","connections":{connections},"sent":{sent},"received":{received},"spurious":{spurious}}}"#
+            r#"{{"side":"{side}","connections":{connections},"sent":{sent},"received":{received},"redirected":{redirected},"spurious":{spurious}}}"#
         );
     }
 }
@@ -72,7 +76,7 @@ pub(crate) fn run(args: &Streams, deadline: u64) -> Result<()> {
         .phases
         .0
         .iter()
-        .any(|p| matches!(p, Phase::Stream { .. }));
+        .any(|(phase, _)| matches!(phase, Phase::Stream { .. }));
     ensure!(
         !(args.io == Io::Single && both_ways),
         "a single blocking thread cannot stream both ways at once"
@@ -86,6 +90,7 @@ pub(crate) fn run(args: &Streams, deadline: u64) -> Result<()> {
         tell_room: args.tell_room,
         two_queues: args.two_queues,
         early_data: args.place.fastopen || args.late_accept,
+        gates: Gates::new(total, args.phases.conditions())?,
     });
     let side = |side: Side, name: &str| -> Result<()> {
         let report = match args.io {

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, recv, send, setsockopt, sockopt};
 
-use super::{args::Twins, content::mix, net, watchdog};
+use super::{args::Twins, content::mix, gate, net, watchdog};
 use crate::session::cgroup_root;
 
 /// The sequence number of the client's first byte, and of the server's.
@@ -86,7 +86,8 @@ pub(crate) fn run(args: &Twins, deadline: u64) -> Result<()> {
     }
     let start = Instant::now();
     let pace = Duration::from_secs(1) / args.rate.max(1);
-    for round in 0..args.rounds {
+    let mut round = 0;
+    while !gate::may_go() {
         for from in [CLIENT, SERVER] {
             // Both send before either reads: a message that has gone to the
             // wrong one is there when that one reads.
@@ -97,6 +98,7 @@ pub(crate) fn run(args: &Twins, deadline: u64) -> Result<()> {
                 connection.receive(1 - from, round)?;
             }
         }
+        round += 1;
         if let Some(left) = (pace * round).checked_sub(start.elapsed()) {
             thread::sleep(left);
         }

@@ -21,7 +21,7 @@ const FOLDER: &str = "socketvirt";
 const PREFIX: &str = "sv_";
 
 /// The kernel frees programs and cgroups in the background.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What of socketvirt is to be found on this machine at one moment, without what living runs use.
 pub struct Traces {

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpus::Cpus;
 
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// The server; it ends with this value.
 pub struct Server {

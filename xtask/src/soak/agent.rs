@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Without a CPU and memory everything takes its time.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 const FOR_EVER: Duration = Duration::from_secs(u64::MAX);
 

@@ -18,7 +18,7 @@ const NAME: &str = "svt-soak-";
 const LIMIT: u64 = 768 << 20;
 
 /// The kernel lets a cgroup go once its last process is gone altogether.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Folders of this run's cgroups, removed when dropped.
 pub struct Place {

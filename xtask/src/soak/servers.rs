@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{job::Job, place::Place};
 
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// They are no traffic of their own and have no limit.
 const FOR_EVER: Duration = Duration::from_secs(u64::MAX);

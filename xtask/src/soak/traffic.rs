@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::{random::Random, servers::Servers};
 
 /// The longest that anything of it may take, though memory and CPUs are taken away from it.
-pub const LIMIT: Duration = Duration::from_mins(3);
+pub const LIMIT: Duration = Duration::from_mins(10);
 
 /// A bit less, so that the workload itself says where it hangs.
-const DEADLINE: u32 = 160;
+const DEADLINE: u32 = 580;
 
 /// What traffic is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -32,10 +32,7 @@ pub fn collect(binary: &Path, wanted: &[&str]) -> Result<Programs> {
     programs.insert(release.join("socketvirt"), binary.to_owned());
     let workload = binary.with_file_name("workload");
     programs.insert(release.join("workload"), workload);
-    programs.insert(
-        release.join("xtask"),
-        env::current_exe().context("finding this program")?,
-    );
+    programs.insert(release.join("xtask"), command::this()?.to_owned());
     if !wanted.is_empty() {
         for (name, test) in tests()? {
             if wanted.contains(&name.as_str()) {

@@ -21,6 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
+pub use self::port::stack_bytes;
 use super::{error::Error, options::WorkerArgs};
 
 /// First byte of the last message of a measurement. It travels on the

@@ -1,6 +1,6 @@
 //! One end of a measured connection: the same calls for every variant.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use nix::{
     errno::Errno,
@@ -110,22 +110,7 @@ impl Port {
         if self.family == Family::Unix {
             return None;
         }
-        let mut info = [0_u8; 256];
-        let mut length = libc::socklen_t::try_from(info.len()).ok()?;
-        // SAFETY: `info` has `length` bytes and the kernel writes at most that.
-        let answer = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                info.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        let field = info.get(BYTES_SENT..BYTES_SENT + 8)?;
-        let reached = usize::try_from(length).ok()? >= BYTES_SENT + 8;
-        (answer == 0 && reached).then_some(())?;
-        Some(u64::from_ne_bytes(field.try_into().ok()?))
+        stack_bytes(self.socket.as_raw_fd())
     }
 
     fn wait_writable(&self) -> Result<(), Error> {
@@ -150,4 +135,24 @@ fn wait(epoll: &Epoll) -> Result<(), Error> {
         .wait(&mut events, EpollTimeout::NONE)
         .map(drop)
         .map_err(Error::call("epoll_wait"))
+}
+
+/// Bytes that the TCP of a socket sent since its connection began.
+pub fn stack_bytes(socket: RawFd) -> Option<u64> {
+    let mut info = [0_u8; 256];
+    let mut length = libc::socklen_t::try_from(info.len()).ok()?;
+    // SAFETY: `info` has `length` bytes and the kernel writes at most that.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let field = info.get(BYTES_SENT..BYTES_SENT + 8)?;
+    let reached = usize::try_from(length).ok()? >= BYTES_SENT + 8;
+    (answer == 0 && reached).then_some(())?;
+    Some(u64::from_ne_bytes(field.try_into().ok()?))
 }

@@ -1,7 +1,7 @@
 //! The kernel's own sockets: its NFS server, asked by a program of ours.
 
 use std::{
-    env, fs,
+    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     path::Path,
@@ -42,7 +42,7 @@ pub fn left_alone() -> Result<Seen> {
         .args(["exec", "--mode", "eager", "--summary"])
         .arg(file)
         .arg("--")
-        .arg(env::current_exe().context("finding this program")?)
+        .arg(command::this()?)
         .arg("vm-nfs");
     let ended = run_limited(&mut command, EXEC_LIMIT, |_| Ok(()))?;
     if !ended.succeeded() {

@@ -1,0 +1,78 @@
+//! The cgroup whose connections the agent adopts.
+
+use std::{fs, io, os::fd::OwnedFd, path::Path, process, time::Duration};
+
+use nix::{
+    sys::signal::{SigHandler, Signal, signal},
+    unistd::{ForkResult, fork, pipe},
+};
+
+use crate::{
+    bench::error::Error,
+    kernel::cgroup::{Cgroup, Inside},
+};
+
+/// A cgroup of this benchmark. A process beside it takes it away, however the benchmark ends.
+pub struct Home {
+    cgroup: Cgroup,
+    /// Closed when this process ends.
+    _alive: OwnedFd,
+}
+
+impl Home {
+    /// Makes it.
+    pub fn make() -> Result<Self, Error> {
+        let cgroup = Cgroup::create(&format!("scale-{}", process::id()))?;
+        let (read, write) = pipe().map_err(Error::call("pipe"))?;
+        // SAFETY: the child waits, makes system calls and ends; no other thread of this process holds a lock that
+        // these would need.
+        if let ForkResult::Child = unsafe { fork() }.map_err(Error::call("fork"))? {
+            drop(write);
+            after(cgroup.path(), &read);
+        }
+        Ok(Self {
+            cgroup,
+            _alive: write,
+        })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        self.cgroup.path()
+    }
+
+    /// Moves this process there, until the guard goes.
+    pub fn enter(&self) -> Result<Inside, Error> {
+        Ok(self.cgroup.enter()?)
+    }
+}
+
+/// Waits for the end of the benchmark, then takes the cgroup away, once all processes have left it.
+fn after(folder: &Path, alive: &OwnedFd) -> ! {
+    for interrupt in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: to ignore a signal runs no code.
+        let _ = unsafe { signal(interrupt, SigHandler::SigIgn) };
+    }
+    while nix::unistd::read(alive, &mut [0]).is_ok_and(|count| count > 0) {}
+    for _ in 0..1000 {
+        match fs::remove_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            _ => break,
+        }
+    }
+    // SAFETY: ends this process without running what the other one will.
+    unsafe { libc::_exit(0) }
+}
+
+/// Bytes of the kernel that grow with sockets and maps.
+pub fn kernel_memory() -> i64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok())
+    };
+    let all = ["SUnreclaim:", "Percpu:", "VmallocUsed:"].map(|name| of(name).unwrap_or(0));
+    all.iter().sum::<i64>() * 1024
+}
