@@ -113,6 +113,11 @@ pub struct KernelLayout {
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp` (8 bytes): its cgroup of version 2.
     pub css_set_cgroup: u32,
+    /// The number of `struct tcp_sock` among the kernel's types, where programs
+    /// may cast to it (see [`CAST`]); 0 elsewhere.
+    pub tcp_sock_type: u32,
+    /// The number of the function `bpf_rdonly_cast` there, for the loader.
+    pub cast_function: u32,
     /// Keeps the size of all these a multiple of 8.
     pub reserved: u32,
     /// `socket.sk` (8 bytes).
@@ -221,3 +226,17 @@ impl KernelLayout {
     // SAFETY: integers only, for which zero is a value.
     pub const UNKNOWN: Self = unsafe { core::mem::zeroed() };
 }
+
+/// Stands in the object for a call of the kernel's `bpf_rdonly_cast`, of which
+/// only the running kernel tells the number.
+///
+/// The loader replaces it; it is `BPF_CALL` of a function of the kernel
+/// (`BPF_PSEUDO_KFUNC_CALL`), with a number that is no function's.
+pub const CAST: u64 = if cfg!(target_endian = "little") {
+    (CAST_MARK as u64) << 32 | 0x2085
+} else {
+    0x8502 << 48 | CAST_MARK as u64
+};
+
+/// The number in [`CAST`].
+const CAST_MARK: u32 = 0x7376_6361;

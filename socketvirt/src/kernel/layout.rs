@@ -3,7 +3,7 @@
 use socketvirt_common::{call::Calls, layout::KernelLayout};
 
 pub use crate::kernel::btf::LayoutError;
-use crate::kernel::{btf::KernelTypes, charges, symbols};
+use crate::kernel::{btf::KernelTypes, cast, charges, symbols};
 
 const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
 
@@ -27,6 +27,7 @@ fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     psock(types, &mut layout)?;
     charges::resolve(types, &mut layout)?;
     call(types, &mut layout);
+    cast::resolve(types, &mut layout);
     layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
     layout.sk_flags_timestamp = flags(types, &TIMESTAMP)?;
     Ok(layout)

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     agent::datapath::DataPathError,
     kernel::{
+        cast,
         namespaces::{self, NetNamespace, NetNamespaces},
         object, places, require,
     },
@@ -119,7 +120,7 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         }
     }
     loader
-        .load(object::OBJECT)
+        .load(&cast::fill(object::OBJECT, 0))
         .map_err(|error| DataPathError::Load(Box::new(error)).into())
 }
 
