@@ -9,6 +9,9 @@ use crate::call::Calls;
 /// Byte offsets into kernel structures, all from the start of the structure
 /// named first in the field's documentation. `struct tcp_sock` begins with
 /// `struct sock`, so one address serves both.
+///
+/// All words are below 2^31, as programs have them in their instructions (see
+/// [`OFFSET`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelLayout {
@@ -53,6 +56,11 @@ pub struct KernelLayout {
     pub sk_user_data: u32,
     /// `sock.sk_socket` (8 bytes): null before accept and after close.
     pub sk_socket: u32,
+    /// `sock.sk_bpf_storage` (8 bytes): null while no program keeps anything of
+    /// the socket.
+    pub sk_bpf_storage: u32,
+    /// Keeps the size of all these a multiple of 8.
+    pub reserved: u32,
     /// `sock.sk_wq` (8 bytes): the wait queue of the file.
     pub sk_wq: u32,
     /// `sock.sk_txhash` (4 bytes): the hash that every packet of the socket
@@ -118,8 +126,8 @@ pub struct KernelLayout {
     pub tcp_sock_type: u32,
     /// The number of the function `bpf_rdonly_cast` there, for the loader.
     pub cast_function: u32,
-    /// Keeps the size of all these a multiple of 8.
-    pub reserved: u32,
+    /// Nanoseconds of a tick, in which the kernel counts `jiffies`.
+    pub tick: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
     /// The root of the tree of mappings of a socket's inode, which lies behind
@@ -221,11 +229,29 @@ pub enum Charging {
 
 impl KernelLayout {
     /// A field that this kernel does not have, and that can be done without.
-    pub const MISSING: u32 = u32::MAX;
+    pub const MISSING: u32 = i32::MAX as u32;
     /// All zero: what the object holds before the loader has filled it in.
     // SAFETY: integers only, for which zero is a value.
     pub const UNKNOWN: Self = unsafe { core::mem::zeroed() };
+
+    /// The number that is `at` bytes from the beginning, 0 behind the end.
+    #[must_use]
+    pub fn word(&self, at: usize) -> u32 {
+        if at.is_multiple_of(align_of::<u32>()) && at + size_of::<u32>() <= size_of::<Self>() {
+            // SAFETY: aligned and inside, and all parts are made of numbers
+            // without a gap between them.
+            unsafe { (&raw const *self).byte_add(at).cast::<u32>().read() }
+        } else {
+            0
+        }
+    }
 }
+
+// No gap between the words and what is wider.
+const _: () = assert!(
+    core::mem::offset_of!(KernelLayout, sk_flags_zerocopy)
+        == core::mem::offset_of!(KernelLayout, calls) + size_of::<Calls>()
+);
 
 /// Stands in the object for a call of the kernel's `bpf_rdonly_cast`, of which
 /// only the running kernel tells the number.
@@ -237,6 +263,12 @@ pub const CAST: u64 = if cfg!(target_endian = "little") {
 } else {
     0x8502 << 48 | CAST_MARK as u64
 };
+
+/// Stands in the object for a number of the layout, in an instruction that sets
+/// a register: this plus the place of the number in [`KernelLayout`].
+///
+/// So the number is in the program itself, and takes no load.
+pub const OFFSET: u32 = 0x7376_0000;
 
 /// The number in [`CAST`].
 const CAST_MARK: u32 = 0x7376_6361;

@@ -1,16 +1,20 @@
 //! What programs have shown, in `sv_habits`.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     programs::{BtfTracePointContext, FEntryContext},
 };
 use socketvirt_common::{
+    flow::Flow,
     habit::{self, Program},
     pair::{End, Side},
     reason::Reason,
 };
 
 use crate::{
+    enrol::flow_of,
     kernel::{Sock, offset, read},
     maps::{sv_habits, sv_wake},
     task,
@@ -29,8 +33,9 @@ pub fn on_tcp_splice(ctx: &FEntryContext) {
 /// `tcp_read_sock`, does so whether it has found bytes or not.
 #[inline(always)]
 pub fn on_read(ctx: &BtfTracePointContext) {
-    if task::splices() {
-        remember_either(Sock(ctx.arg::<*const u8>(0) as u64), Reason::Splice);
+    let sk = ctx.arg(0);
+    if has_record(sk) && task::splices() {
+        remember_of(sk, Reason::Splice);
     }
 }
 
@@ -41,10 +46,36 @@ pub fn on_receive(ctx: &BtfTracePointContext) {
     if matches!(reason, Reason::None) {
         return;
     }
-    let sock = Sock(ctx.arg::<*const u8>(0) as u64);
-    // Other protocols' programs ask with MSG_TRUNC how long a message is.
-    if sock.is_tcp() {
-        remember_either(sock, reason);
+    // Other protocols' programs ask with MSG_TRUNC how long a message is, and
+    // have no record.
+    remember_of(ctx.arg(0), reason);
+}
+
+/// What is known of the socket of a trace point, as its argument; none of most
+/// sockets of a host, which is seen without a call.
+#[inline(always)]
+fn record_of(sk: *mut c_void) -> Option<&'static mut Flow> {
+    if has_record(sk) { flow_of(sk) } else { None }
+}
+
+/// False for most sockets of a host; true for some that have other programs'
+/// records alone.
+#[inline(always)]
+fn has_record(sk: *mut c_void) -> bool {
+    let storage = sk
+        .cast::<u8>()
+        .wrapping_add(offset!(sk_bpf_storage) as usize);
+    // SAFETY: the verifier knows the argument as a `struct sock`, and checks
+    // the offset.
+    let storage: u64 = unsafe { core::ptr::read_volatile(storage.cast()) };
+    storage != 0
+}
+
+/// Remembers what the program of a socket has shown, if it has a record.
+#[inline(always)]
+fn remember_of(sk: *mut c_void, reason: Reason) {
+    if let Some(flow) = record_of(sk) {
+        remember(Sock(sk as u64), flow.side, reason);
     }
 }
 

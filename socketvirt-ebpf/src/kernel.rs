@@ -2,7 +2,7 @@
 
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::{
     layout::{CAST, KernelLayout},
     pair::{Sequences, Witness},
@@ -11,15 +11,43 @@ use socketvirt_common::{
 
 use crate::psock::Psock;
 
-/// An offset of `LAYOUT`. Volatile, because the compiler must not fold the
-/// zero that stands there until the loader has replaced it.
+/// A number of the kernel's layout, which the loader writes into the very
+/// instruction.
 macro_rules! offset {
+    ($($field:ident).+) => {{
+        const MARK: u32 = {
+            let _is_a_word: fn(&socketvirt_common::layout::KernelLayout) -> &u32 =
+                |layout| &layout.$($field).+;
+            socketvirt_common::layout::OFFSET
+                + core::mem::offset_of!(socketvirt_common::layout::KernelLayout, $($field).+) as u32
+        };
+        let value: u64;
+        // SAFETY: sets a register.
+        unsafe {
+            core::arch::asm!(
+                "{value} = {mark}",
+                value = out(reg) value,
+                mark = const MARK,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        // SAFETY: all words of the layout are. It spares a mask at each.
+        unsafe { core::hint::assert_unchecked(value <= i32::MAX as u64) };
+        value as u32
+    }};
+}
+pub(crate) use offset;
+
+/// A part of the kernel's layout that is more than a word. Volatile, because
+/// the compiler must not fold the zero that stands there until the loader has
+/// replaced it.
+macro_rules! layout {
     ($field:ident) => {{
         // SAFETY: a field of a static.
         unsafe { core::ptr::read_volatile(&raw const $crate::maps::LAYOUT.$field) }
     }};
 }
-pub(crate) use offset;
+pub(crate) use layout;
 
 /// include/linux/socket.h.
 const AF_INET: u16 = 2;
@@ -124,42 +152,77 @@ fn copied<T: Number>(address: u64, offset: u32) -> T {
     }
 }
 
-/// The own socket of a program, as the verifier knows it: its fields are
-/// loaded directly, without a helper.
+/// What a message needs to know of its sender.
 #[derive(Clone, Copy)]
-pub struct Own(*const u8);
-
-impl Own {
-    /// From what `bpf_skc_to_tcp_sock` returned, which must not be null.
-    #[inline(always)]
-    pub fn new(tcp_sock: *mut tcp_sock) -> Self {
-        Self(tcp_sock.cast_const().cast())
-    }
-
-    /// Loads a field. The offset is a constant to the verifier, which checks
-    /// it against the kernel's own type.
-    #[inline(always)]
-    fn load<T>(self, offset: u32) -> T {
-        // SAFETY: the verifier checks pointer and offset.
-        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
-    }
-
+pub struct Sender {
     /// `skc_state`.
-    #[inline(always)]
-    pub fn state(self) -> u8 {
-        self.load(offset!(sk_state))
-    }
-
+    pub state: u8,
     /// `sk_shutdown`.
+    pub shutdown: u8,
+    /// `tcp_sock.write_seq`.
+    pub write_seq: u32,
+}
+
+/// What it needs to know of its receiver at every time.
+#[derive(Clone, Copy)]
+pub struct Receiver {
+    /// `skc_cookie`: 0 when the memory is gone or the socket has none.
+    pub cookie: u64,
+    /// `sk_shutdown`.
+    pub shutdown: u8,
+    /// `sk_rmem_alloc`.
+    pub queued: u32,
+    /// `sk_rcvbuf`.
+    pub rcvbuf: u32,
+}
+
+/// Loads a field of a cast socket, whose offset the verifier checks against the
+/// kernel's own type.
+macro_rules! field {
+    ($typed:ident, $field:ident) => {
+        // SAFETY: as in `read`.
+        unsafe { core::ptr::read_volatile($typed.add(offset!($field) as usize).cast()) }
+    };
+}
+
+impl Sock {
+    /// The fields of a sender, all at once: asking before each whether a program
+    /// may cast would cost more than they do.
     #[inline(always)]
-    pub fn shutdown(self) -> u8 {
-        self.load(offset!(sk_shutdown))
+    pub fn sender(self) -> Sender {
+        if offset!(tcp_sock_type) == 0 {
+            return Sender {
+                state: self.state(),
+                shutdown: self.shutdown(),
+                write_seq: read(self.0, offset!(write_seq)),
+            };
+        }
+        let sock = cast(self.0);
+        Sender {
+            state: field!(sock, sk_state),
+            shutdown: field!(sock, sk_shutdown),
+            write_seq: field!(sock, write_seq),
+        }
     }
 
-    /// `tcp_sock.write_seq`.
+    /// The fields of a receiver.
     #[inline(always)]
-    pub fn write_seq(self) -> u32 {
-        self.load(offset!(write_seq))
+    pub fn receiver(self) -> Receiver {
+        if offset!(tcp_sock_type) == 0 {
+            return Receiver {
+                cookie: self.cookie(),
+                shutdown: self.shutdown(),
+                queued: self.queued(),
+                rcvbuf: self.rcvbuf(),
+            };
+        }
+        let sock = cast(self.0);
+        Receiver {
+            cookie: field!(sock, sk_cookie),
+            shutdown: field!(sock, sk_shutdown),
+            queued: field!(sock, sk_rmem_alloc),
+            rcvbuf: field!(sock, sk_rcvbuf),
+        }
     }
 }
 
@@ -344,8 +407,8 @@ impl Sock {
             shutdown: self.shutdown(),
             rcvlowat: self.rcvlowat(),
             peek_off: read(self.0, offset!(sk_peek_off)),
-            zero_copy: flags & offset!(sk_flags_zerocopy) != 0,
-            timestamp: flags & offset!(sk_flags_timestamp) != 0,
+            zero_copy: flags & layout!(sk_flags_zerocopy) != 0,
+            timestamp: flags & layout!(sk_flags_timestamp) != 0,
             inq: u32::from(inq) & offset!(recvmsg_inq_mask) != 0,
             ulp: read::<u64>(self.0, offset!(icsk_ulp_ops)) != 0,
             mptcp: u32::from(mptcp) & offset!(is_mptcp_mask) != 0,
@@ -397,7 +460,7 @@ impl Sock {
             }
             let waiter = entry - u64::from(offset!(wait_entry));
             let func: u64 = read(waiter, offset!(wait_func));
-            if func == 0 || (func != offset!(ep_poll_callback) && func != offset!(pollwake)) {
+            if func == 0 || (func != layout!(ep_poll_callback) && func != layout!(pollwake)) {
                 sleepers += 1;
             }
             entry = read(entry, 0);

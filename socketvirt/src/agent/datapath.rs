@@ -58,7 +58,7 @@ impl DataPath {
             .map_max_entries("sv_next", MAX_SOCKETS)
             .map_max_entries("sv_events", AGENT_NOTES)
             .override_global("NOTES_MASK", &const { AGENT_NOTES - 1 }, true)
-            .load(&cast::fill(object::OBJECT, layout.cast_function))
+            .load(&cast::fill(object::OBJECT, layout))
             .map_err(|error| DataPathError::Load(Box::new(error)))?;
 
         let build = ebpf.map_mut(object::BUILD);

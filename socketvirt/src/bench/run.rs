@@ -29,6 +29,9 @@ use crate::table::keeper::{Keeper, Options};
 /// find it worth it, and both ends between two messages.
 const SETTLE: u64 = 4000;
 
+/// Milliseconds of traffic after a start that are not measured.
+const WARM_UP: u64 = 500;
+
 /// A benchmark under way.
 struct Run<'a> {
     report: Report,
@@ -215,6 +218,9 @@ impl Run<'_> {
             {
                 if !variant.is_alone() {
                     self.start(group, hosts, true);
+                    if group.restarts {
+                        warm_up(*variant, spec, hosts);
+                    }
                 }
                 let sample = self.sample(group, *variant, spec, hosts)?;
                 if let Some((_, rounds)) = all.get_mut(index) {
@@ -315,6 +321,19 @@ impl Run<'_> {
         if !self.report.skipped.contains(&entry) {
             self.report.skipped.push(entry);
         }
+    }
+}
+
+/// Talks on a new connection, while the agent that was just started looks at
+/// the host for the first time.
+fn warm_up(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
+    let spec = Spec {
+        millis: WARM_UP,
+        ..*spec
+    };
+    if let Some(host) = hosts.running.get_mut(&variant.mode()) {
+        // The measured sample will meet it again, and report it.
+        let _failed = host.measure(&spec);
     }
 }
 

@@ -1,15 +1,16 @@
-//! Whether programs may load fields of any socket of the kernel without a
-//! call: `bpf_rdonly_cast`, a function of the kernel since Linux 6.2.
+//! What only the running kernel tells, written into the programs' instructions.
 //!
-//! aya relocates no calls of the kernel's functions, so the object has a mark
-//! at each ([`CAST`]), and [`fill`] writes there what this kernel wants.
+//! Programs load fields of any socket without a call when they may cast:
+//! `bpf_rdonly_cast`, a function of the kernel since Linux 6.2. aya relocates no
+//! calls of the kernel's functions, and Rust has no CO-RE, so the object has a
+//! mark at each call ([`CAST`]) and at each number of the layout ([`OFFSET`]).
 
 use std::{
     io,
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
-use socketvirt_common::layout::{CAST, KernelLayout};
+use socketvirt_common::layout::{CAST, KernelLayout, OFFSET};
 
 use super::btf::KernelTypes;
 
@@ -117,23 +118,42 @@ fn load(program: &[u64]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The object with its marks replaced: by the call, or where `function` is 0 by
-/// what the call comes to, in code that the layout then makes dead.
+/// The object with its marks replaced: numbers of the layout by what they are,
+/// and casts by the call, or by what the call comes to, in code that the layout
+/// then makes dead.
 #[must_use]
-pub fn fill(object: &[u8], function: u32) -> Vec<u8> {
-    let instead = if function == 0 {
+pub fn fill(object: &[u8], layout: &KernelLayout) -> Vec<u8> {
+    let cast = if layout.tcp_sock_type == 0 {
         instruction(MOVE, 0, 1, 0, 0)
     } else {
-        instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, function)
+        instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, layout.cast_function)
     };
     let mut object = object.to_vec();
     // Instructions are aligned in their sections, and these in the object.
     for word in object.as_chunks_mut::<8>().0 {
         if *word == CAST.to_ne_bytes() {
-            *word = instead.to_ne_bytes();
+            *word = cast.to_ne_bytes();
+        } else if let Some(at) = marked(word) {
+            let [_, _, _, _, number @ ..] = word;
+            *number = layout.word(at).to_ne_bytes();
         }
     }
     object
+}
+
+/// Where in the layout the number is that this instruction shall set.
+fn marked(&[code, registers, off, off_high, ref number @ ..]: &[u8; 8]) -> Option<usize> {
+    let source = if cfg!(target_endian = "little") {
+        registers >> 4
+    } else {
+        registers & 0xf
+    };
+    if (code, source, off, off_high) != (SET, 0, 0, 0) {
+        return None;
+    }
+    let number = u32::from_ne_bytes(*number);
+    let at = usize::try_from(number.checked_sub(OFFSET)?).ok()?;
+    (at < size_of::<KernelLayout>()).then_some(at)
 }
 
 #[cfg(test)]
@@ -142,19 +162,38 @@ mod tests {
     use crate::kernel::object::OBJECT;
 
     fn marks(object: &[u8]) -> usize {
-        let mark = CAST.to_ne_bytes();
-        object.windows(8).filter(|bytes| *bytes == mark).count()
+        let is_mark = |word: &&[u8; 8]| **word == CAST.to_ne_bytes() || marked(word).is_some();
+        object.as_chunks::<8>().0.iter().filter(is_mark).count()
     }
 
-    /// A mark that stays would be refused: it is no function of the kernel.
+    /// A cast that stays would be refused: it is no function of the kernel. A
+    /// number that stays would be taken for an offset.
     #[test]
     fn every_mark_is_replaced() {
-        assert!(marks(OBJECT) > 0);
-        for function in [0, 65_486] {
-            let object = fill(OBJECT, function);
+        assert!(marks(OBJECT) > 100);
+        let casts = KernelLayout {
+            tcp_sock_type: 36_752,
+            cast_function: 65_486,
+            ..KernelLayout::UNKNOWN
+        };
+        for layout in [KernelLayout::UNKNOWN, casts] {
+            let object = fill(OBJECT, &layout);
             assert_eq!(object.len(), OBJECT.len());
             assert_eq!(marks(&object), 0);
         }
+    }
+
+    #[test]
+    fn a_number_comes_from_its_own_place() {
+        let at = std::mem::offset_of!(KernelLayout, write_seq);
+        let mark = OFFSET + u32::try_from(at).unwrap();
+        let set = |number| instruction(SET, 3, 0, 0, number).to_ne_bytes();
+        let layout = KernelLayout {
+            write_seq: 1500,
+            ..KernelLayout::UNKNOWN
+        };
+        assert_eq!(fill(&set(mark), &layout), set(1500));
+        assert_eq!(fill(&set(OFFSET - 1), &layout), set(OFFSET - 1));
     }
 
     #[test]

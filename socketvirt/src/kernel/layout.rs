@@ -1,5 +1,9 @@
 //! The running kernel's [`KernelLayout`], from its BTF and its symbols.
 
+use nix::{
+    sys::time::TimeValLike as _,
+    time::{ClockId, clock_getres},
+};
 use socketvirt_common::{call::Calls, layout::KernelLayout};
 
 pub use crate::kernel::btf::LayoutError;
@@ -28,6 +32,7 @@ fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     charges::resolve(types, &mut layout)?;
     call(types, &mut layout);
     cast::resolve(types, &mut layout);
+    layout.tick = tick();
     layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
     layout.sk_flags_timestamp = flags(types, &TIMESTAMP)?;
     Ok(layout)
@@ -67,6 +72,7 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
     layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
     layout.sk_socket = sock.offset("sk_socket", POINTER, "whether the socket is in use")?;
+    layout.sk_bpf_storage = sock.offset("sk_bpf_storage", POINTER, "which sockets are followed")?;
     layout.sk_txhash = sock.offset("sk_txhash", 4, "which packets are whose")?;
     layout.sk_filter = sock.offset("sk_filter", POINTER, "socket filters")?;
     layout.sk_max_pacing_rate = sock.offset("sk_max_pacing_rate", POINTER, "SO_MAX_PACING_RATE")?;
@@ -169,6 +175,16 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
     layout.psock_ingress_skb_len =
         psock.offset("ingress_skb.qlen", 4, "packets on their way to the reader")?;
     Ok(())
+}
+
+/// Nanoseconds of a tick: the step of the clocks that each tick sets
+/// (`KTIME_LOW_RES`, kernel/time/posix-timers.c).
+fn tick() -> u32 {
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+        .ok()
+        .and_then(|step| u32::try_from(step.num_nanoseconds()).ok())
+        // At most 100 in a second: what is counted in them comes sooner.
+        .unwrap_or(10_000_000)
 }
 
 /// The system call that a program is in. Without its place nothing is known of
@@ -278,6 +294,8 @@ mod tests {
         assert!(layout.sk_flags_timestamp.count_ones() >= 3);
         assert_eq!(layout.sk_flags_zerocopy & layout.sk_flags_timestamp, 0);
         assert_eq!(layout.recvmsg_inq_mask.count_ones(), 1);
+        // CONFIG_HZ is from 100 to 1000.
+        assert!((1_000_000..=10_000_000).contains(&layout.tick));
     }
 
     /// Fields of one structure lie apart from each other, and `tcp_sock`'s
@@ -300,6 +318,7 @@ mod tests {
             (l.sk_peek_off, 4),
             (l.sk_user_data, 8),
             (l.sk_socket, 8),
+            (l.sk_bpf_storage, 8),
             (l.sk_wq, 8),
             (l.sk_cgroup, 8),
             (l.sk_txhash, 4),

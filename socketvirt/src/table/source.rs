@@ -14,6 +14,7 @@ use aya::{
 };
 use socketvirt_common::{
     event::NOTES,
+    layout::KernelLayout,
     record::{Holder, Joined},
     row::Row,
 };
@@ -120,7 +121,7 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         }
     }
     loader
-        .load(&cast::fill(object::OBJECT, 0))
+        .load(&cast::fill(object::OBJECT, &KernelLayout::UNKNOWN))
         .map_err(|error| DataPathError::Load(Box::new(error)).into())
 }
 
