@@ -2,7 +2,7 @@
 
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
 use socketvirt_common::{
     layout::{CAST, KernelLayout},
     pair::{Sequences, Witness},
@@ -116,6 +116,7 @@ pub fn read<T: Number>(address: u64, offset: u32) -> T {
 /// `bpf_probe_read_kernel`, which copies.
 #[inline(always)]
 fn cast(address: u64) -> *const u8 {
+    let kind = u64::from(offset!(tcp_sock_type));
     let sock: *const u8;
     // SAFETY: `bpf_rdonly_cast` gives its first argument back; the verifier
     // leaves a move of it, and no call (`fixup_kfunc_call`). The loader writes
@@ -125,7 +126,7 @@ fn cast(address: u64) -> *const u8 {
             ".8byte {call}",
             call = const CAST,
             inlateout("r1") address => _,
-            inlateout("r2") u64::from(offset!(tcp_sock_type)) => _,
+            inlateout("r2") kind => _,
             lateout("r0") sock,
             lateout("r3") _,
             lateout("r4") _,
@@ -179,13 +180,26 @@ pub struct Receiver {
 /// Loads a field of a cast socket, whose offset the verifier checks against the
 /// kernel's own type.
 macro_rules! field {
-    ($typed:ident, $field:ident) => {
+    ($typed:ident, $field:ident) => {{
+        let offset = offset!($field) as usize;
         // SAFETY: as in `read`.
-        unsafe { core::ptr::read_volatile($typed.add(offset!($field) as usize).cast()) }
-    };
+        unsafe { core::ptr::read_volatile($typed.add(offset).cast()) }
+    }};
 }
 
 impl Sock {
+    /// The socket of an `sk_msg` program's context, with which the verifier
+    /// permits no arithmetic. There is always one.
+    #[inline(always)]
+    pub fn of_message(sk: *mut c_void) -> Option<Self> {
+        if offset!(tcp_sock_type) != 0 {
+            return Some(Self(cast(sk as u64) as u64));
+        }
+        // SAFETY: the verifier checks `sk`.
+        let sock = unsafe { bpf_skc_to_tcp_sock(sk) };
+        (!sock.is_null()).then_some(Self(sock as u64))
+    }
+
     /// The fields of a sender, all at once: asking before each whether a program
     /// may cast would cost more than they do.
     #[inline(always)]

@@ -44,7 +44,9 @@ pub fn on_message(ctx: &SkMsgContext) {
     };
     // SAFETY: a field of the context.
     let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
-    let sock = Sock(sk as u64);
+    let Some(sock) = Sock::of_message(sk.cast()) else {
+        return;
+    };
     let sender = sock.sender();
     // SAFETY: takes nothing. The verifier makes a load of it, which no clock is.
     let now = unsafe { bpf_jiffies64() };

@@ -34,9 +34,10 @@ fn instruction(code: u8, dst: u8, src: u8, off: i16, imm: u32) -> u64 {
     } else {
         dst << 4 | src
     };
-    let [a, b] = off.to_ne_bytes();
-    let [c, d, e, f] = imm.to_ne_bytes();
-    u64::from_ne_bytes([code, registers, a, b, c, d, e, f])
+    let mut bytes = [code, registers, 0, 0, 0, 0, 0, 0];
+    bytes[2..4].copy_from_slice(&off.to_ne_bytes());
+    bytes[4..].copy_from_slice(&imm.to_ne_bytes());
+    u64::from_ne_bytes(bytes)
 }
 
 /// Fills in what programs need for casts; nothing on a kernel that has no such
@@ -133,7 +134,7 @@ pub fn fill(object: &[u8], layout: &KernelLayout) -> Vec<u8> {
     for word in object.as_chunks_mut::<8>().0 {
         if *word == CAST.to_ne_bytes() {
             *word = cast.to_ne_bytes();
-        } else if let Some(at) = marked(word) {
+        } else if let Some(at) = marked(*word) {
             let [_, _, _, _, number @ ..] = word;
             *number = layout.word(at).to_ne_bytes();
         }
@@ -142,7 +143,7 @@ pub fn fill(object: &[u8], layout: &KernelLayout) -> Vec<u8> {
 }
 
 /// Where in the layout the number is that this instruction shall set.
-fn marked(&[code, registers, off, off_high, ref number @ ..]: &[u8; 8]) -> Option<usize> {
+fn marked([code, registers, off, off_high, number @ ..]: [u8; 8]) -> Option<usize> {
     let source = if cfg!(target_endian = "little") {
         registers >> 4
     } else {
@@ -151,7 +152,7 @@ fn marked(&[code, registers, off, off_high, ref number @ ..]: &[u8; 8]) -> Optio
     if (code, source, off, off_high) != (SET, 0, 0, 0) {
         return None;
     }
-    let number = u32::from_ne_bytes(*number);
+    let number = u32::from_ne_bytes(number);
     let at = usize::try_from(number.checked_sub(OFFSET)?).ok()?;
     (at < size_of::<KernelLayout>()).then_some(at)
 }
@@ -162,7 +163,7 @@ mod tests {
     use crate::kernel::object::OBJECT;
 
     fn marks(object: &[u8]) -> usize {
-        let is_mark = |word: &&[u8; 8]| **word == CAST.to_ne_bytes() || marked(word).is_some();
+        let is_mark = |word: &&[u8; 8]| **word == CAST.to_ne_bytes() || marked(**word).is_some();
         object.as_chunks::<8>().0.iter().filter(is_mark).count()
     }
 
