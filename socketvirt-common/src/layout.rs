@@ -24,8 +24,6 @@ pub struct KernelLayout {
     /// `sock_common.skc_rxhash` (4 bytes): the hash of the packet received
     /// last.
     pub sk_rxhash: u32,
-    /// `sock_common.skc_family` (2 bytes).
-    pub sk_family: u32,
     /// `sock_common.skc_state` (1 byte).
     pub sk_state: u32,
     /// `sock_common.skc_listener` (8 bytes): of a request, whom it asks.
@@ -43,8 +41,6 @@ pub struct KernelLayout {
     pub sk_rcvlowat: u32,
     /// `sock.sk_flags` (8 bytes): bits of `enum sock_flags`.
     pub sk_flags: u32,
-    /// `sock.sk_protocol` (2 bytes).
-    pub sk_protocol: u32,
     /// `sock.sk_err` (4 bytes): the error that waits for the program.
     pub sk_err: u32,
     /// `sock.sk_shutdown` (1 byte).

@@ -32,6 +32,7 @@ mod enrol;
 mod habits;
 mod handshake;
 mod kernel;
+mod load;
 mod maps;
 mod message;
 mod pairs;

@@ -20,7 +20,8 @@ use crate::{
     count::count,
     enrol::{self, flow_of},
     habits,
-    kernel::{Sender, Sock, offset},
+    kernel::{Sock, offset},
+    load::Sender,
     maps::{handle, sv_config, sv_dispatch, sv_fast},
     pairs, task,
 };

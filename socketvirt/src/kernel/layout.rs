@@ -49,7 +49,6 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_num = within + common.offset("skc_num", 2, "the port of a service")?;
     layout.sk_dport = within + common.offset("skc_dport", 2, "the port of a service")?;
     layout.sk_rxhash = within + common.offset("skc_rxhash", 4, "which packets are whose")?;
-    layout.sk_family = within + common.offset("skc_family", 2, "which sockets are TCP's")?;
     layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
     layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
     let purpose = "whom a client asks";
@@ -66,7 +65,6 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_receive_queue_len =
         sock.offset("sk_receive_queue.qlen", 4, "whether packets are unread")?;
     layout.sk_rcvlowat = sock.offset("sk_rcvlowat", 4, "SO_RCVLOWAT")?;
-    layout.sk_protocol = sock.offset("sk_protocol", 2, "which sockets are TCP's")?;
     layout.sk_err = sock.offset("sk_err", 4, "how a connection ended")?;
     layout.sk_shutdown = sock.offset("sk_shutdown", 1, "whether the socket was shut down")?;
     layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
@@ -311,8 +309,6 @@ mod tests {
             (l.sk_rcvbuf, 4),
             (l.sk_receive_queue_len, 4),
             (l.sk_rcvlowat, 4),
-            (l.sk_family, 2),
-            (l.sk_protocol, 2),
             (l.sk_err, 4),
             (l.sk_shutdown, 1),
             (l.sk_peek_off, 4),
