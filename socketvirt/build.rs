@@ -1,7 +1,8 @@
-//! Builds the BPF object that the agent embeds.
+//! Builds the BPF objects that the agent embeds.
 //!
 //! The object lands in `OUT_DIR` as `socketvirt-ebpf`, so that
-//! `aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/socketvirt-ebpf"))` finds it.
+//! `aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/socketvirt-ebpf"))` finds it, and the
+//! benchmark's as `naive`.
 //!
 //! Cargo is run directly and not through `aya-build`, which reports each line of the inner build as
 //! a warning of this package (cargo then repeats them at every later build), and reads
@@ -17,7 +18,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 const PACKAGE: &str = "socketvirt-ebpf";
 
-/// What the object is made of, relative to this package.
+/// The objects that the package builds.
+const OBJECTS: [&str; 2] = [PACKAGE, "naive"];
+
+/// What the objects are made of, relative to this package.
 const SOURCES: [&str; 6] = [
     "../Cargo.lock",
     "../Cargo.toml",
@@ -46,11 +50,14 @@ fn run() -> Result<()> {
     require_bpf_linker()?;
 
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
-    let object = build(&out_dir)?;
-    let embedded = out_dir.join(PACKAGE);
-    let mut bytes = fs::read(&object).with_context(|| format!("reading {}", object.display()))?;
-    mark_text(&mut bytes).context("the BTF of the BPF object is not as expected")?;
-    fs::write(&embedded, bytes).with_context(|| format!("writing {}", embedded.display()))?;
+    let built = build(&out_dir)?;
+    for name in OBJECTS {
+        let (object, embedded) = (built.join(name), out_dir.join(name));
+        let mut bytes =
+            fs::read(&object).with_context(|| format!("reading {}", object.display()))?;
+        mark_text(&mut bytes).context("the BTF of the BPF object is not as expected")?;
+        fs::write(&embedded, bytes).with_context(|| format!("writing {}", embedded.display()))?;
+    }
     Ok(())
 }
 
@@ -119,7 +126,7 @@ fn btf_section(object: &[u8]) -> Option<usize> {
     })
 }
 
-/// Builds the BPF crate for the byte order of the agent's target; returns the object's path.
+/// Builds the BPF crate for the byte order of the agent's target; returns where the objects are.
 fn build(out_dir: &Path) -> Result<PathBuf> {
     let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
         "little" => "bpfel-unknown-none",
@@ -159,7 +166,7 @@ fn build(out_dir: &Path) -> Result<PathBuf> {
         .status()
         .with_context(|| format!("starting {cargo:?}"))?;
     ensure!(status.success(), "building the BPF programs: {status}");
-    Ok(target_dir.join(target).join("release").join(PACKAGE))
+    Ok(target_dir.join(target).join("release"))
 }
 
 /// The sources of `core` belong to the compiler that will build them.

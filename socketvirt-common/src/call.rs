@@ -20,15 +20,15 @@ pub struct Calls {
     pub splice: u32,
 }
 
-/// What a program is in.
-#[derive(Clone, Copy, Debug)]
-pub struct Call {
-    /// The number of the system call.
-    pub number: u32,
-    /// Its third argument.
-    pub third: u32,
-    /// Its fourth argument.
-    pub fourth: u32,
+/// Where a system call has the flags of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// Nowhere: it sends without.
+    None,
+    /// In its third argument.
+    Third,
+    /// In its fourth argument.
+    Fourth,
 }
 
 /// `MSG_OOB`, include/linux/socket.h.
@@ -36,16 +36,16 @@ const MSG_OOB: u32 = 0x1;
 /// `MSG_MORE`, include/linux/socket.h.
 const MSG_MORE: u32 = 0x8000;
 
-/// The flags of a send; 0 when the call has none.
+/// Where the call of this number has the flags of a send.
 #[inline(always)]
 #[must_use]
-pub const fn flags(call: &Call, calls: &Calls) -> u32 {
-    if call.number == calls.sendto || call.number == calls.sendmmsg {
-        call.fourth
-    } else if call.number == calls.sendmsg {
-        call.third
+pub const fn flags(number: u32, calls: &Calls) -> Flags {
+    if number == calls.sendto || number == calls.sendmmsg {
+        Flags::Fourth
+    } else if number == calls.sendmsg {
+        Flags::Third
     } else {
-        0
+        Flags::None
     }
 }
 
@@ -74,18 +74,17 @@ mod tests {
             sendmmsg: 307,
             splice: 275,
         };
-        let of = |number| {
-            let call = Call {
-                number,
-                third: MSG_MORE,
-                fourth: MSG_OOB,
-            };
-            needs_stack(flags(&call, &calls))
-        };
-        assert_eq!(of(44), Reason::Urgent);
-        assert_eq!(of(307), Reason::Urgent);
-        assert_eq!(of(46), Reason::More);
+        assert_eq!(flags(44, &calls), Flags::Fourth);
+        assert_eq!(flags(307, &calls), Flags::Fourth);
+        assert_eq!(flags(46, &calls), Flags::Third);
         // write(2), whose fourth argument is whatever was there.
-        assert_eq!(of(1), Reason::None);
+        assert_eq!(flags(1, &calls), Flags::None);
+    }
+
+    #[test]
+    fn what_a_redirect_does_not_carry() {
+        assert_eq!(needs_stack(0), Reason::None);
+        assert_eq!(needs_stack(MSG_MORE), Reason::More);
+        assert_eq!(needs_stack(MSG_OOB | MSG_MORE), Reason::Urgent);
     }
 }

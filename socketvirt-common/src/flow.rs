@@ -28,8 +28,8 @@ pub struct Flow {
     /// Address of the cgroup that the peer's memory is charged to, 0 when it
     /// is to none; [`UNKNOWN_GROUP`] until the peer is accepted.
     pub peer_group: u64,
-    /// When the stack was given a message last, or the socket was enrolled:
-    /// nanoseconds of `CLOCK_MONOTONIC`.
+    /// When the stack was given a message last, or the socket was enrolled: in
+    /// ticks (`jiffies`).
     pub stack_at: u64,
     /// Which end the own socket is.
     pub side: Side,

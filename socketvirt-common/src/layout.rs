@@ -9,6 +9,9 @@ use crate::call::Calls;
 /// Byte offsets into kernel structures, all from the start of the structure
 /// named first in the field's documentation. `struct tcp_sock` begins with
 /// `struct sock`, so one address serves both.
+///
+/// All words are below 2^31, as programs have them in their instructions (see
+/// [`OFFSET`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelLayout {
@@ -21,8 +24,6 @@ pub struct KernelLayout {
     /// `sock_common.skc_rxhash` (4 bytes): the hash of the packet received
     /// last.
     pub sk_rxhash: u32,
-    /// `sock_common.skc_family` (2 bytes).
-    pub sk_family: u32,
     /// `sock_common.skc_state` (1 byte).
     pub sk_state: u32,
     /// `sock_common.skc_listener` (8 bytes): of a request, whom it asks.
@@ -45,8 +46,6 @@ pub struct KernelLayout {
     pub sk_rcvlowat: u32,
     /// `sock.sk_flags` (8 bytes): bits of `enum sock_flags`.
     pub sk_flags: u32,
-    /// `sock.sk_protocol` (2 bytes).
-    pub sk_protocol: u32,
     /// `sock.sk_err` (4 bytes): the error that waits for the program.
     pub sk_err: u32,
     /// `sock.sk_shutdown` (1 byte).
@@ -58,6 +57,9 @@ pub struct KernelLayout {
     pub sk_user_data: u32,
     /// `sock.sk_socket` (8 bytes): null before accept and after close.
     pub sk_socket: u32,
+    /// `sock.sk_bpf_storage` (8 bytes): null while no program keeps anything of
+    /// the socket.
+    pub sk_bpf_storage: u32,
     /// `sock.sk_wq` (8 bytes): the wait queue of the file.
     pub sk_wq: u32,
     /// `sock.sk_txhash` (4 bytes): the hash that every packet of the socket
@@ -159,6 +161,13 @@ pub struct KernelLayout {
     pub pidns_inum: u32,
     /// The number of the agent's own pid namespace.
     pub own_pidns: u32,
+    /// The number of `struct tcp_sock` among the kernel's types, where programs
+    /// may cast to it (see [`CAST`]); 0 elsewhere.
+    pub tcp_sock_type: u32,
+    /// The number of the function `bpf_rdonly_cast` there, for the loader.
+    pub cast_function: u32,
+    /// Nanoseconds of a tick, in which the kernel counts `jiffies`.
+    pub tick: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
     /// The root of the tree of mappings of a socket's inode, which lies behind
@@ -176,8 +185,6 @@ pub struct KernelLayout {
     pub file_owner: u32,
     /// `file.f_ref` (8 bytes), or `file.f_count` before 6.13: who holds the file.
     pub file_refs: u32,
-    /// Keeps the size of all these a multiple of 8.
-    pub reserved: u32,
     /// `socket_wq.wait.head` (list head, 16 bytes).
     pub wq_head: u32,
     /// `wait_queue_entry.func` (8 bytes).
@@ -235,10 +242,10 @@ pub struct KernelLayout {
     pub call_third: u32,
     /// The fourth argument (8 bytes).
     pub call_fourth: u32,
+    /// Keeps the size of all these a multiple of 8.
+    pub reserved: u32,
     /// The numbers of the system calls that are told apart.
     pub calls: Calls,
-    /// What is in `file_refs` while one descriptor alone holds the file.
-    pub file_refs_one: u64,
     /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
     /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
     pub sk_flags_zerocopy: u64,
@@ -247,6 +254,8 @@ pub struct KernelLayout {
     /// `SOCK_TIMESTAMPING_RX_SOFTWARE`, and `SOCK_TIMESTAMPING_ANY` where the
     /// kernel has it) and the urgent mark (`SOCK_URGINLINE`).
     pub sk_flags_timestamp: u64,
+    /// What is in `file_refs` while one descriptor alone holds the file.
+    pub file_refs_one: u64,
     /// Kernel address of `ep_poll_callback`: a waiter with this function is an
     /// epoll instance. 0 when it is not known.
     pub ep_poll_callback: u64,
@@ -273,8 +282,46 @@ pub enum Charging {
 
 impl KernelLayout {
     /// A field that this kernel does not have, and that can be done without.
-    pub const MISSING: u32 = u32::MAX;
+    pub const MISSING: u32 = i32::MAX as u32;
     /// All zero: what the object holds before the loader has filled it in.
     // SAFETY: integers only, for which zero is a value.
     pub const UNKNOWN: Self = unsafe { core::mem::zeroed() };
+
+    /// The number that is `at` bytes from the beginning, 0 behind the end.
+    #[must_use]
+    pub fn word(&self, at: usize) -> u32 {
+        if at.is_multiple_of(align_of::<u32>()) && at + size_of::<u32>() <= size_of::<Self>() {
+            // SAFETY: aligned and inside, and all parts are made of numbers
+            // without a gap between them.
+            unsafe { (&raw const *self).byte_add(at).cast::<u32>().read() }
+        } else {
+            0
+        }
+    }
 }
+
+// No gap between the words and what is wider.
+const _: () = assert!(
+    core::mem::offset_of!(KernelLayout, sk_flags_zerocopy)
+        == core::mem::offset_of!(KernelLayout, calls) + size_of::<Calls>()
+);
+
+/// Stands in the object for a call of the kernel's `bpf_rdonly_cast`, of which
+/// only the running kernel tells the number.
+///
+/// The loader replaces it; it is `BPF_CALL` of a function of the kernel
+/// (`BPF_PSEUDO_KFUNC_CALL`), with a number that is no function's.
+pub const CAST: u64 = if cfg!(target_endian = "little") {
+    (CAST_MARK as u64) << 32 | 0x2085
+} else {
+    0x8502 << 48 | CAST_MARK as u64
+};
+
+/// Stands in the object for a number of the layout, in an instruction that sets
+/// a register: this plus the place of the number in [`KernelLayout`].
+///
+/// So the number is in the program itself, and takes no load.
+pub const OFFSET: u32 = 0x7376_0000;
+
+/// The number in [`CAST`].
+const CAST_MARK: u32 = 0x7376_6361;

@@ -185,6 +185,17 @@ impl End {
 }
 
 impl Side {
+    /// Which end a number names that is doubled, and 1 more for a server.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(known: u32) -> Self {
+        if known & 1 == 0 {
+            Self::Client
+        } else {
+            Self::Server
+        }
+    }
+
     /// The side of the peer.
     #[inline(always)]
     #[must_use]

@@ -16,7 +16,7 @@ use socketvirt_common::{
     pressure,
 };
 
-use crate::kernel::{Sock, offset, read};
+use crate::kernel::{Sock, layout, offset, read};
 
 /// Counters that are looked at: a cgroup's own and those above it.
 const MAX_COUNTERS: u32 = 16;
@@ -26,11 +26,12 @@ const REFUSES: u64 = 2;
 
 /// Whether the charge of `size` bytes to the peer will not be refused.
 #[inline(always)]
-pub fn is_certain(flow: &mut Flow, peer: Sock, size: u32) -> bool {
+pub fn is_certain(flow: &mut Flow, size: u32) -> bool {
     if pressure::looks_at_the_host(size, flow.total.fast_messages) && is_short(flow.pressure) {
         return false;
     }
     if flow.peer_group == UNKNOWN_GROUP {
+        let peer = Sock(flow.peer_sock);
         // Set before the socket gets its file, and never again.
         let accepted = peer.has_file();
         let group = peer.memory_group();
@@ -65,7 +66,7 @@ impl Sock {
     /// that could refuse it, and [`REFUSES`] when that cannot be known.
     #[inline(always)]
     pub fn memory_group(self) -> u64 {
-        let charging = offset!(charging);
+        let charging = layout!(charging);
         if matches!(charging, Charging::Free) {
             return 0;
         }

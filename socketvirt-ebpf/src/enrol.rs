@@ -5,8 +5,8 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops},
     helpers::generated::{
-        bpf_ktime_get_ns, bpf_map_delete_elem, bpf_map_update_elem, bpf_sk_storage_get,
-        bpf_sock_hash_update,
+        bpf_jiffies64, bpf_ktime_get_ns, bpf_map_delete_elem, bpf_map_update_elem,
+        bpf_sk_storage_get, bpf_sock_hash_update,
     },
 };
 use socketvirt_common::{
@@ -183,7 +183,7 @@ fn enrolled(flow: &mut Flow, end: &mut End, sock: Sock, how: Enrolment, answer: 
     flow.calm = 0;
     flow.since_empty = 0;
     // SAFETY: takes nothing.
-    flow.stack_at = unsafe { bpf_ktime_get_ns() };
+    flow.stack_at = unsafe { bpf_jiffies64() };
     flow.reason = Reason::PeerNotEnrolled;
     flow.psock = sock.psock().0;
     end.enrolled_copied_seq = sock.copied_seq();

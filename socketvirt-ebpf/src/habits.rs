@@ -1,5 +1,7 @@
 //! What programs have shown, in `sv_habits`.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     programs::{BtfTracePointContext, FEntryContext},
@@ -11,9 +13,10 @@ use socketvirt_common::{
 };
 
 use crate::{
+    enrol::flow_of,
     kernel::{Sock, offset, read},
     maps::{sv_habits, sv_wake},
-    task,
+    reader, task,
 };
 
 /// `tcp_splice_read` is called, net/ipv4/tcp.c; its first argument is a
@@ -29,23 +32,51 @@ pub fn on_tcp_splice(ctx: &FEntryContext) {
 /// `tcp_read_sock`, does so whether it has found bytes or not.
 #[inline(always)]
 pub fn on_read(ctx: &BtfTracePointContext) {
-    if task::splices() {
-        remember_either(Sock(ctx.arg::<*const u8>(0) as u64), Reason::Splice);
+    let sk = ctx.arg(0);
+    if let Some(side) = side_of(sk)
+        && task::splices()
+    {
+        remember(Sock(sk as u64), side, Reason::Splice);
     }
 }
 
-/// A receive call has ended, with these flags.
+/// A receive call has ended on the socket at `sk`, with these flags.
 #[inline(always)]
-pub fn on_receive(ctx: &BtfTracePointContext) {
-    let reason = habit::of_receive(ctx.arg::<i32>(2) as u32);
+pub fn on_receive(sk: *mut c_void, flags: u32) {
+    let reason = habit::of_receive(flags);
     if matches!(reason, Reason::None) {
         return;
     }
-    let sock = Sock(ctx.arg::<*const u8>(0) as u64);
-    // Other protocols' programs ask with MSG_TRUNC how long a message is.
-    if sock.is_tcp() {
-        remember_either(sock, reason);
+    // Other protocols' programs ask with MSG_TRUNC how long a message is, and
+    // are not watched.
+    if let Some(side) = side_of(sk) {
+        remember(Sock(sk as u64), side, reason);
     }
+}
+
+/// Which side of a watched connection the socket of a trace point is on; none of
+/// most sockets of a host.
+#[inline(always)]
+fn side_of(sk: *mut c_void) -> Option<Side> {
+    match reader::watched(sk) {
+        Some((known, _)) => Some(Side::of(known)),
+        // A handshake may have enrolled it a moment ago.
+        None if has_record(sk) => flow_of(sk).map(|flow| flow.side),
+        None => None,
+    }
+}
+
+/// False for most sockets of a host; true for some that have other programs'
+/// records alone.
+#[inline(always)]
+fn has_record(sk: *mut c_void) -> bool {
+    let storage = sk
+        .cast::<u8>()
+        .wrapping_add(offset!(sk_bpf_storage) as usize);
+    // SAFETY: the verifier knows the argument as a `struct sock`, and checks
+    // the offset.
+    let storage: u64 = unsafe { core::ptr::read_volatile(storage.cast()) };
+    storage != 0
 }
 
 /// Remembers what the program of a socket has shown.

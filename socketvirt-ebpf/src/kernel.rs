@@ -1,32 +1,13 @@
-//! Reading the kernel's own structures, at the offsets of `LAYOUT`.
+//! What the kernel's own structures tell of sockets and cgroups.
 
-use core::{ffi::c_void, mem::MaybeUninit};
-
-use aya_ebpf::{bindings::tcp_sock, helpers::generated::bpf_probe_read_kernel};
 use socketvirt_common::{
     layout::KernelLayout,
     pair::{Sequences, Witness},
     suitable::{Facts, O_NONBLOCK, Reading, Unread},
 };
 
+pub(crate) use crate::load::{layout, offset, read};
 use crate::psock::Psock;
-
-/// An offset of `LAYOUT`. Volatile, because the compiler must not fold the
-/// zero that stands there until the loader has replaced it.
-macro_rules! offset {
-    ($field:ident) => {{
-        // SAFETY: a field of a static.
-        unsafe { core::ptr::read_volatile(&raw const $crate::maps::LAYOUT.$field) }
-    }};
-}
-pub(crate) use offset;
-
-/// include/linux/socket.h.
-const AF_INET: u16 = 2;
-/// include/linux/socket.h.
-const AF_INET6: u16 = 10;
-/// include/uapi/linux/in.h.
-const IPPROTO_TCP: u16 = 6;
 
 /// `1 << SOCK_NOSPACE`, include/linux/net.h.
 const SOCK_NOSPACE: u64 = 1 << 2;
@@ -49,70 +30,6 @@ pub fn listener_asked(ops: u64) -> Sock {
 /// The address of a `struct sock`, which is also that of its `tcp_sock`.
 #[derive(Clone, Copy)]
 pub struct Sock(pub u64);
-
-/// What [`read`] gives: numbers, of which all bits are values.
-pub trait Number: Copy {}
-impl Number for u8 {}
-impl Number for u16 {}
-impl Number for u32 {}
-impl Number for u64 {}
-impl Number for i32 {}
-
-/// Reads a number at `address`; zero when the address cannot be read. No
-/// branch tells, as each would double what the verifier has to look at.
-#[inline(always)]
-pub fn read<T: Number>(address: u64, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the helper checks the source and writes all of `value`: zeros when
-    // it fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c).
-    unsafe {
-        bpf_probe_read_kernel(
-            value.as_mut_ptr().cast(),
-            size_of::<T>() as u32,
-            (address + u64::from(offset)) as *const c_void,
-        );
-        value.assume_init()
-    }
-}
-
-/// The own socket of a program, as the verifier knows it: its fields are
-/// loaded directly, without a helper.
-#[derive(Clone, Copy)]
-pub struct Own(*const u8);
-
-impl Own {
-    /// From what `bpf_skc_to_tcp_sock` returned, which must not be null.
-    #[inline(always)]
-    pub fn new(tcp_sock: *mut tcp_sock) -> Self {
-        Self(tcp_sock.cast_const().cast())
-    }
-
-    /// Loads a field. The offset is a constant to the verifier, which checks
-    /// it against the kernel's own type.
-    #[inline(always)]
-    fn load<T>(self, offset: u32) -> T {
-        // SAFETY: the verifier checks pointer and offset.
-        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
-    }
-
-    /// `skc_state`.
-    #[inline(always)]
-    pub fn state(self) -> u8 {
-        self.load(offset!(sk_state))
-    }
-
-    /// `sk_shutdown`.
-    #[inline(always)]
-    pub fn shutdown(self) -> u8 {
-        self.load(offset!(sk_shutdown))
-    }
-
-    /// `tcp_sock.write_seq`.
-    #[inline(always)]
-    pub fn write_seq(self) -> u32 {
-        self.load(offset!(write_seq))
-    }
-}
 
 impl Sock {
     /// `skc_cookie`: 0 when the memory is gone or the socket has none.
@@ -137,14 +54,6 @@ impl Sock {
     #[inline(always)]
     pub fn error(self) -> u32 {
         read(self.0, offset!(sk_err))
-    }
-
-    /// A socket of TCP, which some are not that a program hears of.
-    #[inline(always)]
-    pub fn is_tcp(self) -> bool {
-        let family: u16 = read(self.0, offset!(sk_family));
-        let protocol: u16 = read(self.0, offset!(sk_protocol));
-        matches!(family, AF_INET | AF_INET6) && protocol == IPPROTO_TCP
     }
 
     /// There is a file: the program can still make calls.
@@ -282,7 +191,7 @@ impl Sock {
     #[inline(always)]
     pub fn holders(self) -> u64 {
         let refs: u64 = read(self.file(), offset!(file_refs));
-        refs + 1 - offset!(file_refs_one)
+        refs + 1 - layout!(file_refs_one)
     }
 
     /// Whether the socket was made in the cgroup with this id or below it.
@@ -304,8 +213,8 @@ impl Sock {
             shutdown: self.shutdown(),
             rcvlowat: self.rcvlowat(),
             peek_off: read(self.0, offset!(sk_peek_off)),
-            zero_copy: flags & offset!(sk_flags_zerocopy) != 0,
-            timestamp: flags & offset!(sk_flags_timestamp) != 0,
+            zero_copy: flags & layout!(sk_flags_zerocopy) != 0,
+            timestamp: flags & layout!(sk_flags_timestamp) != 0,
             inq: u32::from(inq) & offset!(recvmsg_inq_mask) != 0,
             ulp: read::<u64>(self.0, offset!(icsk_ulp_ops)) != 0,
             mptcp: u32::from(mptcp) & offset!(is_mptcp_mask) != 0,
@@ -362,7 +271,7 @@ impl Sock {
     pub fn in_call(self) -> bool {
         let head = self.0 + u64::from(offset!(sk_lock_waiters));
         read::<u64>(head, 0) != head
-            || read::<u64>(self.file(), offset!(file_refs)) != offset!(file_refs_one)
+            || read::<u64>(self.file(), offset!(file_refs)) != layout!(file_refs_one)
     }
 
     /// How many calls sleep on the socket: waiters other than epoll, poll and
@@ -382,7 +291,7 @@ impl Sock {
             }
             let waiter = entry - u64::from(offset!(wait_entry));
             let func: u64 = read(waiter, offset!(wait_func));
-            if func == 0 || (func != offset!(ep_poll_callback) && func != offset!(pollwake)) {
+            if func == 0 || (func != layout!(ep_poll_callback) && func != layout!(pollwake)) {
                 sleepers += 1;
             }
             entry = read(entry, 0);

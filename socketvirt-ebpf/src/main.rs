@@ -31,6 +31,7 @@ mod enrol;
 mod habits;
 mod handshake;
 mod kernel;
+mod load;
 mod maps;
 mod message;
 mod pairs;
@@ -104,8 +105,8 @@ pub fn sv_read(ctx: BtfTracePointContext) -> u32 {
 /// Watches who receives, and with which flags.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
-    reader::on_receive(&ctx);
-    habits::on_receive(&ctx);
+    reader::on_receive(ctx.arg(0));
+    habits::on_receive(ctx.arg(0), ctx.arg::<i32>(2) as u32);
     0
 }
 

@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_INGRESS, sk_action::SK_PASS},
-    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_msg_redirect_hash, bpf_skc_to_tcp_sock},
+    helpers::generated::{bpf_jiffies64, bpf_msg_redirect_hash},
     programs::SkMsgContext,
 };
 use socketvirt_common::{
@@ -21,7 +21,8 @@ use crate::{
     count::count,
     enrol::{self, flow_of},
     habits,
-    kernel::{self, Sock},
+    kernel::{Sock, offset},
+    load::Sender,
     maps::{handle, sv_config, sv_dispatch, sv_fast, sv_watched},
     pairs,
     path::note,
@@ -45,28 +46,25 @@ pub fn on_message(ctx: &SkMsgContext) {
     let Some(flow) = flow_of(sk.cast()) else {
         return;
     };
-    // SAFETY: the verifier checks `sk`.
-    let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk.cast()) };
-    if tcp_sock.is_null() {
-        return;
-    }
     // SAFETY: a field of the context.
     let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
-    let own = kernel::Own::new(tcp_sock);
-    // The last tick of the same clock is near enough, and costs less.
-    // SAFETY: takes nothing.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let verdict = verdict(flow, own, Sock(tcp_sock as u64), size, now);
+    let Some(sock) = Sock::of_message(sk.cast()) else {
+        return;
+    };
+    let sender = sock.sender();
+    // SAFETY: takes nothing. The verifier makes a load of it, which no clock is.
+    let now = unsafe { bpf_jiffies64() };
+    let verdict = verdict(flow, sock, sender, size, now);
     let reason = match verdict {
         Verdict::Redirect => match call::needs_stack(task::send_flags()) {
             Reason::None => {
-                if redirect(ctx, flow, own, size) {
+                if redirect(ctx, flow, sender.write_seq, size) {
                     return;
                 }
                 Reason::Closing
             }
             reason => {
-                leave(flow, Sock(tcp_sock as u64), reason);
+                leave(flow, sock, reason);
                 reason
             }
         },
@@ -94,7 +92,7 @@ pub fn on_message(ctx: &SkMsgContext) {
 }
 
 #[inline(always)]
-fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32, now: u64) -> Verdict {
+fn verdict(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> Verdict {
     if !flow.enrolment.is_active() {
         return Verdict::Stack(Reason::Draining);
     }
@@ -108,7 +106,7 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32, now: u6
         return Verdict::Stack(Reason::MemoryLimit);
     }
     if flow.peer_cookie == 0
-        && let Some(reason) = meet(flow, address)
+        && let Some(reason) = meet(flow, sock)
     {
         return Verdict::Stack(reason);
     }
@@ -118,40 +116,39 @@ fn verdict(flow: &mut Flow, sock: kernel::Own, address: Sock, size: u32, now: u6
     {
         return Verdict::Stack(Reason::Draining);
     }
-    let peer = Sock(flow.peer_sock);
+    let peer = Sock(flow.peer_sock).receiver();
     // The peer's memory may be another socket's by now.
-    if peer.cookie() != flow.peer_cookie {
+    if peer.cookie != flow.peer_cookie {
         return Verdict::Stack(Reason::Closing);
     }
-    let queued = peer.queued();
-    if queued == 0 {
+    if peer.queued == 0 {
         flow.since_empty = 0;
     }
     let own = Own {
-        state: sock.state(),
-        shutdown: sock.shutdown(),
-        write_seq: sock.write_seq(),
+        state: sender.state,
+        shutdown: sender.shutdown,
+        write_seq: sender.write_seq,
         path: flow.path,
         fast_write_seq: flow.fast_write_seq,
         since_empty: flow.since_empty,
         calm: flow.calm,
         size,
-        stack_age: now.saturating_sub(flow.stack_at),
+        stack_age: now.saturating_sub(flow.stack_at) * u64::from(offset!(tick)),
     };
     let verdict = path::verdict(
         &own,
         &Peer {
-            shutdown: peer.shutdown(),
+            shutdown: peer.shutdown,
             copied_seq: if own.stays_fast() {
                 0
             } else {
-                peer.copied_seq()
+                Sock(flow.peer_sock).copied_seq()
             },
-            queued,
-            rcvbuf: peer.rcvbuf(),
+            queued: peer.queued,
+            rcvbuf: peer.rcvbuf,
         },
     );
-    if matches!(verdict, Verdict::Redirect) && !charge::is_certain(flow, peer, size) {
+    if matches!(verdict, Verdict::Redirect) && !charge::is_certain(flow, size) {
         return Verdict::Stack(Reason::MemoryLimit);
     }
     verdict
@@ -205,7 +202,7 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
 /// Redirects the message and counts it; false when the peer is not in the map
 /// any more.
 #[inline(always)]
-fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: kernel::Own, size: u32) -> bool {
+fn redirect(ctx: &SkMsgContext, flow: &mut Flow, write_seq: u32, size: u32) -> bool {
     let mut key = EndKey {
         id: flow.id,
         side: flow.side.other(),
@@ -229,7 +226,6 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, sock: kernel::Own, size: u32) -
     flow.total.fast_bytes += u64::from(size);
     flow.total.fast_messages += 1;
     flow.since_empty += 1;
-    let write_seq = sock.write_seq();
     flow.fast_write_seq = write_seq;
     if !matches!(flow.path, Path::Fast) {
         flow.path = Path::Fast;

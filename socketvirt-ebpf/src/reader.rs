@@ -1,9 +1,8 @@
 //! Who reads the watched sockets: recorded where they read.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf,
-    programs::BtfTracePointContext,
-};
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
 use socketvirt_common::{
     reader::{self, Holding, Process},
     reason::Reason,
@@ -26,23 +25,31 @@ const SOCKET: u16 = 0o140_000;
 
 /// A receive call on the socket at `sk` has ended, in the process that made it.
 #[inline(always)]
-pub fn on_receive(ctx: &BtfTracePointContext) {
-    let sk: *const u8 = ctx.arg(0);
-    let offset = offset!(sk_cookie) as usize;
-    // SAFETY: the verifier knows the type of the argument.
-    let cookie: u64 = unsafe { core::ptr::read_volatile(sk.add(offset).cast()) };
-    if cookie == 0 {
-        return;
-    }
-    let Some(known) = sv_ends.get_ptr(&cookie) else {
+pub fn on_receive(sk: *mut c_void) {
+    let Some((known, cookie)) = watched(sk) else {
         return;
     };
-    // SAFETY: one word.
-    let known = unsafe { *known };
     let (task, own) = current();
     if reads(known, cookie, own) {
         enter(task, own);
     }
+}
+
+/// The place of a socket that is watched, and its cookie. Most sockets of a host
+/// have no cookie, or are found in no time not to be there.
+#[inline(always)]
+pub fn watched(sk: *mut c_void) -> Option<(u32, u64)> {
+    let cookie = sk.cast::<u8>().wrapping_add(offset!(sk_cookie) as usize);
+    // SAFETY: the verifier knows the argument as a `struct sock`, and checks
+    // the offset.
+    let cookie: u64 = unsafe { core::ptr::read_volatile(cookie.cast()) };
+    if cookie == 0 {
+        return None;
+    }
+    // SAFETY: an entry of the map, one word.
+    sv_ends
+        .get_ptr(&cookie)
+        .map(|known| (unsafe { *known }, cookie))
 }
 
 /// Records who reads an end of a watched pair; true when that is news.

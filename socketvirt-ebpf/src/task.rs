@@ -1,28 +1,34 @@
 //! The system call that a program is in, as its task tells.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
-use socketvirt_common::call::{self, Call};
+use socketvirt_common::call::{self, Calls, Flags};
 
 use crate::kernel::offset;
 
 /// The flags of the send that a message belongs to; 0 when they are not known.
 #[inline(always)]
 pub fn send_flags() -> u32 {
-    Registers::own().map_or(0, |registers| {
-        let call = Call {
-            number: registers.load(offset!(call_number)),
-            third: registers.load(offset!(call_third)),
-            fourth: registers.load(offset!(call_fourth)),
-        };
-        call::flags(&call, &offset!(calls))
-    })
+    let Some(registers) = Registers::own() else {
+        return 0;
+    };
+    let calls = Calls {
+        sendto: offset!(calls.sendto),
+        sendmsg: offset!(calls.sendmsg),
+        sendmmsg: offset!(calls.sendmmsg),
+        splice: 0,
+    };
+    match call::flags(registers.load(offset!(call_number)), &calls) {
+        Flags::None => 0,
+        Flags::Third => registers.load(offset!(call_third)),
+        Flags::Fourth => registers.load(offset!(call_fourth)),
+    }
 }
 
 /// The program is known to be in splice(2).
 #[inline(always)]
 pub fn splices() -> bool {
     Registers::own()
-        .is_some_and(|registers| registers.load(offset!(call_number)) == offset!(calls).splice)
+        .is_some_and(|registers| registers.load(offset!(call_number)) == offset!(calls.splice))
 }
 
 /// What the kernel has kept of the program's registers.

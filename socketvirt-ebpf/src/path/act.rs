@@ -36,11 +36,7 @@ pub fn on_socket(sk: *mut c_void, sock: Sock) -> bool {
     };
     // SAFETY: the agent's programs run one at a time.
     let (pair, tiers) = unsafe { (&mut *pair, &mut *tiers) };
-    let side = if known & 1 == 0 {
-        Side::Client
-    } else {
-        Side::Server
-    };
+    let side = Side::of(known);
     if pair.end(side).waits == 0 || pair.end(side).sock != sock.0 {
         return false;
     }

@@ -31,7 +31,7 @@ use super::{
     pins,
     sys::{self, AttachType},
 };
-use crate::kernel::object;
+use crate::kernel::{cast, object};
 
 /// Sockets that can be enrolled, and ends that can be remembered, at once.
 ///
@@ -59,7 +59,7 @@ impl DataPath {
             .map_max_entries("sv_next", MAX_SOCKETS)
             .map_max_entries("sv_events", AGENT_NOTES)
             .override_global("NOTES_MASK", &const { AGENT_NOTES - 1 }, true)
-            .load(object::OBJECT)
+            .load(&cast::fill(object::OBJECT, layout))
             .map_err(|error| DataPathError::Load(Box::new(error)))?;
 
         let build = ebpf.map_mut(object::BUILD);

@@ -75,6 +75,19 @@ pub enum Error {
         answer: String,
     },
 
+    /// The redirect that the fast path is compared with could not be had.
+    #[error("the naive redirect: {attempt}: {source} (CAP_BPF and CAP_NET_ADMIN are needed)")]
+    Naive {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the kernel answered.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The build is at fault.
+    #[error("the naive redirect: a map or a program is missing in its object: build anew")]
+    NaiveMap,
+
     /// `ip` could not build the namespaces.
     #[error("`ip {command}` failed: {answer} (iproute2 and CAP_NET_ADMIN are needed)")]
     Ip {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::{
     error::Error,
+    naive::Naive,
     options::WorkerArgs,
     plan::Mode,
     scratch::Scratch,
@@ -42,6 +43,8 @@ pub struct Host {
     mode: Mode,
     since: Instant,
     cpu_before: f64,
+    /// Its sockets are in the map until it has ended.
+    _naive: Option<Naive>,
 }
 
 /// The worker's standard input; closing it tells the worker to end.
@@ -79,7 +82,12 @@ impl Host {
     /// When it does not start; the message holds what it said last.
     pub fn start(mode: Mode, place: &WorkerArgs) -> Result<Self, Error> {
         let scratch = Scratch::new()?;
-        let mut child = command(mode, place, &scratch)?
+        let naive = (mode == Mode::Naive).then(Naive::load).transpose()?;
+        let place = WorkerArgs {
+            naive: naive.as_ref().map(Naive::map),
+            ..place.clone()
+        };
+        let mut child = command(mode, &place, &scratch)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(scratch.stderr()?)
@@ -97,6 +105,7 @@ impl Host {
             mode,
             since,
             cpu_before: 0.0,
+            _naive: naive,
         };
         match host.ask(&Request::Hello, SLOW)? {
             Reply::Hello => {}
@@ -233,6 +242,9 @@ fn command(mode: Mode, place: &WorkerArgs, scratch: &Scratch) -> Result<Command,
         if let Some(path) = path {
             command.arg(option).arg(path);
         }
+    }
+    if let Some(map) = place.naive {
+        command.arg("--naive").arg(map.to_string());
     }
     Ok(command)
 }

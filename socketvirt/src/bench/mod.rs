@@ -11,6 +11,7 @@ mod dump;
 mod error;
 mod host;
 mod load;
+mod naive;
 mod netns;
 mod options;
 mod plan;

@@ -20,7 +20,7 @@ pub struct Args {
     pub quick: bool,
 
     /// Measure only this group (repeatable): blocking, epoll, stream, connect,
-    /// netns, netns-epoll, presence, table, scale.
+    /// netns, netns-epoll, presence, floor, table, scale.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
 
@@ -47,6 +47,10 @@ pub struct WorkerArgs {
     /// Network namespace of the end that listens.
     #[arg(long)]
     pub server_netns: Option<PathBuf>,
+
+    /// Id of the naive redirect's map, into which the connections go.
+    #[arg(long)]
+    pub naive: Option<u32>,
 }
 
 impl WorkerArgs {
@@ -59,6 +63,7 @@ impl WorkerArgs {
             ip,
             client_netns: None,
             server_netns: None,
+            naive: None,
         }
     }
 }

@@ -10,6 +10,8 @@ use super::wire::{Calls, Family, Work};
 pub enum Mode {
     /// As it is.
     Plain,
+    /// As it is, with its connections in a naive redirect.
+    Naive,
     /// Under `socketvirt exec --mode eager`.
     Eager,
     /// Under `socketvirt exec --mode adopt`.
@@ -21,7 +23,7 @@ impl Mode {
     #[must_use]
     pub fn option(self) -> Option<&'static str> {
         match self {
-            Self::Plain => None,
+            Self::Plain | Self::Naive => None,
             Self::Eager => Some("eager"),
             Self::Adopt => Some("adopt"),
         }
@@ -48,6 +50,8 @@ pub enum Variant {
     Beside,
     /// Plain TCP while the socket table is kept.
     Kept,
+    /// A redirect without a rule, on a host without socketvirt.
+    Naive,
 }
 
 /// What a variant is meant to show.
@@ -74,6 +78,7 @@ impl Variant {
             Self::NotEnrolled => "not-enrolled",
             Self::Beside => "beside",
             Self::Kept => "table-kept",
+            Self::Naive => "naive",
         }
     }
 
@@ -82,6 +87,7 @@ impl Variant {
     pub fn mode(self) -> Mode {
         match self {
             Self::Tcp | Self::Unix | Self::Beside | Self::Kept => Mode::Plain,
+            Self::Naive => Mode::Naive,
             Self::FastEager | Self::Passing => Mode::Eager,
             Self::FastAdopt | Self::NotEnrolled => Mode::Adopt,
         }
@@ -97,11 +103,17 @@ impl Variant {
         }
     }
 
+    /// Whether it needs no socketvirt on the host.
+    #[must_use]
+    pub fn is_alone(self) -> bool {
+        matches!(self, Self::Tcp | Self::Unix | Self::Naive)
+    }
+
     /// Where its bytes are meant to go.
     #[must_use]
     pub fn expects(self) -> Expect {
         match self {
-            Self::FastEager | Self::FastAdopt => Expect::Fast,
+            Self::FastEager | Self::FastAdopt | Self::Naive => Expect::Fast,
             Self::NotEnrolled => Expect::Stack,
             Self::Tcp | Self::Unix | Self::Passing | Self::Beside | Self::Kept => Expect::Either,
         }
@@ -259,6 +271,23 @@ pub const GROUPS: &[Group] = &[
         restarts: true,
     },
     Group {
+        name: "floor",
+        title: "round trips beside the least that a redirect can cost, blocking calls",
+        works: &[Work::RoundTrip],
+        calls: Calls::Blocking,
+        setting: Setting::Loopback,
+        variants: &[
+            Variant::Tcp,
+            Variant::Unix,
+            Variant::Naive,
+            Variant::FastEager,
+        ],
+        sizes: &[64, 4 << 10, 16 << 10, 64 << 10],
+        quick: &[64, 4 << 10],
+        cpus: &[1, 2],
+        restarts: true,
+    },
+    Group {
         name: TABLE,
         title: "plain TCP without and with a kept socket table",
         works: &[Work::RoundTrip, Work::Connect, Work::Request],
@@ -282,6 +311,19 @@ mod tests {
             assert_eq!(
                 group.variants.first(),
                 Some(&Variant::Tcp),
+                "{}",
+                group.name
+            );
+        }
+    }
+
+    /// What is started for each round stays until its end.
+    #[test]
+    fn what_needs_no_socketvirt_comes_first() {
+        for group in GROUPS.iter().filter(|group| group.restarts) {
+            let alone = group.variants.iter().map(|variant| variant.is_alone());
+            assert!(
+                alone.is_sorted_by(|one, next| one >= next),
                 "{}",
                 group.name
             );

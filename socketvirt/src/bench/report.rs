@@ -8,7 +8,7 @@ use super::{
     dump::TableCosts,
     plan::{Expect, Setting, Variant},
     scale::Point,
-    stats::{float, median},
+    stats::{float, median, percentile},
     wire::{Calls, Sample, Work},
 };
 
@@ -103,11 +103,24 @@ pub struct Outcome {
     pub ratio_to_tcp: Option<f64>,
     /// How many times better than a Unix socket.
     pub ratio_to_unix: Option<f64>,
+    /// How many times better than a naive redirect.
+    pub ratio_to_naive: Option<Ratio>,
     /// Share of bytes that TCP did not see: 1 went all the fast way. Missing
     /// where there is no such measure (Unix sockets, connection set-up).
     pub fast_share: Option<f64>,
     /// Set when the number is not what its label says, with the reason.
     pub flag: Option<&'static str>,
+}
+
+/// What the rounds' ratios to another variant are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Ratio {
+    /// The median.
+    pub median: f64,
+    /// A quarter of the rounds had less.
+    pub lower: f64,
+    /// A quarter had more.
+    pub upper: f64,
 }
 
 /// One worker that ran under `socketvirt exec`.
@@ -126,6 +139,17 @@ pub struct Worker {
 /// The rounds of one variant in one case.
 pub type Rounds = Vec<Option<Sample>>;
 
+impl Ratio {
+    fn of(mut rounds: Vec<f64>) -> Option<Self> {
+        rounds.sort_unstable_by(f64::total_cmp);
+        Some(Self {
+            median: median(rounds.iter().copied())?,
+            lower: percentile(&rounds, 0.25)?,
+            upper: percentile(&rounds, 0.75)?,
+        })
+    }
+}
+
 impl Case {
     /// Adds the rounds of a variant; earlier ones are what it is compared with.
     pub fn add(&mut self, variant: Variant, rounds: &Rounds, all: &[(Variant, Rounds)]) {
@@ -134,9 +158,9 @@ impl Case {
             return;
         };
         let over = |pick: fn(&Sample) -> Option<f64>| median(taken().filter_map(pick));
-        let ratio = |base: Variant| {
+        let ratios = |base: Variant| {
             let (_, other) = all.iter().find(|(variant, _)| *variant == base)?;
-            median(rounds.iter().zip(other).filter_map(|(ours, theirs)| {
+            let of_round = |(ours, theirs): (&Option<Sample>, &Option<Sample>)| {
                 let (ours, theirs) = (
                     value_of(self.work, ours.as_ref())?,
                     value_of(self.work, theirs.as_ref())?,
@@ -146,8 +170,10 @@ impl Case {
                 } else {
                     ours / theirs
                 })
-            }))
+            };
+            Ratio::of(rounds.iter().zip(other).filter_map(of_round).collect())
         };
+        let ratio = |base| ratios(base).map(|ratio| ratio.median);
         let fast_share = over(fast_share);
         self.results.push(Outcome {
             variant,
@@ -160,6 +186,7 @@ impl Case {
             cpu_us: over(|sample| Some(sample.cpu_us)).unwrap_or_default(),
             ratio_to_tcp: ratio(Variant::Tcp),
             ratio_to_unix: ratio(Variant::Unix),
+            ratio_to_naive: ratios(Variant::Naive),
             fast_share,
             flag: flag(variant, fast_share),
         });

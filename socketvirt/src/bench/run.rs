@@ -4,7 +4,7 @@
 //! measured one after the other but interleaved at fractions of a second, and
 //! compared within each round.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::{collections::BTreeMap, fmt::Display, ops::Range};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity},
@@ -29,6 +29,9 @@ use crate::table::keeper::{Keeper, Options};
 /// Milliseconds that a connection is given to be adopted: several scans must
 /// find it worth it, and both ends between two messages.
 const SETTLE: u64 = 4000;
+
+/// Milliseconds of traffic after a start that are not measured.
+const WARM_UP: u64 = 500;
 
 /// A benchmark under way.
 struct Run<'a> {
@@ -134,9 +137,7 @@ impl Run<'_> {
         hosts
             .running
             .insert(Mode::Plain, Host::start(Mode::Plain, &hosts.place)?);
-        if !group.restarts {
-            self.start(group, &mut hosts);
-        }
+        self.start(group, &mut hosts, !group.restarts);
         let sizes = if self.report.quick {
             group.quick
         } else {
@@ -160,11 +161,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Starts the workers under `socketvirt exec`.
-    fn start(&mut self, group: &Group, hosts: &mut Hosts) {
+    /// Starts the workers that are missing, those under `socketvirt exec` if so
+    /// wanted.
+    fn start(&mut self, group: &Group, hosts: &mut Hosts, accelerated: bool) {
         for variant in group.variants {
             let mode = variant.mode();
-            if hosts.running.contains_key(&mode) {
+            if hosts.running.contains_key(&mode) || mode.option().is_some() && !accelerated {
                 continue;
             }
             match Host::start(mode, &hosts.place) {
@@ -176,7 +178,7 @@ impl Run<'_> {
         }
     }
 
-    /// Ends them; what they said is part of the report, once a group.
+    /// Ends those under `socketvirt exec`; what they said is part of the report, once a group.
     fn stop(&mut self, group: &Group, hosts: &mut Hosts) {
         for mode in [Mode::Eager, Mode::Adopt] {
             let Some(host) = hosts.running.remove(&mode) else {
@@ -227,18 +229,22 @@ impl Run<'_> {
                 self.stop(group, hosts);
             }
             // Whoever follows a slow variant finds other caches: take turns,
-            // except where the first must be alone.
-            let turn = if group.restarts {
-                0
+            // those apart that shall find no socketvirt on the host.
+            let alone = if group.restarts {
+                let is_alone = |(variant, _): &&(Variant, Spec)| variant.is_alone();
+                specs.iter().take_while(is_alone).count()
             } else {
-                round % specs.len()
+                0
             };
-            let order = (turn..specs.len()).chain(0..turn);
+            let order = turn(0..alone, round).chain(turn(alone..specs.len(), round));
             for (index, (variant, spec)) in
                 order.filter_map(|index| Some((index, specs.get(index)?)))
             {
-                if group.restarts && index == 1 {
-                    self.start(group, hosts);
+                if !variant.is_alone() {
+                    self.start(group, hosts, true);
+                    if group.restarts {
+                        warm_up(*variant, spec, hosts);
+                    }
                 }
                 let sample = self.sample(group, *variant, spec, hosts)?;
                 if let Some((_, rounds)) = all.get_mut(index) {
@@ -342,6 +348,26 @@ impl Run<'_> {
     }
 }
 
+/// Talks on a new connection, while the agent that was just started looks at
+/// the host for the first time.
+fn warm_up(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
+    let spec = Spec {
+        millis: WARM_UP,
+        ..*spec
+    };
+    if let Some(host) = hosts.running.get_mut(&variant.mode()) {
+        // The measured sample will meet it again, and report it.
+        let _failed = host.measure(&spec);
+    }
+}
+
+/// The same numbers, begun at another one each round.
+fn turn(range: Range<usize>, round: usize) -> impl Iterator<Item = usize> {
+    let Range { start, end } = range;
+    let first = start + round.checked_rem(end - start).unwrap_or(0);
+    (first..end).chain(start..first)
+}
+
 /// Talks on a connection until it is fast, or for as long as it may take.
 fn settle(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
     let Some(host) = hosts.running.get_mut(&variant.mode()) else {
@@ -394,6 +420,14 @@ fn allowed_cpus() -> Result<Vec<usize>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_has_its_turn() {
+        assert!(turn(0..3, 0).eq([0, 1, 2]));
+        assert!(turn(0..3, 4).eq([1, 2, 0]));
+        assert!(turn(3..4, 5).eq([3]));
+        assert_eq!(turn(0..0, 1).count(), 0);
+    }
 
     #[test]
     fn only_selects_by_name_and_refuses_what_it_does_not_know() {

@@ -17,7 +17,7 @@ impl fmt::Display for Report {
         writeln!(
             out,
             "Linux {}, {} CPUs; medians of {} interleaved samples of {} ms; \
-             xtcp, xunix: how many times better",
+             xtcp, xunix, xnaive: how many times better, quartiles in brackets",
             self.kernel, self.cpus, self.rounds, self.sample_millis
         )?;
         let mut heading = None;
@@ -108,7 +108,7 @@ fn section(out: &mut fmt::Formatter<'_>, case: &Case) -> fmt::Result {
 fn row(out: &mut fmt::Formatter<'_>, size: &str, outcome: &Outcome) -> fmt::Result {
     writeln!(
         out,
-        "{size:>6}  {:<13}{:>9} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6}{}",
+        "{size:>6}  {:<13}{:>9} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6}{}{}",
         outcome.variant.name(),
         number(Some(outcome.value)),
         number(outcome.p50_us),
@@ -117,6 +117,12 @@ fn row(out: &mut fmt::Formatter<'_>, size: &str, outcome: &Outcome) -> fmt::Resu
         ratio(outcome.ratio_to_tcp),
         ratio(outcome.ratio_to_unix),
         outcome.fast_share.map_or_else(|| "-".to_owned(), percent),
+        outcome
+            .ratio_to_naive
+            .map_or_else(String::new, |ratio| format!(
+                "  xnaive {:.3} [{:.3} {:.3}]",
+                ratio.median, ratio.lower, ratio.upper
+            )),
         outcome
             .flag
             .map(|flag| format!("  ! {flag}"))

@@ -177,6 +177,29 @@ impl KernelTypes {
         })
     }
 
+    /// The number of a structure among the types, unless it is there twice.
+    #[must_use]
+    pub fn structure_id(&self, name: &str) -> Option<u32> {
+        self.id(name, |found| matches!(found, Type::Struct(_)))
+    }
+
+    /// The same of a function.
+    #[must_use]
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        self.id(name, |found| matches!(found, Type::Func(_)))
+    }
+
+    fn id(&self, name: &str, fits: impl Fn(&Type) -> bool) -> Option<u32> {
+        let ids = self.0.resolve_ids_by_name(name).ok()?;
+        let mut fitting = ids.into_iter().filter(|&id| {
+            self.0
+                .resolve_type_by_id(id)
+                .is_ok_and(|found| fits(&found))
+        });
+        let id = fitting.next()?;
+        fitting.next().is_none().then_some(id)
+    }
+
     /// The value of a constant of an enumeration, when it has it.
     #[must_use]
     pub fn constant(&self, enumeration: &str, constant: &str) -> Option<u32> {

@@ -1,9 +1,13 @@
 //! The running kernel's [`KernelLayout`], from its BTF and its symbols.
 
+use nix::{
+    sys::time::TimeValLike as _,
+    time::{ClockId, clock_getres},
+};
 use socketvirt_common::{call::Calls, layout::KernelLayout};
 
 pub use crate::kernel::btf::LayoutError;
-use crate::kernel::{btf::KernelTypes, charges, namespaces, symbols};
+use crate::kernel::{btf::KernelTypes, cast, charges, namespaces, symbols};
 
 const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
 
@@ -28,6 +32,8 @@ fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     holders(types, &mut layout)?;
     charges::resolve(types, &mut layout)?;
     call(types, &mut layout);
+    cast::resolve(types, &mut layout);
+    layout.tick = tick();
     layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
     layout.sk_flags_timestamp = flags(types, &TIMESTAMP)?;
     Ok(layout)
@@ -44,7 +50,6 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
     layout.sk_num = within + common.offset("skc_num", 2, "the port of a service")?;
     layout.sk_dport = within + common.offset("skc_dport", 2, "the port of a service")?;
     layout.sk_rxhash = within + common.offset("skc_rxhash", 4, "which packets are whose")?;
-    layout.sk_family = within + common.offset("skc_family", 2, "which sockets are TCP's")?;
     layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
     layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
     let purpose = "whom a client asks";
@@ -68,12 +73,12 @@ fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutEr
         "who waits for a socket's lock",
     )?;
     layout.sk_rcvlowat = sock.offset("sk_rcvlowat", 4, "SO_RCVLOWAT")?;
-    layout.sk_protocol = sock.offset("sk_protocol", 2, "which sockets are TCP's")?;
     layout.sk_err = sock.offset("sk_err", 4, "how a connection ended")?;
     layout.sk_shutdown = sock.offset("sk_shutdown", 1, "whether the socket was shut down")?;
     layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
     layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
     layout.sk_socket = sock.offset("sk_socket", POINTER, "whether the socket is in use")?;
+    layout.sk_bpf_storage = sock.offset("sk_bpf_storage", POINTER, "which sockets are followed")?;
     layout.sk_txhash = sock.offset("sk_txhash", 4, "which packets are whose")?;
     layout.sk_filter = sock.offset("sk_filter", POINTER, "socket filters")?;
     layout.sk_max_pacing_rate = sock.offset("sk_max_pacing_rate", POINTER, "SO_MAX_PACING_RATE")?;
@@ -230,6 +235,16 @@ fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutErr
     Ok(())
 }
 
+/// Nanoseconds of a tick: the step of the clocks that each tick sets
+/// (`KTIME_LOW_RES`, kernel/time/posix-timers.c).
+fn tick() -> u32 {
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+        .ok()
+        .and_then(|step| u32::try_from(step.num_nanoseconds()).ok())
+        // At most 100 in a second: what is counted in them comes sooner.
+        .unwrap_or(10_000_000)
+}
+
 /// The system call that a program is in. Without its place nothing is known of
 /// the flags of a send, which is no reason to refuse a kernel, nor of splice(2),
 /// unless TCP's own function can be watched.
@@ -337,6 +352,8 @@ mod tests {
         assert!(layout.sk_flags_timestamp.count_ones() >= 3);
         assert_eq!(layout.sk_flags_zerocopy & layout.sk_flags_timestamp, 0);
         assert_eq!(layout.recvmsg_inq_mask.count_ones(), 1);
+        // CONFIG_HZ is from 100 to 1000.
+        assert!((1_000_000..=10_000_000).contains(&layout.tick));
     }
 
     /// Fields of one structure lie apart from each other, and `tcp_sock`'s
@@ -354,13 +371,12 @@ mod tests {
             (l.sk_receive_queue_len, 4),
             (l.sk_lock_waiters, 16),
             (l.sk_rcvlowat, 4),
-            (l.sk_family, 2),
-            (l.sk_protocol, 2),
             (l.sk_err, 4),
             (l.sk_shutdown, 1),
             (l.sk_peek_off, 4),
             (l.sk_user_data, 8),
             (l.sk_socket, 8),
+            (l.sk_bpf_storage, 8),
             (l.sk_wq, 8),
             (l.sk_cgroup, 8),
             (l.sk_txhash, 4),

@@ -3,7 +3,7 @@
 //!
 //! *Asked*: whether it can carry the data path at all ([`require`]), where it
 //! keeps what the programs read ([`layout`] with [`charges`], from [`btf`] and [`symbols`]),
-//! what is mounted ([`mounts`]), what it shares as memory ([`mapping`]), why it refused a program ([`refusal`]). *Made*: a folder of pinned objects
+//! what programs may load of it ([`cast`]), what is mounted ([`mounts`]), what it shares as memory ([`mapping`]), why it refused a program ([`refusal`]). *Made*: a folder of pinned objects
 //! ([`bpffs`]) and a cgroup ([`cgroup`]), each named after its [`owner`], so
 //! that what a killed agent leaves is found by the next one, and marked with the
 //! build that made it ([`object`]). [`namespaces`]
@@ -12,6 +12,7 @@
 pub mod bpffs;
 pub mod btf;
 pub mod capabilities;
+pub mod cast;
 pub mod cgroup;
 pub mod cgroup_id;
 pub mod charges;

@@ -14,6 +14,7 @@ use aya::{
 };
 use socketvirt_common::{
     event::NOTES,
+    layout::KernelLayout,
     record::{Holder, Joined},
     row::Row,
 };
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     agent::datapath::DataPathError,
     kernel::{
+        cast,
         namespaces::{self, NetNamespace, NetNamespaces},
         object, places, require,
     },
@@ -119,7 +121,7 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         }
     }
     loader
-        .load(object::OBJECT)
+        .load(&cast::fill(object::OBJECT, &KernelLayout::UNKNOWN))
         .map_err(|error| DataPathError::Load(Box::new(error)).into())
 }
 

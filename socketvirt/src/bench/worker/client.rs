@@ -48,7 +48,7 @@ pub fn run(input: impl BufRead, output: impl Write, place: &WorkerArgs) -> Resul
             Request::Measure(spec) => {
                 let patience = Duration::from_millis(spec.millis).as_secs();
                 alarm::set(u32::from(PATIENCE) + u32::try_from(patience).unwrap_or(u32::MAX / 2));
-                let sample = measure(&mut peer, &mut lanes, spec).map(Reply::Sample);
+                let sample = measure(&mut peer, &mut lanes, spec, place.naive).map(Reply::Sample);
                 alarm::cancel();
                 sample
             }
@@ -66,10 +66,15 @@ pub fn run(input: impl BufRead, output: impl Write, place: &WorkerArgs) -> Resul
     peer.stop()
 }
 
-fn measure(peer: &mut Peer, lanes: &mut HashMap<Lane, Kept>, spec: Spec) -> Result<Sample, Error> {
+fn measure(
+    peer: &mut Peer,
+    lanes: &mut HashMap<Lane, Kept>,
+    spec: Spec,
+    naive: Option<u32>,
+) -> Result<Sample, Error> {
     let kept = match lanes.entry(spec.lane) {
         Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(entry) => entry.insert(open(peer, spec.lane)?),
+        Entry::Vacant(entry) => entry.insert(open(peer, spec.lane, naive)?),
     };
     pin(spec.client_cpu)?;
     let stack = stack_bytes(kept);
@@ -89,7 +94,7 @@ fn measure(peer: &mut Peer, lanes: &mut HashMap<Lane, Kept>, spec: Spec) -> Resu
     Ok(sample(driven, &served, cpu, stack, spec))
 }
 
-fn open(peer: &mut Peer, lane: Lane) -> Result<Kept, Error> {
+fn open(peer: &mut Peer, lane: Lane, naive: Option<u32>) -> Result<Kept, Error> {
     let address = peer.tell(&Order::Listen(lane), |answer| match answer {
         Answer::Listening(address) => Some(address),
         _ => None,
@@ -99,7 +104,7 @@ fn open(peer: &mut Peer, lane: Lane) -> Result<Kept, Error> {
         Kept::Target(target)
     } else {
         Kept::Port(Port::new(
-            connect(&target, lane.work)?,
+            connect(&target, lane.work, naive)?,
             lane.family,
             lane.calls,
         )?)
@@ -176,6 +181,9 @@ impl Peer {
             .arg(place.ip.to_string());
         if let Some(namespace) = &place.server_netns {
             command.arg("--server-netns").arg(namespace);
+        }
+        if let Some(map) = place.naive {
+            command.arg("--naive").arg(map.to_string());
         }
         let mut child = command
             .stdin(Stdio::piped())

@@ -18,7 +18,7 @@ use crate::bench::{
 /// Each waits until the peer has accepted and answered: a client that only
 /// connects overruns the listener's queue, and then measures SYN timeouts.
 pub fn knock(target: &Target, lane: Lane, size: usize, duration: Duration) -> Result<Trips, Error> {
-    let open = || Port::new(connect(target, lane.work)?, lane.family, lane.calls);
+    let open = || Port::new(connect(target, lane.work, None)?, lane.family, lane.calls);
     let message = vec![BODY; size];
     let mut reply = vec![0; size];
     let mut nanos = Vec::with_capacity(1 << 14);
@@ -50,7 +50,7 @@ pub fn admit(listener: &Listener, lane: Lane, size: usize) -> Result<u64, Error>
     let mut message = vec![0; size.max(1)];
     let mut bytes = 0;
     loop {
-        let port = Port::new(listener.accept(lane.work)?, lane.family, lane.calls)?;
+        let port = Port::new(listener.accept(lane.work, None)?, lane.family, lane.calls)?;
         // One send is one segment here (requests are small), so it is read whole.
         let mut received = port.receive(&mut message)?;
         while received > 0 {

@@ -12,6 +12,7 @@ use std::{
 
 use crate::bench::{
     error::Error,
+    naive,
     wire::{Address, Family, Lane, Work},
 };
 
@@ -48,11 +49,11 @@ impl Listener {
     }
 
     /// Takes one connection.
-    pub fn accept(&self, work: Work) -> Result<OwnedFd, Error> {
+    pub fn accept(&self, work: Work, naive: Option<u32>) -> Result<OwnedFd, Error> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().map_err(Error::io("accept"))?;
-                prepare(&stream, work)?;
+                prepare(&stream, work, naive)?;
                 Ok(stream.into())
             }
             Self::Unix(listener) => {
@@ -64,11 +65,11 @@ impl Listener {
 }
 
 /// Connects to where a peer listens.
-pub fn connect(address: &Target, work: Work) -> Result<OwnedFd, Error> {
+pub fn connect(address: &Target, work: Work, naive: Option<u32>) -> Result<OwnedFd, Error> {
     match address {
         Target::Tcp(address) => {
             let stream = TcpStream::connect(address).map_err(Error::io("connect"))?;
-            prepare(&stream, work)?;
+            prepare(&stream, work, naive)?;
             Ok(stream.into())
         }
         Target::Unix(address) => UnixStream::connect_addr(address)
@@ -97,7 +98,10 @@ impl Target {
 }
 
 /// Requests go out at once, as servers do it; streams keep Nagle's default.
-fn prepare(stream: &TcpStream, work: Work) -> Result<(), Error> {
+fn prepare(stream: &TcpStream, work: Work, naive: Option<u32>) -> Result<(), Error> {
+    if let Some(map) = naive {
+        naive::enrol(map, stream)?;
+    }
     match work {
         Work::RoundTrip => stream
             .set_nodelay(true)

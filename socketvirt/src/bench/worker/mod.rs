@@ -44,7 +44,7 @@ pub fn run(args: &WorkerArgs) -> Result<(), Error> {
         // A worker that is killed takes its peer along.
         set_pdeathsig(Signal::SIGKILL).map_err(Error::call("prctl(PR_SET_PDEATHSIG)"))?;
         enter(args.server_netns.as_deref())?;
-        peer::run(stdin, stdout, args.ip)
+        peer::run(stdin, stdout, args)
     } else {
         enter(args.client_netns.as_deref())?;
         client::run(stdin, stdout, args)

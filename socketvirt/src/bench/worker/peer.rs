@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     io::{BufRead, Write},
-    net::IpAddr,
 };
 
 use nix::unistd::alarm;
@@ -11,6 +10,7 @@ use nix::unistd::alarm;
 use super::{PATIENCE, connection, echo, endpoint::Listener, flood, pin, port::Port, usage};
 use crate::bench::{
     error::Error,
+    options::WorkerArgs,
     wire::{Answer, Lane, Link, Order, Served, Spec, Work},
 };
 
@@ -21,12 +21,12 @@ enum Kept {
 }
 
 /// Serves the worker until it closes the link.
-pub fn run(input: impl BufRead, output: impl Write, ip: IpAddr) -> Result<(), Error> {
+pub fn run(input: impl BufRead, output: impl Write, place: &WorkerArgs) -> Result<(), Error> {
     let mut link = Link::new(input, output);
     let mut lanes = HashMap::new();
     while let Some(order) = link.receive()? {
         let answer = match order {
-            Order::Listen(lane) => listen(&mut link, lane, ip).map(|kept| {
+            Order::Listen(lane) => listen(&mut link, lane, place).map(|kept| {
                 lanes.insert(lane, kept);
                 Answer::Accepted
             }),
@@ -46,14 +46,19 @@ pub fn run(input: impl BufRead, output: impl Write, ip: IpAddr) -> Result<(), Er
 fn listen(
     link: &mut Link<impl BufRead, impl Write>,
     lane: Lane,
-    ip: IpAddr,
+    place: &WorkerArgs,
 ) -> Result<Kept, Error> {
-    let (listener, address) = Listener::bind(lane, ip)?;
+    let (listener, address) = Listener::bind(lane, place.ip)?;
     link.send(&Answer::Listening(address))?;
     if lane.work.connects() {
         return Ok(Kept::Listener(listener));
     }
-    Port::new(listener.accept(lane.work)?, lane.family, lane.calls).map(Kept::Port)
+    Port::new(
+        listener.accept(lane.work, place.naive)?,
+        lane.family,
+        lane.calls,
+    )
+    .map(Kept::Port)
 }
 
 fn serve(

@@ -1,0 +1,207 @@
+//! What only the running kernel tells, written into the programs' instructions.
+//!
+//! Programs load fields of any socket without a call when they may cast:
+//! `bpf_rdonly_cast`, a function of the kernel since Linux 6.2. aya relocates no
+//! calls of the kernel's functions, and Rust has no CO-RE, so the object has a
+//! mark at each call ([`CAST`]) and at each number of the layout ([`OFFSET`]).
+
+use std::{
+    io,
+    os::fd::{FromRawFd as _, OwnedFd},
+};
+
+use socketvirt_common::layout::{CAST, KernelLayout, OFFSET};
+
+use super::btf::KernelTypes;
+
+/// `dst = src` of two registers, `BPF_ALU64 | BPF_MOV | BPF_X`.
+const MOVE: u8 = 0xbf;
+/// `dst = imm`, `BPF_ALU64 | BPF_MOV | BPF_K`.
+const SET: u8 = 0xb7;
+/// `dst = *(u64 *)(src + off)`, `BPF_LDX | BPF_MEM | BPF_DW`.
+const LOAD: u8 = 0x79;
+/// `BPF_JMP | BPF_CALL`.
+const CALL: u8 = 0x85;
+/// `BPF_JMP | BPF_EXIT`.
+const EXIT: u8 = 0x95;
+/// The source register of a [`CALL`] of the kernel's functions.
+const PSEUDO_KFUNC_CALL: u8 = 2;
+
+/// `struct bpf_insn`.
+fn instruction(code: u8, dst: u8, src: u8, off: i16, imm: u32) -> u64 {
+    let registers = if cfg!(target_endian = "little") {
+        src << 4 | dst
+    } else {
+        dst << 4 | src
+    };
+    let mut bytes = [code, registers, 0, 0, 0, 0, 0, 0];
+    bytes[2..4].copy_from_slice(&off.to_ne_bytes());
+    bytes[4..].copy_from_slice(&imm.to_ne_bytes());
+    u64::from_ne_bytes(bytes)
+}
+
+/// Fills in what programs need for casts; nothing on a kernel that has no such
+/// function, or that refuses a program that calls it.
+pub fn resolve(types: &KernelTypes, layout: &mut KernelLayout) {
+    let (Some(function), Some(structure)) = (
+        types.function_id("bpf_rdonly_cast"),
+        types.structure_id("tcp_sock"),
+    ) else {
+        return;
+    };
+    if is_accepted(function, structure, layout.sk_cookie).is_ok() {
+        (layout.cast_function, layout.tcp_sock_type) = (function, structure);
+    }
+}
+
+/// Lets the verifier look at the shortest program that casts and loads.
+fn is_accepted(function: u32, structure: u32, field: u32) -> io::Result<()> {
+    let offset = i16::try_from(field).map_err(io::Error::other)?;
+    load(&[
+        instruction(SET, 1, 0, 0, 0),
+        instruction(SET, 2, 0, 0, structure),
+        instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, function),
+        instruction(LOAD, 0, 0, offset, 0),
+        instruction(SET, 0, 0, 0, 1),
+        instruction(EXIT, 0, 0, 0, 0),
+    ])
+    .map(drop)
+}
+
+/// Loads an `sk_msg` program, which the kernel forgets with its descriptor.
+fn load(program: &[u64]) -> io::Result<OwnedFd> {
+    /// `BPF_PROG_LOAD`, `BPF_PROG_TYPE_SK_MSG` and `BPF_SK_MSG_VERDICT`,
+    /// include/uapi/linux/bpf.h.
+    const PROG_LOAD: libc::c_long = 5;
+    const SK_MSG: u32 = 16;
+    const VERDICT: u32 = 7;
+    /// The part of `union bpf_attr` for it.
+    #[repr(C)]
+    struct Attributes {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log: [u64; 2],
+        kern_version: u32,
+        prog_flags: u32,
+        prog_name: [u8; 16],
+        prog_ifindex: u32,
+        expected_attach_type: u32,
+    }
+    let attributes = Attributes {
+        prog_type: SK_MSG,
+        insn_cnt: u32::try_from(program.len()).map_err(io::Error::other)?,
+        insns: program.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log: [0; 2],
+        kern_version: 0,
+        prog_flags: 0,
+        prog_name: *b"sv_may_cast\0\0\0\0\0",
+        prog_ifindex: 0,
+        expected_attach_type: VERDICT,
+    };
+    // SAFETY: the attributes and what they point to live during the call, and
+    // their size is given.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_LOAD,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    let fd = i32::try_from(answer).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it for this process.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The object with its marks replaced: numbers of the layout by what they are,
+/// and casts by the call, or by what the call comes to, in code that the layout
+/// then makes dead.
+#[must_use]
+pub fn fill(object: &[u8], layout: &KernelLayout) -> Vec<u8> {
+    let cast = if layout.tcp_sock_type == 0 {
+        instruction(MOVE, 0, 1, 0, 0)
+    } else {
+        instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, layout.cast_function)
+    };
+    let mut object = object.to_vec();
+    // Instructions are aligned in their sections, and these in the object.
+    for word in object.as_chunks_mut::<8>().0 {
+        if *word == CAST.to_ne_bytes() {
+            *word = cast.to_ne_bytes();
+        } else if let Some(at) = marked(*word) {
+            let [_, _, _, _, number @ ..] = word;
+            *number = layout.word(at).to_ne_bytes();
+        }
+    }
+    object
+}
+
+/// Where in the layout the number is that this instruction shall set.
+fn marked([code, registers, off, off_high, number @ ..]: [u8; 8]) -> Option<usize> {
+    let source = if cfg!(target_endian = "little") {
+        registers >> 4
+    } else {
+        registers & 0xf
+    };
+    if (code, source, off, off_high) != (SET, 0, 0, 0) {
+        return None;
+    }
+    let number = u32::from_ne_bytes(number);
+    let at = usize::try_from(number.checked_sub(OFFSET)?).ok()?;
+    (at < size_of::<KernelLayout>()).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::object::OBJECT;
+
+    fn marks(object: &[u8]) -> usize {
+        let is_mark = |word: &&[u8; 8]| **word == CAST.to_ne_bytes() || marked(**word).is_some();
+        object.as_chunks::<8>().0.iter().filter(is_mark).count()
+    }
+
+    /// A cast that stays would be refused: it is no function of the kernel. A
+    /// number that stays would be taken for an offset.
+    #[test]
+    fn every_mark_is_replaced() {
+        assert!(marks(OBJECT) > 100);
+        let casts = KernelLayout {
+            tcp_sock_type: 36_752,
+            cast_function: 65_486,
+            ..KernelLayout::UNKNOWN
+        };
+        for layout in [KernelLayout::UNKNOWN, casts] {
+            let object = fill(OBJECT, &layout);
+            assert_eq!(object.len(), OBJECT.len());
+            assert_eq!(marks(&object), 0);
+        }
+    }
+
+    #[test]
+    fn a_number_comes_from_its_own_place() {
+        let at = std::mem::offset_of!(KernelLayout, write_seq);
+        let mark = OFFSET + u32::try_from(at).unwrap();
+        let set = |number| instruction(SET, 3, 0, 0, number).to_ne_bytes();
+        let layout = KernelLayout {
+            write_seq: 1500,
+            ..KernelLayout::UNKNOWN
+        };
+        assert_eq!(fill(&set(mark), &layout), set(1500));
+        assert_eq!(fill(&set(OFFSET - 1), &layout), set(OFFSET - 1));
+    }
+
+    #[test]
+    fn the_mark_is_a_call_of_the_kernel() {
+        let [code, registers, rest @ ..] = CAST.to_ne_bytes();
+        let call = instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, 0).to_ne_bytes();
+        assert_eq!([code, registers], call[..2]);
+        assert_eq!(rest[..2], [0, 0]);
+    }
+}
