@@ -66,10 +66,10 @@ pub fn print(text: &str) -> io::Result<Printed> {
     write_all(io::stdout().as_fd(), text.as_bytes(), None)
 }
 
-/// [`print`], until `stop` can be read.
+/// [`print()`], until `stop` can be read.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_unless(text: &str, stop: BorrowedFd<'_>) -> io::Result<Printed> {
     write_all(io::stdout().as_fd(), text.as_bytes(), Some(stop))
 }

@@ -76,12 +76,13 @@ fn a_deaf_terminal_keeps_status_and_summary() {
     // A command that cannot be started is told of there, too.
     for (when, stderr, _idle) in deaf() {
         let mut command = Command::new(binary());
-        command.args(["exec", "--", "/no/such/program"]);
-        command.stderr(stderr);
+        command.args(["exec", "--summary"]).arg(&summary);
+        command.args(["--", "/no/such/program"]).stderr(stderr);
         let mut process = Process::printing_elsewhere(&mut command);
         session::started(process.pid());
         let status = process.wait(PATIENCE).expect("exec does not end");
         assert_eq!(status.code(), Some(127), "{when}");
+        whole(&summary, when);
     }
 }
 

@@ -95,9 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Err(error) => {
             let status = error.status();
             tell!("{error}");
-            if let Some(error) = run.finish().failure {
-                tell!("{error}");
-            }
+            save(&run.finish(), summary);
             status.finish()
         }
     };
@@ -107,14 +105,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Ok(Event::Timeout) => {}
             Err(error) => {
                 // The command goes on, as plain TCP.
-                if let Some(error) = run.finish().failure {
-                    tell!("{error}");
-                }
+                save(&run.finish(), summary);
                 return Err(error.into());
             }
         }
     };
-    report(args, run.finish(), summary);
+    let finished = run.finish();
+    // First: a terminal may keep us waiting, or be gone.
+    save(&finished, summary);
+    if !args.quiet {
+        output::tell(format_args!("{}", finished.summary));
+        for warning in &finished.warnings {
+            tell!("{warning}");
+        }
+    }
     status.finish()
 }
 
@@ -125,21 +129,14 @@ pub(super) fn tell_shortcomings() {
     }
 }
 
-/// Writes the summary, then tells it: a terminal may keep us waiting, or be
-/// gone. The command's status counts more than either.
-fn report(args: &Args, finished: Finished, file: Option<SummaryFile>) {
+/// Writes the summary, and tells what did not end as it should.
+fn save(finished: &Finished, file: Option<SummaryFile>) {
     if let Some(file) = file
         && let Err(error) = file.write(&finished.summary)
     {
         tell!("{error:#}");
     }
-    if !args.quiet {
-        output::tell(format_args!("{}", finished.summary));
-        for warning in &finished.warnings {
-            tell!("{warning}");
-        }
-    }
-    if let Some(error) = finished.failure {
+    if let Some(error) = &finished.failure {
         tell!("{error}");
     }
 }

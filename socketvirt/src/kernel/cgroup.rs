@@ -86,7 +86,9 @@ fn refused(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Cgro
             Some(libc::EROFS) => {
                 "; cgroup v2 is read-only here, a container must be given it to write"
             }
-            Some(libc::EACCES | libc::EPERM) => "; root, or a delegated cgroup, is needed",
+            Some(libc::EACCES | libc::EPERM) => {
+                "; root with CAP_DAC_OVERRIDE, or a delegated cgroup, is needed"
+            }
             Some(libc::EAGAIN) => "; cgroup.max.depth or cgroup.max.descendants is reached",
             Some(libc::EBUSY) => "; it holds processes or cgroups, or hands controllers down",
             Some(libc::EOPNOTSUPP) => "; it is threaded",

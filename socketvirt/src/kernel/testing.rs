@@ -6,7 +6,7 @@ use std::{
 };
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 
@@ -38,6 +38,12 @@ pub fn eventually(condition: impl Fn() -> bool) -> bool {
 /// Mounts an empty file system, of `kind`, over `point`.
 pub fn cover(point: &str, kind: &str) {
     change(Some(kind), point, Some(kind), MsFlags::empty());
+}
+
+/// Gives the caller's mount namespace a `/sys` of its own, as `ip netns exec` does.
+pub fn own_sys() {
+    umount2("/sys", MntFlags::MNT_DETACH).unwrap();
+    cover("/sys", "sysfs");
 }
 
 fn change(source: Option<&str>, point: &str, kind: Option<&str>, flags: MsFlags) {

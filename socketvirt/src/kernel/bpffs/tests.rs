@@ -7,7 +7,7 @@ use std::{
 use super::*;
 use crate::kernel::{
     owner,
-    testing::{cover, eventually, in_private_mounts},
+    testing::{cover, eventually, in_private_mounts, own_sys},
 };
 
 const BPF_MAP_CREATE: libc::c_int = 0;
@@ -188,7 +188,7 @@ fn it_is_mounted_when_it_is_missing() {
 #[test]
 fn where_it_is_hidden_that_of_whoever_started_us_is_used() {
     in_private_mounts(|| {
-        cover("/sys", "sysfs");
+        own_sys();
         let found = find().unwrap().unwrap();
         assert_eq!(found.lender.as_ref().unwrap().point, Path::new(USUAL));
         assert!(mounts::is_of(&found.point, BPF_FS_MAGIC));
