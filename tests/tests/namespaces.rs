@@ -172,10 +172,8 @@ fn twins(first: &Netns, second: &Netns) -> String {
 fn identical_ids() {
     let _session = Session::beside_others();
     let (a, b) = (Netns::new("twin"), Netns::new("twin"));
-    // Whatever sees the one sees the other.
-    let outcome = Run::new(Mode::Adopt, workload(&twins(&a, &b)))
-        .until(|seen| seen.adopted > 0)
-        .success();
+    let script = format!("{} {}", workload_path(), twins(&a, &b));
+    let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
     let summary = outcome.summary();
     assert_eq!(summary.left("id_taken"), 2, "{summary}");
 }
