@@ -120,6 +120,20 @@ pub enum Reason {
 /// Number of [`Reason`]s: the length of arrays indexed by one.
 pub const REASONS: usize = 45;
 
+impl Reason {
+    /// The reason with this number; none when there is no such reason.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(number: u32) -> Self {
+        if (number as usize) < REASONS {
+            // SAFETY: reasons are numbered without gaps, which a test holds.
+            unsafe { core::mem::transmute::<u32, Self>(number) }
+        } else {
+            Self::None
+        }
+    }
+}
+
 #[cfg(feature = "user")]
 impl Reason {
     /// Every reason, in the order of its number.

@@ -108,15 +108,6 @@ impl Unread {
     }
 }
 
-impl Reading {
-    /// A call that finds nothing sleeps in the kernel.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_blocking(&self) -> bool {
-        self.has_file && !self.nonblocking
-    }
-}
-
 /// Why a socket may not be enrolled, whenever that is; [`Reason::None`] when
 /// it may.
 #[inline(always)]

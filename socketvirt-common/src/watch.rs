@@ -196,8 +196,8 @@ pub struct Tiers {
     pub unlooked: u32,
     /// Looks that met a file with unknown holders.
     pub shared: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// Hot pairs that stay so, in the run that goes on.
+    pub kept: u32,
     /// What sockets with a flow have sent and is not among the counters yet,
     /// as of the sweep under way.
     pub live: Traffic,

@@ -236,6 +236,13 @@ impl Sock {
         socket != 0 && read::<u64>(socket, offset!(socket_mappings)) != 0
     }
 
+    /// A call that finds nothing sleeps in the kernel.
+    #[inline(always)]
+    pub fn is_blocking(self) -> bool {
+        let file = self.file();
+        file != 0 && read::<u32>(file, offset!(file_flags)) & O_NONBLOCK == 0
+    }
+
     /// How the program reads the socket.
     #[inline(always)]
     pub fn reading(self) -> Reading {

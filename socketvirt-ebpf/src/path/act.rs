@@ -8,7 +8,7 @@ use socketvirt_common::{
     pair::{Enrolment, Side},
     reason::Reason,
     release,
-    watch::{Stage, Tiers, Want, Watched},
+    watch::{Stage, Want, Watched},
 };
 
 use super::{ready, watch};
@@ -41,7 +41,7 @@ pub fn on_socket(sk: *mut c_void, sock: Sock) -> bool {
         return false;
     }
     match pair.want {
-        Want::Adopt => adopt(sk, sock, known >> 1, pair, side, tiers),
+        Want::Adopt => adopt(sk, sock, known >> 1, pair, side),
         Want::Release => release(sk, sock, pair, side),
         Want::Wake => {
             wake_starved(sk, sock);
@@ -61,14 +61,7 @@ pub fn on_socket(sk: *mut c_void, sock: Sock) -> bool {
 
 /// Enrols an end, if nothing speaks against it under its lock either.
 #[inline(always)]
-fn adopt(
-    sk: *mut c_void,
-    sock: Sock,
-    place: u32,
-    pair: &mut Watched,
-    side: Side,
-    tiers: &mut Tiers,
-) {
+fn adopt(sk: *mut c_void, sock: Sock, place: u32, pair: &mut Watched, side: Side) {
     let Some(config) = sv_config.get(0) else {
         return;
     };
@@ -86,7 +79,7 @@ fn adopt(
     if flow.enrolment.is_active() {
         return;
     }
-    let reason = ready::unready(end, place << 1 | side as u32, side, peer, config, tiers);
+    let reason = ready::unready(place << 1 | side as u32);
     end.reason = reason;
     flow.reason = reason;
     if !matches!(reason, Reason::None) {

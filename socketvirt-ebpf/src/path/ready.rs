@@ -14,12 +14,64 @@ use socketvirt_common::{
 use crate::{
     habits,
     kernel::{Sock, offset, read},
-    maps::{sv_processes, sv_shared},
+    maps::{sv_config, sv_processes, sv_shared, sv_tiers, sv_watched},
 };
 
 /// Why an end may not be enrolled now; [`Reason::None`] when it may.
 #[inline(always)]
-pub fn unready(
+pub fn unready(known: u32) -> Reason {
+    Reason::of(sv_unready(known))
+}
+
+/// Why an enrolled end shall leave, if it shall.
+#[inline(always)]
+pub fn leave_for(known: u32, how: Enrolment) -> Reason {
+    Reason::of(sv_leave_for(
+        known,
+        u32::from(matches!(how, Enrolment::Eager)),
+    ))
+}
+
+/// A watched end, its side, and its peer.
+#[inline(always)]
+fn ends(known: u32) -> Option<(&'static mut WatchedEnd, &'static mut WatchedEnd, Side)> {
+    let pair = sv_watched.get_ptr_mut(known >> 1)?;
+    // SAFETY: the agent's programs run one at a time; others write single words.
+    let [client, server] = unsafe { &mut (*pair).ends };
+    Some(match Side::of(known) {
+        Side::Client => (client, server, Side::Client),
+        Side::Server => (server, client, Side::Server),
+    })
+}
+
+/// [`unready`] as a function that the verifier looks at by itself, and once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_unready(known: u32) -> u32 {
+    let (Some((end, peer, side)), Some(config), Some(tiers)) =
+        (ends(known), sv_config.get(0), sv_tiers.get_ptr_mut(0))
+    else {
+        return Reason::MapFull as u32;
+    };
+    // SAFETY: the agent's programs run one at a time.
+    let tiers = unsafe { &mut *tiers };
+    ask(end, known, side, Sock(peer.sock), config, tiers) as u32
+}
+
+/// [`leave_for`] likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_leave_for(known: u32, eager: u32) -> u32 {
+    let (Some((end, _, side)), Some(tiers)) = (ends(known), sv_tiers.get_ptr_mut(0)) else {
+        return Reason::None as u32;
+    };
+    // SAFETY: the agent's programs run one at a time.
+    let tiers = unsafe { &mut *tiers };
+    stays_unless(end, known, side, tiers, eager != 0) as u32
+}
+
+#[inline(always)]
+fn ask(
     end: &mut WatchedEnd,
     known: u32,
     side: Side,
@@ -121,17 +173,16 @@ fn has_loaded(process: &Process) -> bool {
     process.memory != 0 && read::<u64>(process.memory, offset!(mm_code)) != process.code
 }
 
-/// Why an enrolled end shall leave, if it shall.
 #[inline(always)]
-pub fn leave_for(
+fn stays_unless(
     end: &mut WatchedEnd,
     known: u32,
     side: Side,
     tiers: &mut Tiers,
-    how: Enrolment,
+    eager: bool,
 ) -> Reason {
     let sock = Sock(end.sock);
-    let habit = if matches!(how, Enrolment::Eager) {
+    let habit = if eager {
         habits::of(sock, side)
     } else {
         habits::shown(sock, side)
@@ -140,15 +191,15 @@ pub fn leave_for(
         return habit;
     }
     let reason = suitable::unsuitable(&sock.facts(true));
-    let blocking = sock.reading().is_blocking();
-    if blocking && matches!(how, Enrolment::Adopted) {
+    let blocking = sock.is_blocking();
+    if blocking && !eager {
         return Reason::Blocking;
     }
     // A closing connection goes by itself, and has bytes to deliver.
     if !matches!(reason, Reason::None | Reason::Closing) {
         return reason;
     }
-    if matches!(how, Enrolment::Adopted) {
+    if !eager {
         let reader = reader_of(end, tiers);
         if !matches!(reader, Reason::None) {
             return reader;
@@ -176,7 +227,7 @@ pub fn leaving(end: &WatchedEnd, peer: &WatchedEnd, leave: Reason) -> Leaving {
         stopped: true,
         peer_quiet: peer.quiet != 0 || other.cookie() != peer.cookie || !other.psock().exists(),
         psock_refs: psock.refs(),
-        held_by_readers: release::readers_hold(sock.reading().is_blocking(), leave),
+        held_by_readers: release::readers_hold(sock.is_blocking(), leave),
         queue_empty: psock.queue_empty(),
         backlog_empty: sock.backlog_empty(psock),
     }

@@ -45,18 +45,12 @@ struct Turn {
     now: u64,
     /// The first place of a sweep, or number of a note.
     first: u64,
-    /// Where the next pair that stays hot is put.
-    kept: u64,
 }
 
 /// One run: `what` is a [`Run`], see there for the others.
 #[inline(always)]
 pub fn run(now: u64, what: u64, first: u64, many: u64) {
-    let mut turn = Turn {
-        now,
-        first,
-        kept: 0,
-    };
+    let mut turn = Turn { now, first };
     let Some(tiers) = sv_tiers.get_ptr_mut(0) else {
         return;
     };
@@ -81,8 +75,10 @@ pub fn run(now: u64, what: u64, first: u64, many: u64) {
         tiers.taken = turn.first + many;
     } else if what == Run::Hot as u64 {
         let many = u64::from(tiers.hot);
+        // Not in `turn`: the verifier would count its turns with it.
+        tiers.kept = 0;
         repeat(many, hot as *const c_void, &mut turn);
-        tiers.hot = turn.kept as u32;
+        tiers.hot = tiers.kept;
     } else {
         repeat(many, swept as *const c_void, &mut turn);
     }
@@ -147,11 +143,16 @@ extern "C" fn hot(index: u64, turn: *mut Turn) -> i64 {
     let place = unsafe { *entry };
     // SAFETY: what `run` passed on.
     let turn = unsafe { &mut *turn };
-    if look(place, turn.now, 0) != 0 {
-        if let Some(entry) = sv_hot.get_ptr_mut(turn.kept as u32) {
+    if sv_look(place, turn.now, 0) != 0 {
+        let Some(tiers) = sv_tiers.get_ptr_mut(0) else {
+            return 1;
+        };
+        // SAFETY: the agent's programs run one at a time.
+        let tiers = unsafe { &mut *tiers };
+        if let Some(entry) = sv_hot.get_ptr_mut(tiers.kept) {
             // SAFETY: one word; what is written over was looked at.
             unsafe { *entry = place };
-            turn.kept += 1;
+            tiers.kept += 1;
         }
     } else if let Some(pair) = sv_watched.get_ptr_mut(place) {
         // SAFETY: the agent's programs run one at a time.
@@ -165,17 +166,18 @@ extern "C" fn swept(index: u64, turn: *mut Turn) -> i64 {
     // SAFETY: what `run` passed on.
     let turn = unsafe { &mut *turn };
     let place = (turn.first + index) as u32;
-    if look(place, turn.now, 1) != 0 {
+    if sv_look(place, turn.now, 1) != 0 {
         warm(place);
     }
     0
 }
 
 /// Looks at the pair of a place, and says whether it shall be looked at again
-/// soon. A function of its own, as two others call it and the verifier has to
-/// see all of it each time.
+/// soon. A function that the verifier looks at by itself, and once: not again for
+/// each turn of those that call it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn look(place: u32, now: u64, sweep: u32) -> u32 {
+pub extern "C" fn sv_look(place: u32, now: u64, sweep: u32) -> u32 {
     let (Some(pair), Some(config), Some(tiers)) = (
         sv_watched.get_ptr_mut(place),
         sv_config.get(0),
@@ -338,14 +340,7 @@ impl Look<'_> {
     #[inline(always)]
     fn ask(&mut self, end: &mut WatchedEnd, side: Side, peer: &WatchedEnd) -> Reason {
         let before = end.reason;
-        let reason = ready::unready(
-            end,
-            self.known(side),
-            side,
-            Sock(peer.sock),
-            self.config,
-            self.tiers,
-        );
+        let reason = ready::unready(self.known(side));
         end.reason = reason;
         if before as u32 != reason as u32 && habit::is_habit(reason) {
             events::of_pair(What::PIN, end.cookie, peer.cookie, reason);
@@ -456,7 +451,7 @@ impl Look<'_> {
         if !matches!(how, Enrolment::None) {
             seen.enrolled += 1;
             if matches!(seen.leave, Reason::None) {
-                seen.leave = ready::leave_for(end, self.known(side), side, self.tiers, how);
+                seen.leave = ready::leave_for(self.known(side), how);
                 habits::remember(sock, side, seen.leave);
             }
         }
@@ -685,7 +680,7 @@ fn open(end: &WatchedEnd, sock: Sock) -> bool {
 #[inline(always)]
 fn may_leave(pair: &Watched) -> bool {
     let [client, server] = [Sock(pair.ends[0].sock), Sock(pair.ends[1].sock)];
-    !client.reading().is_blocking() && !server.reading().is_blocking()
+    !client.is_blocking() && !server.is_blocking()
 }
 
 #[inline(always)]
