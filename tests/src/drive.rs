@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use aya::maps::{Array, Map, MapData};
@@ -31,7 +30,7 @@ impl<'a> Drive<'a> {
     #[track_caller]
     pub fn take_once_enrolled(agent: &'a Running) -> Self {
         let mut folder = PathBuf::new();
-        process::until("a first adoption", Duration::from_mins(1), || {
+        process::until("a first adoption", || {
             folder = folder_of(agent.process.pid()).unwrap_or_default();
             !entries(&folder).is_empty()
         });

@@ -128,7 +128,7 @@ fn a_cgroup_that_stays_keeps_status_and_summary() {
     assert!(outcome.has_summary(), "{report}");
     assert!(outcome.finished.stderr.contains("cgroup"), "{report}");
     // The next start clears it once it is empty.
-    until("what stayed is cleared", PATIENCE, || {
+    until("what stayed is cleared", || {
         Run::new(Mode::Adopt, shell("true")).success();
         session.left().is_empty()
     });
@@ -150,7 +150,7 @@ fn a_deaf_terminal_does_not_end_an_agent() {
             let mut names = entries.map(|entry| entry.file_name());
             names.any(|name| name.to_string_lossy().starts_with(&mark))
         };
-        until("it accelerates", PATIENCE, at_work);
+        until("it accelerates", at_work);
         agent.signal(Signal::SIGTERM);
         let status = agent.wait(PATIENCE).expect("the agent does not end");
         assert_eq!(status.code(), Some(0), "{when}");

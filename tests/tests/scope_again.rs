@@ -70,7 +70,7 @@ fn agent(mode: Mode, cgroup: &Path) -> Process {
     command.arg(cgroup).stdin(Stdio::null());
     let process = Process::start(&mut command);
     session::started(process.pid());
-    until("the agent accelerates", PATIENCE, || {
+    until("the agent accelerates", || {
         process.stderr().contains("accelerating")
     });
     process
@@ -106,12 +106,10 @@ fn what_is_made_again_is_accelerated() {
         for round in 1..=3 {
             service.remove().expect("remove the cgroup");
             if round == 1 {
-                until("it is said to be gone", PATIENCE, || {
-                    times("is gone", &agent) == 1
-                });
+                until("it is said to be gone", || times("is gone", &agent) == 1);
             }
             service.make();
-            until("it is said to be back", PATIENCE, || {
+            until("it is said to be back", || {
                 times("was made again", &agent) == round
             });
         }
@@ -121,7 +119,7 @@ fn what_is_made_again_is_accelerated() {
         }
         service.remove().expect("remove the cgroup");
         service.make();
-        until("it is said to be back", PATIENCE, || {
+        until("it is said to be back", || {
             times("was made again", &agent) == 4
         });
         let left = links(&agent);

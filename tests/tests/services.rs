@@ -78,7 +78,7 @@ fn process_1_passes_signals_on() {
         "trap 'exit 6' TERM; echo > {}; {wait}",
         ready.display()
     ));
-    until("the command is ready", PATIENCE, || ready.exists());
+    until("the command is ready", || ready.exists());
     let parent = process.pid();
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let child = children.expect("a child").trim().parse().expect("a pid");

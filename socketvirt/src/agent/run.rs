@@ -11,6 +11,7 @@ use std::{
 use nix::sys::utsname::uname;
 use socketvirt_common::{
     config::{Config, Mode, ReceiveMode},
+    layout::KernelLayout,
     stats::Stats,
 };
 
@@ -134,17 +135,7 @@ impl Run {
         })?;
         let mut path = DataPath::load(&layout, places.pins.path())?;
         path.attach(&places.cgroup.open()?, places.pins.path())?;
-        let unwatched = path.watch_splice(&layout, places.pins.path()).err();
-        if let Err(error) = path.watch_receive(places.pins.path()) {
-            warnings.push(format!(
-                "programs that receive with MSG_WAITALL, MSG_TRUNC or MSG_OOB are not found out: {error}"
-            ));
-        }
-        if let Err(error) = path.watch_rings(places.pins.path()) {
-            warnings.push(format!(
-                "programs that make an io_uring are found by the next look only: {error}"
-            ));
-        }
+        let suitable = watch_calls(&mut path, &layout, places.pins.path(), &mut warnings);
         let mut config = path.take_config()?;
         let stats = path.take_stats()?;
 
@@ -152,19 +143,8 @@ impl Run {
             let _inside = places.cgroup.enter()?;
             selftest::choose(&mut path, &mut config, places.pins.path())?
         };
-        if tested.receive_mode == ReceiveMode::TableOnly {
-            warnings.push(refusal(&tested.defects));
-        } else {
-            warnings.extend(tested.defects.iter().map(|(mode, defect)| {
-                format!("receive mode {} is not used: {defect}", mode.word())
-            }));
-        }
-        if let Some(error) = &unwatched {
-            warnings.push(format!(
-                "nothing is accelerated, because splice(2) cannot be watched: {error}"
-            ));
-        }
-        let mut mode = if tested.receive_mode == ReceiveMode::TableOnly || unwatched.is_some() {
+        warnings.extend(said(&tested));
+        let mut mode = if tested.receive_mode == ReceiveMode::TableOnly || !suitable {
             Mode::Off
         } else {
             options.mode
@@ -271,6 +251,42 @@ impl Run {
             failure,
         }
     }
+}
+
+/// Watches what programs do with their sockets. False when too little can be
+/// watched to accelerate anything.
+fn watch_calls(
+    path: &mut DataPath,
+    layout: &KernelLayout,
+    folder: &Path,
+    warnings: &mut Vec<String>,
+) -> bool {
+    let splice = path.watch_splice(layout, folder).err();
+    let receive = path.watch_receive(folder).err();
+    let watched = splice.is_none() && receive.is_none();
+    warnings.extend(splice.map(|error| {
+        format!("nothing is accelerated, because splice(2) cannot be watched: {error}")
+    }));
+    warnings.extend(receive.map(|error| {
+        format!("nothing is accelerated, because who reads a socket cannot be watched: {error}")
+    }));
+    if let Err(error) = path.watch_rings(folder) {
+        warnings.push(format!(
+            "programs that make an io_uring are found by the next look only: {error}"
+        ));
+    }
+    watched
+}
+
+/// What the operator should know of the self-test.
+fn said(tested: &selftest::Outcome) -> Vec<String> {
+    if tested.receive_mode == ReceiveMode::TableOnly {
+        return vec![refusal(&tested.defects)];
+    }
+    let unused = tested.defects.iter();
+    unused
+        .map(|(mode, defect)| format!("receive mode {} is not used: {defect}", mode.word()))
+        .collect()
 }
 
 /// Follows the path of a cgroup, which may be made again.
