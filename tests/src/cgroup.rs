@@ -50,6 +50,14 @@ impl Apart {
     }
 }
 
+impl Apart {
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Default for Apart {
     fn default() -> Self {
         Self::new()

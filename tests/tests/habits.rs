@@ -1,16 +1,8 @@
 //! What a program has shown once keeps its next connections on plain TCP.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
 use socketvirt_tests::{
-    process::{Process, must, until},
     programs::free_port,
-    run::{GO, Mode, Outcome, Run, beside_adopted, binary, shell, workload, workload_path},
+    run::{Mode, Outcome, Run, binary, shell, workload, workload_path},
     session::{self, Session},
 };
 
@@ -132,110 +124,6 @@ fn an_executable_is_known_again() {
     let told: Vec<_> = outcome.finished.stdout.lines().collect();
     let kept_off = r#"{"first":"stack","second":"stack","other":"fast"}"#;
     assert_eq!(told, [kept_off; 2], "{}", outcome.summary());
-}
-
-/// Compiles C code that may use GNU's functions.
-fn compile(folder: &Path, name: &str, code: &str, options: &[&str]) -> PathBuf {
-    let (source, made) = (folder.join("source.c"), folder.join(name));
-    fs::write(&source, format!("#define _GNU_SOURCE\n{code}")).expect("the source");
-    let files = [source.as_os_str(), "-o".as_ref(), made.as_os_str()];
-    must("cc", options.iter().map(OsStr::new).chain(files));
-    made
-}
-
-/// Traffic that lasts as long as others are adopted.
-const WAITS: &str = "streams --io edge --phases pp:1@300!go";
-
-/// A program that could splice keeps all of its cgroup off: it would hang on
-/// the first connection.
-#[test]
-fn the_executable_tells_of_splice() {
-    let _session = Session::beside_others();
-    let folder = tempfile::tempdir().expect("a directory");
-    let program = compile(
-        folder.path(),
-        "splicer",
-        "#include <fcntl.h>\n#include <sys/socket.h>\n#include <unistd.h>\n\
-         int main(int n, char **a) {\n\
-         return n > 9 ? splice(socket(n, n, n), 0, n, 0, 1, 0) : pause(); }\n",
-        &[],
-    );
-    let script = format!(
-        "{} & pid=$!; {} {WAITS}; status=$?; kill $pid; exit $status",
-        program.display(),
-        workload_path(),
-    );
-    let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
-    outcome.left_alone("may_splice");
-}
-
-/// One that could send by `io_uring` from its own pages does the same: that is
-/// refused to a socket for good, once it was enrolled. It may have begun before.
-#[test]
-fn a_ring_is_told_of() {
-    let _session = Session::beside_others();
-    let folder = tempfile::tempdir().expect("a directory");
-    let program = compile(
-        folder.path(),
-        "ring",
-        "#include <stdio.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n\
-         int main(void) { char parameters[120] = \"\";\n\
-         if (syscall(SYS_io_uring_setup, 2, parameters) < 0) return 1;\n\
-         puts(\"made\"); fflush(stdout); for (;;) pause(); }\n",
-        &[],
-    );
-    let workload = format!("{} {WAITS}", workload_path());
-    let inside = format!("{} > /dev/null & pid=$!; {workload}", program.display());
-    let before = Process::start(&mut Command::new(&program));
-    until("a ring", || before.stdout().contains("made"));
-    let joins = format!(
-        "pid={}; echo $pid > {}$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.procs; {workload}",
-        before.pid(),
-        session::cgroup_root().display(),
-    );
-    for script in [inside, joins] {
-        let script = format!("{script}; status=$?; kill $pid; exit $status");
-        let outcome = Run::new(Mode::Adopt, beside_adopted(&script)).success();
-        outcome.left_alone("ring");
-    }
-}
-
-/// It may come to splice(2) by a library, and late.
-#[test]
-fn a_library_loaded_later_tells_of_splice() {
-    let _session = Session::beside_others();
-    let folder = tempfile::tempdir().expect("a directory");
-    let library = compile(
-        folder.path(),
-        "library.so",
-        "#include <fcntl.h>\nlong out_of(int n) { return splice(n, 0, n, 0, 1, 0); }\n",
-        &["-shared", "-fPIC"],
-    );
-    let program = compile(
-        folder.path(),
-        "loader",
-        "#include <dlfcn.h>\n#include <signal.h>\n#include <sys/socket.h>\n#include <unistd.h>\n\
-         static void nothing(int n) {}\n\
-         int main(int n, char **a) { signal(SIGUSR1, nothing); pause();\n\
-         if (n > 9) return socket(n, n, n);\n\
-         if (!dlopen(a[1], RTLD_NOW)) return 1;\n\
-         for (;;) pause(); }\n",
-        &[],
-    );
-    // The first connections show that the program was looked at before.
-    let workload = format!("{} streams --io edge", workload_path());
-    let script = format!(
-        "{} {} & pid=$!; {workload} --phases fast@300 && kill -USR1 $pid && \
-         until [ -e ${GO} ]; do {workload} --phases pp:100@300 || break; done; \
-         status=$?; kill $pid || exit 1; exit $status",
-        program.display(),
-        library.display(),
-    );
-    let outcome = Run::new(Mode::Adopt, shell(&script))
-        .until(|seen| seen.left("may_splice") > 0)
-        .success();
-    let summary = outcome.summary().accelerated();
-    assert!(summary.left("may_splice") > 0, "{summary}");
 }
 
 /// socketvirt's own commands may be used beside the programs.
