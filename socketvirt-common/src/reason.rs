@@ -41,7 +41,8 @@ pub enum Reason {
     PeekOffset = 14,
     /// `TCP_INQ` is set, which a redirect does not report.
     Inq = 15,
-    /// Another program has put the socket into a map of its own.
+    /// Another program has put the socket into a map of its own, or the one that
+    /// reads it has a map that it may put it into.
     Foreign = 16,
     /// The socket is closing.
     Closing = 17,

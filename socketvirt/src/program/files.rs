@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -134,12 +135,34 @@ pub fn threads(pid: u32) -> u32 {
 /// told by the kernel side.
 #[must_use]
 pub fn has_ring(pid: u32) -> bool {
+    open(pid).any(|(_, target)| target.as_os_str() == "anon_inode:[io_uring]")
+}
+
+/// Whether a process has a map of sockets: it may put one of its own in there,
+/// which an enrolled socket refuses with `EBUSY` (`sock_map_link`,
+/// net/core/sock_map.c).
+#[must_use]
+pub fn has_socket_map(pid: u32) -> bool {
+    open(pid)
+        .filter(|(_, target)| target.as_os_str() == "anon_inode:bpf-map")
+        .filter_map(|(fd, _)| {
+            let info = format!("/proc/{pid}/fdinfo/{}", fd.to_string_lossy());
+            fs::read_to_string(info).ok()
+        })
+        .any(|info| is_socket_map(&info))
+}
+
+/// `BPF_MAP_TYPE_SOCKMAP` and `BPF_MAP_TYPE_SOCKHASH`, include/uapi/linux/bpf.h.
+fn is_socket_map(info: &str) -> bool {
+    let kind = info.lines().find_map(|line| line.strip_prefix("map_type:"));
+    kind.is_some_and(|kind| matches!(kind.trim(), "15" | "18"))
+}
+
+/// The descriptors of a process, and what each is.
+fn open(pid: u32) -> impl Iterator<Item = (OsString, PathBuf)> {
     let open = fs::read_dir(format!("/proc/{pid}/fd"));
-    open.into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .any(|target| target.as_os_str() == "anon_inode:[io_uring]")
+    let open = open.into_iter().flatten().flatten();
+    open.filter_map(|entry| Some((entry.file_name(), fs::read_link(entry.path()).ok()?)))
 }
 
 #[cfg(test)]
@@ -155,6 +178,16 @@ mod tests {
 7fff-8000 r-xp 00000000 00:00 0 [vdso]
 ";
         assert_eq!(code(maps).collect::<Vec<_>>(), ["55d1-55d2"]);
+    }
+
+    #[test]
+    fn maps_of_sockets_are_told_from_others() {
+        let info = |kind: u32| format!("pos:\t0\nflags:\t02\nmap_type:\t{kind}\nkey_size:\t4\n");
+        assert!(is_socket_map(&info(15)));
+        assert!(is_socket_map(&info(18)));
+        assert!(!is_socket_map(&info(1)));
+        assert!(!is_socket_map(""));
+        assert!(!has_socket_map(std::process::id()));
     }
 
     /// A process that ends while it is looked at says nothing of its file.

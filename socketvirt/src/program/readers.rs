@@ -166,6 +166,9 @@ impl Readers {
         if files::has_ring(pid) {
             return Found::Judged(Reason::Ring);
         }
+        if files::has_socket_map(pid) {
+            return Found::Judged(Reason::Foreign);
+        }
         // It may have become another one while it was looked at.
         match (is(pid, name), files::id_of(Path::new(&path))) {
             (Ok(true), Ok(still)) if still == program => Found::Judged(Reason::None),
