@@ -140,7 +140,7 @@ pub fn has_ring(pid: u32) -> bool {
 
 /// Whether a process has a map of sockets: it may put one of its own in there,
 /// which an enrolled socket refuses with `EBUSY` (`sock_map_link`,
-/// net/core/sock_map.c).
+/// `net/core/sock_map.c`).
 #[must_use]
 pub fn has_socket_map(pid: u32) -> bool {
     open(pid)
