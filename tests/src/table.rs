@@ -34,6 +34,13 @@ pub fn whole(args: &str) -> Value {
     table
 }
 
+/// How many sockets of the host are on the stack for this reason.
+pub fn kept_for(reason: &str) -> usize {
+    let rows = table("");
+    let kept = rows.iter().filter(|row| row["path"]["reason"] == reason);
+    kept.count()
+}
+
 /// The only row that is so.
 #[track_caller]
 pub fn only(rows: &[Value], what: &str, is: impl Fn(&Value) -> bool) -> Value {

@@ -3,14 +3,16 @@
 
 use std::{ffi::OsString, fs, process::Command};
 
-use serde_json::Value;
 use socketvirt_tests::{
     cgroup::Apart,
     netns::{Netns, bridged, routed, veth_pair},
     process::{PATIENCE, Process, must, until},
-    run::{GO, Mode, Outcome, Run, binary, shell, workload, workload_path},
+    run::{GO, Mode, Outcome, Run, shell, workload, workload_path},
     session::Session,
-    table::keep::{accelerate, end},
+    table::{
+        keep::{accelerate, end},
+        kept_for,
+    },
 };
 
 const PHASES: &str = "fast@200,stream:500K,pp:200,slowup:100K,pp:50@250,up:2M,pp:50";
@@ -202,15 +204,6 @@ fn established(netns: &Netns) -> usize {
     must("ip", ss).lines().count()
 }
 
-/// Sockets of the host that the table shows with this reason.
-fn kept_for(reason: &str) -> usize {
-    let table = must(&binary().display().to_string(), ["table", "--json"]);
-    let table: Value = serde_json::from_str(&table).expect("JSON");
-    let rows = table["sockets"].as_array().expect("sockets");
-    let kept = rows.iter().filter(|row| row["send"]["reason"] == reason);
-    kept.count()
-}
-
 /// The same four numbers and the same sequence numbers: the same id.
 #[test]
 fn identical_ids() {
@@ -238,4 +231,35 @@ fn inside_one_other_namespace() {
     for mode in Mode::ACCELERATED {
         between(mode, &netns, &netns, "--listen 127.0.0.1:7000");
     }
+}
+
+/// A namespace ends with its users: the agent has it open for a walk alone.
+#[test]
+fn a_namespace_that_was_worked_in_is_let_go() {
+    let _session = Session::start();
+    let apart = Apart::new();
+    let agent = accelerate(&format!("--mode adopt --cgroup {}", apart.path().display()));
+    let own = netns_of("/proc/self/ns/net");
+    for _ in 0..3 {
+        let netns = Netns::new("short");
+        let args = format!(
+            "streams --client-netns {name} --server-netns {name} --listen 127.0.0.1:7000 --phases fast@200",
+            name = netns.name()
+        );
+        let mut command = Command::new(workload_path());
+        let mut traffic = Process::start(command.args(args.split_whitespace()));
+        traffic.finish(PATIENCE).success();
+        until("no namespace but the own one is open", || {
+            let open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("its descriptors");
+            open.flatten().all(|entry| {
+                let target = fs::read_link(entry.path()).unwrap_or_default();
+                !target.to_string_lossy().starts_with("net:") || target.as_os_str() == *own
+            })
+        });
+    }
+    end(agent);
+}
+
+fn netns_of(path: &str) -> OsString {
+    fs::read_link(path).expect("a namespace").into()
 }

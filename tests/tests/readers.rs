@@ -1,11 +1,21 @@
 //! Guards follow the process that reads a socket, not its neighbourhood.
 
-use std::path::Path;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
+use nix::sys::signal::Signal;
+use serde_json::Value;
 use socketvirt_tests::{
-    process::must,
-    run::{BESIDE, END, Mode, Run, beside_adopted, shell, workload_path},
-    session::{Session, cgroup_root},
+    cgroup::Apart,
+    live,
+    process::{PATIENCE, Process, must, until},
+    run::{BESIDE, END, GO, Mode, Run, beside_adopted, binary, shell, workload_path},
+    session::{self, Session, cgroup_root},
+    table::kept_for,
 };
 use tempfile::TempDir;
 
@@ -79,7 +89,7 @@ fn a_library_loaded_later_tells_of_splice() {
     let library = folder.path().join("library.so").display().to_string();
     let code = "#define _GNU_SOURCE\n#include <fcntl.h>\n\
                 long out_of(int n) { return splice(n, 0, n, 0, 1, 0); }\n";
-    std::fs::write(&source, code).expect("the source");
+    fs::write(&source, code).expect("the source");
     must("cc", ["-shared", "-fPIC", &source, "-o", &library]);
     let script = format!("{}/exchanger {library}", folder.path().display());
     let mut running = Run::new(Mode::Adopt, shell(&script)).start();
@@ -91,4 +101,112 @@ fn a_library_loaded_later_tells_of_splice() {
     let summary = outcome.success().summary();
     assert_eq!(summary.count("/adopted"), 1, "{summary}");
     assert_eq!(summary.count("/released"), 1, "{summary}");
+}
+
+/// An agent without `CAP_SYS_PTRACE` may not look at a service of another user:
+/// what was not looked at is not harmless.
+#[test]
+fn who_may_not_be_looked_at_is_kept_off() {
+    let _session = Session::beside_others();
+    let folder = exchanger(true);
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a way in");
+    let here = folder.path().display();
+    let script = format!(
+        "unset {END}\n\
+         {GO}={here}/its_go setpriv --reuid 65534 --regid 65534 --clear-groups {here}/exchanger & its=$!\n\
+         until [ -e ${GO} ]; do sleep 0.05; done; echo > {here}/its_go; wait $its"
+    );
+    let summary = folder.path().join("summary.json");
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"])
+        .arg(binary())
+        .args(["exec", "--summary"])
+        .arg(&summary)
+        .arg("--")
+        .args(beside_adopted(&script))
+        .env(GO, folder.path().join("go"))
+        .stdin(Stdio::null());
+    let mut agent = Process::start(&mut command);
+    session::started(agent.pid());
+    agent.finish(PATIENCE).success();
+    let summary = fs::read_to_string(summary).expect("the summary");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(summary["left_on_stack"]["unseen"], 2, "{summary}");
+    assert_eq!(summary["adopted"], BESIDE, "{summary}");
+}
+
+/// An agent in a pid namespace of its own does not see who reads.
+#[test]
+fn who_is_in_another_pid_namespace_is_kept_off() {
+    let _session = Session::start();
+    let apart = Apart::new();
+    let folder = exchanger(true);
+    let go = folder.path().join("go");
+    let mut command = Command::new(folder.path().join("exchanger"));
+    let mut service = Process::start(command.env(GO, &go));
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(binary())
+        .args(["run", "--mode", "adopt", "--cgroup"])
+        .arg(apart.path())
+        .stdin(Stdio::null());
+    let mut agent = Process::start(&mut command);
+    until("a look at the service", || kept_for("unseen") == 2);
+    fs::write(&go, "").expect("the sign to go on");
+    service.finish(PATIENCE).success();
+    let inside = must("pgrep", ["-P", &agent.pid().to_string()]);
+    must("kill", ["-INT", inside.trim()]);
+    let ended = agent.finish(PATIENCE);
+    assert!(
+        ended.stderr.contains(" 0 accelerated"),
+        "{}",
+        ended.report()
+    );
+}
+
+/// An agent in a cgroup namespace of its own takes the top that it sees for all
+/// there is: sockets elsewhere get no callbacks of its programs, and stay plain.
+#[test]
+fn who_is_outside_a_private_cgroup_namespace_is_left_alone() {
+    let _session = Session::start();
+    let apart = Apart::new();
+    let outside = cgroup_root().join(format!("svt-outside-{}", std::process::id()));
+    fs::create_dir(&outside).expect("a cgroup");
+    let folder = exchanger(false);
+    let (go, end) = (folder.path().join("go"), folder.path().join("end"));
+    let exchange = |procs: &Path| {
+        let script = "echo $$ > $0/cgroup.procs && exec $1/exchanger";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(procs).arg(folder.path());
+        Process::start(command.env(GO, &go).env(END, &end))
+    };
+    let mut elsewhere = exchange(&outside);
+    let script = "mount -t cgroup2 none $1 && exec $0 run --mode adopt";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--cgroup", "--mount", "sh", "-c", script])
+        .arg(binary())
+        .arg(cgroup_root())
+        .stdin(Stdio::null());
+    let mut agent = Process::start(&mut command);
+    session::started(agent.pid());
+    until("the agent accelerates", || {
+        agent.stderr().contains("accelerating")
+    });
+    let mut within = exchange(apart.path());
+    // Those inside have had their turn, and so had those outside.
+    assert!(live::until(&mut agent, PATIENCE, |seen| seen.adopted > 0));
+    fs::write(&end, "").expect("the sign to end");
+    within.finish(PATIENCE).success();
+    elsewhere.finish(PATIENCE).success();
+    agent.signal(Signal::SIGINT);
+    let ended = agent.finish(PATIENCE);
+    assert!(
+        ended.stderr.contains("pairs      1 seen, 1 accelerated"),
+        "{}",
+        ended.report()
+    );
+    until("the cgroup is empty", || fs::remove_dir(&outside).is_ok());
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     agent::datapath::DataPathError,
     kernel::{
-        cast,
+        cast, layout,
         namespaces::{self, NetNamespace, NetNamespaces},
         object, places, require,
     },
@@ -91,6 +91,23 @@ pub fn keeping(btf: &Btf, rows: u32) -> Result<Ebpf, TableError> {
     loader(btf, None, Some(rows))
 }
 
+/// Maps that an agent shares with who reads what it knows.
+const JOINED: [&str; 4] = ["sv_flow", "sv_pairs", "sv_ends", "sv_watched"];
+
+/// Maps of the agent alone, which are made with the object all the same.
+const UNUSED: [&str; 10] = [
+    "sv_fast",
+    "sv_next",
+    "sv_waiting",
+    "sv_places",
+    "sv_notes",
+    "sv_hot",
+    "sv_processes",
+    "sv_shared",
+    "sv_begun",
+    "sv_looked",
+];
+
 fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, TableError> {
     let keep = u32::from(rows.is_some());
     // `LAYOUT` stays unknown: these programs read `PLACES` alone, so that the
@@ -101,27 +118,34 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
         .btf(Some(btf))
         .override_global("PLACES", &places, true)
         .override_global("KEEP", &keep, true)
-        .map_max_entries("sv_fast", 1)
         .map_max_entries("sv_asked", 64)
         .map_max_entries("sv_seen", 64);
+    for map in UNUSED {
+        loader.map_max_entries(map, 1);
+    }
     if let Some(rows) = rows {
         loader
             .map_max_entries("sv_sockets", rows)
             .map_max_entries("sv_events", NOTES)
             .override_global("NOTES_MASK", &const { NOTES - 1 }, true);
     }
+    let mut layout = KernelLayout::UNKNOWN;
     match agent {
         Some(folder) => {
-            for map in ["sv_flow", "sv_pairs"] {
+            for map in JOINED {
                 loader.map_pin_path(map, folder.join(map));
             }
+            // An agent is at work, so nothing is lacking.
+            layout = layout::kernel_layout()?;
         }
         None => {
-            loader.map_max_entries("sv_pairs", 1);
+            for map in JOINED.iter().filter(|map| **map != "sv_flow") {
+                loader.map_max_entries(map, 1);
+            }
         }
     }
     loader
-        .load(&cast::fill(object::OBJECT, &KernelLayout::UNKNOWN))
+        .load(&cast::fill(object::OBJECT, &layout))
         .map_err(|error| DataPathError::Load(Box::new(error)).into())
 }
 
