@@ -253,7 +253,7 @@ fn a_namespace_that_was_worked_in_is_let_go() {
             let open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("its descriptors");
             open.flatten().all(|entry| {
                 let target = fs::read_link(entry.path()).unwrap_or_default();
-                !target.to_string_lossy().starts_with("net:") || target.as_os_str() == *own
+                !target.to_string_lossy().starts_with("net:") || target.as_os_str() == own
             })
         });
     }
