@@ -238,9 +238,17 @@ impl Look<'_> {
     fn first(&mut self, pair: &mut Watched) -> bool {
         let id = pair.id;
         let [client, server] = &mut pair.ends;
-        if !self.enter(id, client, Side::Client) || !self.enter(id, server, Side::Server) {
+        let mut enrolled = false;
+        if !self.enter(id, client, Side::Client, &mut enrolled)
+            || !self.enter(id, server, Side::Server, &mut enrolled)
+        {
             self.over(pair);
             return false;
+        }
+        if enrolled {
+            // By a handshake, maybe one end alone.
+            pair.stage = Stage::Enrolled;
+            pair.rebase = 1;
         }
         pair.since = self.now;
         self.tiers.pairs += 1;
@@ -255,7 +263,13 @@ impl Look<'_> {
 
     /// One end of it; false when the pair has a place already.
     #[inline(always)]
-    fn enter(&self, id: HandshakeId, end: &mut WatchedEnd, side: Side) -> bool {
+    fn enter(
+        &self,
+        id: HandshakeId,
+        end: &mut WatchedEnd,
+        side: Side,
+        enrolled: &mut bool,
+    ) -> bool {
         let known = self.known(side);
         let new = sv_ends.insert(&end.cookie, &known, u64::from(BPF_NOEXIST));
         if new.is_err() && !again(id, end.cookie, known) {
@@ -268,6 +282,7 @@ impl Look<'_> {
             let entry = unsafe { &*entry };
             if entry.cookie == end.cookie {
                 end.flow = entry.flow;
+                *enrolled |= entry.enrolment.is_active();
             }
         }
         end.netns = sock.netns();
