@@ -66,7 +66,7 @@ fn adopt(sk: *mut c_void, sock: Sock, place: u32, pair: &mut Watched, side: Side
         return;
     };
     let peer = Sock(pair.end(side.other()).sock);
-    if config.draining != 0 || peer.cookie() == 0 {
+    if config.draining != 0 || pair.stopped != 0 || peer.cookie() == 0 {
         return;
     }
     let Some(flow) = flow_of(sk, sock, place, pair, side) else {

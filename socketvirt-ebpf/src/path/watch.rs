@@ -401,11 +401,15 @@ impl Look<'_> {
             measure_from(client, &total_one);
             measure_from(server, &total_other);
         }
-        let worth = worth::judge(&since(client, &total_one), &since(server, &total_other));
-        if worth::begins_anew(worth, self.now - pair.since) {
-            pair.since = self.now;
-            measure_from(client, &total_one);
-            measure_from(server, &total_other);
+        // An end without records has told nothing.
+        let mut worth = Worth::Quiet;
+        if known == 2 {
+            worth = worth::judge(&since(client, &total_one), &since(server, &total_other));
+            if worth::begins_anew(worth, self.now - pair.since) {
+                pair.since = self.now;
+                measure_from(client, &total_one);
+                measure_from(server, &total_other);
+            }
         }
         if matches!(leave, Reason::None) && matches!(worth, Worth::Bulk) && may_leave(pair) {
             leave = Reason::Bulk;
@@ -429,6 +433,11 @@ impl Look<'_> {
             // SAFETY: a field. Volatile, so that the kernel side sees it.
             unsafe { core::ptr::write_volatile(&raw mut pair.stopped, 1) };
             pair.stage = Stage::Leaving;
+            // Nor is an end enrolled that still waits for it.
+            pair.want = Want::Nothing;
+            let [client, server] = &mut pair.ends;
+            served(client, self.tiers);
+            served(server, self.tiers);
             // What is under way now may have been decided before.
             return true;
         }
