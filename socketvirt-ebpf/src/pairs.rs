@@ -75,7 +75,12 @@ pub fn begin(
         place,
         ..End::default()
     };
-    enter(flow, &end)
+    let entered = enter(flow, &end);
+    if !entered {
+        // Its pair is counted where it is watched.
+        flow.cookie = 0;
+    }
+    entered
 }
 
 #[inline(always)]

@@ -136,6 +136,8 @@ fn flow_of(
         return None;
     };
     if !pairs::begin(flow, pair.id, side, pair.end(side).cookie, sock, place) {
+        // The pair is not asked again, see `candidate`.
+        pair.leave = flow.reason;
         pair.end_mut(side).reason = flow.reason;
         return None;
     }

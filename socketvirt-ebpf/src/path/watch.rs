@@ -334,6 +334,11 @@ impl Look<'_> {
             reason_of_both(pair, Reason::Draining);
             return false;
         }
+        if matches!(pair.leave, Reason::IdTaken) {
+            // Another connection came first, and stays as long as it lasts.
+            reason_of_both(pair, Reason::IdTaken);
+            return false;
+        }
         let [client, server] = &mut pair.ends;
         let one = self.ask(client, Side::Client, server);
         let other = self.ask(server, Side::Server, client);
