@@ -119,19 +119,16 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
     if matches!(config.mode, Mode::Off) || config.draining != 0 {
         return;
     }
-    let (own_seq, peer_seq) = (field!(ops, snd_nxt), field!(ops, rcv_nxt));
-    let id = match side {
-        Side::Client => HandshakeId {
-            client_seq: own_seq,
-            server_seq: peer_seq,
-        },
-        Side::Server => HandshakeId {
-            client_seq: peer_seq,
-            server_seq: own_seq,
-        },
-    };
     let Some((sk, sock)) = socket(ops) else {
         return;
+    };
+    let id = match side {
+        // Its SYN may have carried data, which is acknowledged by now (Fast Open).
+        Side::Client => sock.sequences().id(side),
+        Side::Server => HandshakeId {
+            client_seq: field!(ops, rcv_nxt),
+            server_seq: field!(ops, snd_nxt),
+        },
     };
     // SAFETY: the helper takes the context.
     let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
