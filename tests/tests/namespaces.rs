@@ -204,14 +204,6 @@ fn established(netns: &Netns) -> usize {
     must("ip", ss).lines().count()
 }
 
-/// The same four numbers and the same sequence numbers: the same id.
-#[test]
-fn identical_ids() {
-    let _session = Session::start();
-    let said = twins("", "id_taken");
-    assert!(said.contains("id_taken 2"), "{said}");
-}
-
 /// Of each of two such connections one end is seen: those two ends are no
 /// pair.
 #[test]
