@@ -7,12 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use socketvirt_tests::{
-    cgroup::Apart,
-    live,
-    process::{PATIENCE, Process, must, until},
+    process::{PATIENCE, Process, must},
     run::{BESIDE, END, GO, Mode, Run, beside_adopted, binary, shell, workload_path},
     session::{self, Session, cgroup_root},
 };
@@ -135,49 +132,4 @@ fn who_may_not_be_looked_at_is_kept_off() {
     let summary: Value = serde_json::from_str(&summary).expect("JSON");
     assert!(!summary["left_on_stack"]["unseen"].is_null(), "{summary}");
     assert_eq!(summary["adopted"], BESIDE, "{summary}");
-}
-
-/// An agent in a cgroup namespace of its own takes the top that it sees for all
-/// there is: sockets elsewhere get no callbacks of its programs, and stay plain.
-#[test]
-fn who_is_outside_a_private_cgroup_namespace_is_left_alone() {
-    let _session = Session::start();
-    let apart = Apart::new();
-    let outside = cgroup_root().join(format!("svt-outside-{}", std::process::id()));
-    fs::create_dir(&outside).expect("a cgroup");
-    let folder = exchanger(false);
-    let (go, end) = (folder.path().join("go"), folder.path().join("end"));
-    let exchange = |procs: &Path| {
-        let script = "echo $$ > $0/cgroup.procs && exec $1/exchanger";
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(procs).arg(folder.path());
-        Process::start(command.env(GO, &go).env(END, &end))
-    };
-    let mut elsewhere = exchange(&outside);
-    let script = "mount -t cgroup2 none $1 && exec $0 run --mode adopt";
-    let mut command = Command::new("unshare");
-    command
-        .args(["--cgroup", "--mount", "sh", "-c", script])
-        .arg(binary())
-        .arg(cgroup_root())
-        .stdin(Stdio::null());
-    let mut agent = Process::start(&mut command);
-    session::started(agent.pid());
-    until("the agent accelerates", || {
-        agent.stderr().contains("accelerating")
-    });
-    let mut within = exchange(apart.path());
-    // Those inside have had their turn, and so had those outside.
-    assert!(live::until(&mut agent, PATIENCE, |seen| seen.adopted > 0));
-    fs::write(&end, "").expect("the sign to end");
-    within.finish(PATIENCE).success();
-    elsewhere.finish(PATIENCE).success();
-    agent.signal(Signal::SIGINT);
-    let ended = agent.finish(PATIENCE);
-    assert!(
-        ended.stderr.contains("pairs      1 seen, 1 accelerated"),
-        "{}",
-        ended.report()
-    );
-    until("the cgroup is empty", || fs::remove_dir(&outside).is_ok());
 }
