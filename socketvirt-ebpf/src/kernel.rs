@@ -332,6 +332,12 @@ impl Cgroup {
         Self(read(set, offset!(css_set_cgroup)))
     }
 
+    /// Whether it is the one at this address.
+    #[inline(always)]
+    pub fn is(self, address: u64) -> bool {
+        self.0 == address
+    }
+
     /// The inode number of its folder, 0 when there is none.
     #[inline(always)]
     pub fn id(self) -> u64 {

@@ -129,7 +129,10 @@ pub fn sv_ring(_ctx: BtfTracePointContext) -> u32 {
 /// A process is moved to another cgroup.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {
-    programs::began(ctx.arg::<*const u8>(2) as u64);
+    programs::came(
+        ctx.arg::<*const u8>(0) as u64,
+        ctx.arg::<*const u8>(2) as u64,
+    );
     0
 }
 

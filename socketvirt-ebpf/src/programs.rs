@@ -35,6 +35,14 @@ pub fn made_ring() {
     }
 }
 
+/// The task has come to a cgroup. One of a version 1 hierarchy holds no sockets.
+#[inline(always)]
+pub fn came(cgroup: u64, task: u64) {
+    if Cgroup::of_task(task).is(cgroup) {
+        began(task);
+    }
+}
+
 /// The task runs another program than before, or has come to its cgroup.
 #[inline(always)]
 pub fn began(task: u64) {

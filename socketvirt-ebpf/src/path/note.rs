@@ -16,7 +16,9 @@ use socketvirt_common::{
 use crate::{
     count::{count, next},
     kernel::Sock,
-    maps::{sv_fresh, sv_noted, sv_notes, sv_places, sv_tiers, sv_waiting, sv_wake, sv_watched},
+    maps::{
+        sv_ends, sv_fresh, sv_noted, sv_notes, sv_places, sv_tiers, sv_waiting, sv_wake, sv_watched,
+    },
 };
 
 /// An end whose handshake is complete: enters the pair if its peer has left
@@ -80,6 +82,10 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
         };
         core::ptr::write_volatile(&raw mut (*pair).stage, Stage::Plain);
     }
+    // From here on what its programs show is remembered, also before the agent
+    // has looked. With a full map, a look enters it when there is room again.
+    let _ = sv_ends.insert(&client.0, &(place << 1 | Side::Client as u32), 0);
+    let _ = sv_ends.insert(&server.0, &(place << 1 | Side::Server as u32), 0);
     count!(pairs);
     if let Some(stats) = crate::count::stats() {
         stats.followed += 2;

@@ -11,7 +11,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
@@ -20,7 +20,7 @@ use procfs::{
     net::{TcpNetEntry, TcpState},
     process::{FDTarget, Process},
 };
-use socketvirt_common::{habit::Program, pace, pair::Side, reason::Reason};
+use socketvirt_common::{habit::Program, pace::Budget, pair::Side, reason::Reason};
 
 /// Executables and habits that are remembered, at most; with more, all are
 /// forgotten.
@@ -65,8 +65,10 @@ pub struct Habits {
     /// Habits whose programs were looked for.
     known: HashSet<Program>,
     executables: HashMap<Executable, HashMap<Part, Reason>>,
-    /// Looking costs as much as a scan may, at most.
-    not_before: Option<Instant>,
+    /// What looking for processes may cost.
+    budget: Budget,
+    /// When the budget was last added to.
+    earned: Instant,
 }
 
 impl Habits {
@@ -77,7 +79,8 @@ impl Habits {
             map,
             known: HashSet::new(),
             executables: HashMap::new(),
-            not_before: None,
+            budget: Budget::default(),
+            earned: Instant::now(),
         }
     }
 
@@ -92,10 +95,12 @@ impl Habits {
     /// Finds the executables behind habits that are new; `procs` lists a
     /// cgroup's processes.
     pub fn learn(&mut self, procs: impl Fn(u64) -> io::Result<Vec<u32>>) {
-        let began = Instant::now();
-        if self.not_before.is_some_and(|at| began < at) {
+        self.budget.earn(self.earned.elapsed());
+        self.earned = Instant::now();
+        if !self.budget.wait().is_zero() {
             return;
         }
+        let began = Instant::now();
         let mut shown: HashMap<u64, HashMap<Part, Reason>> = HashMap::new();
         let mut known = HashSet::new();
         for (program, reason) in self.map.iter().filter_map(Result::ok) {
@@ -127,7 +132,7 @@ impl Habits {
                 self.executables.entry(executable).or_default().extend(own);
             }
         }
-        self.not_before = Some(Instant::now() + pace::pause(began.elapsed(), Duration::ZERO));
+        self.budget.spend(began.elapsed());
     }
 
     /// Brings what the executable of a process has shown into its cgroup.
