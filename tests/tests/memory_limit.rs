@@ -73,6 +73,8 @@ fn a_wide_limit_keeps_off() {
         let line = "streams --io edge --connections 4 --phases pp:1@300!go";
         let inside = limit.inside(line);
         let script = inside.last().expect("a script").to_string_lossy();
+        // A shell of its own: `$$` in a subshell is the shell around it.
+        let script = format!("exec sh -c '{script}'");
         let outcome = Run::new(mode, beside_adopted(&script)).success();
         let summary = outcome.summary();
         assert_eq!(outcome.redirected(), 0, "{summary}");
