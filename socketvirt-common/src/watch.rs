@@ -151,6 +151,8 @@ pub struct Watched {
     pub not_before: u64,
     /// When traffic was last seen, nanoseconds.
     pub active_at: u64,
+    /// When the first of [`Watched::visits`] was asked for, nanoseconds.
+    pub wanted_at: u64,
     /// How it stands.
     pub stage: Stage,
     /// What it waits for.
@@ -167,11 +169,11 @@ pub struct Watched {
     pub visits: u32,
     /// 1 while the pair is among the hot ones.
     pub hot: u32,
-    /// Locked visits since which an end is enrolled alone.
-    pub alone: u32,
     /// 1 when what is measured has to begin anew, because messages are counted
     /// otherwise from now on.
     pub rebase: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 /// What the tiers share: the state of a look that goes on, and what it found.

@@ -1,6 +1,6 @@
 //! Enrolling sockets and letting them go: the changes of `sv_fast`.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::offset_of};
 
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops},
@@ -20,7 +20,7 @@ use socketvirt_common::{
 
 use crate::{
     count::count,
-    kernel::Sock,
+    kernel::{Sock, read},
     maps::{handle, sv_config, sv_fast, sv_flow},
     psock::Psock,
     setting, unify,
@@ -101,6 +101,13 @@ pub fn may_return(flow: &Flow, sock: Sock, config: &Config) -> bool {
             age: unsafe { bpf_ktime_get_ns() }.saturating_sub(flow.released_at),
             first_pause: config.first_pause,
         })
+}
+
+/// Whether the kernel has done with the psock of the last enrolment, if there was
+/// one: asked without the socket's lock, by the address of its flow, or 0.
+#[inline(always)]
+pub fn has_done(flow: u64, sock: Sock) -> bool {
+    flow == 0 || Psock(read(flow, offset_of!(Flow, psock) as u32)).is_done(sock)
 }
 
 /// Enrols the socket that a scan visits, whose lock the iterator holds.

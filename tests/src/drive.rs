@@ -4,6 +4,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::Instant,
 };
 
 use aya::maps::{Array, Map, MapData};
@@ -12,7 +14,10 @@ use serde_json::Value;
 use socketvirt::watch::tiers::Tiers;
 use socketvirt_common::config::{Config, Mode, ReceiveMode};
 
-use crate::{process, run::Running};
+use crate::{
+    process::{self, PATIENCE},
+    run::Running,
+};
 
 /// The data path of a running agent, driven in its place.
 #[expect(missing_debug_implementations, reason = "aya's maps have none")]
@@ -61,25 +66,30 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Releases whatever can be released within some rounds.
-    pub fn release(&mut self, rounds: u32) {
+    /// Releases everything.
+    #[track_caller]
+    pub fn release(&mut self) {
         (self.config.draining, self.config.mode) = (1, Mode::Off);
-        for _ in 0..rounds {
-            self.round();
-        }
+        self.rounds("a release of all", |tiers| tiers.enrolled() == 0);
     }
 
-    /// Adopts whatever can be adopted within some rounds.
-    pub fn adopt(&mut self, rounds: u32) {
+    /// Adopts until so many sockets are enrolled.
+    #[track_caller]
+    pub fn adopt(&mut self, sockets: usize) {
         (self.config.draining, self.config.mode) = (0, Mode::Adopt);
-        for _ in 0..rounds {
-            self.round();
-        }
+        self.rounds("an adoption", |tiers| tiers.enrolled() >= sockets);
     }
 
-    /// Whether no socket is enrolled.
-    pub fn is_empty(&self) -> bool {
-        entries(&self.folder).is_empty()
+    /// Goes on until it is so.
+    #[track_caller]
+    fn rounds(&mut self, what: &str, done: impl Fn(&Tiers) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(&self.tiers) {
+            assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+            self.round();
+            // On a single CPU the sockets' programs have a turn.
+            thread::yield_now();
+        }
     }
 
     /// From now on sockets are enrolled for the other receive mode. None may be

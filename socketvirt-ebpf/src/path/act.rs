@@ -101,7 +101,6 @@ fn adopt(sk: *mut c_void, sock: Sock, place: u32, pair: &mut Watched, side: Side
     pair.rebase = 1;
     pair.visits = 0;
     if matches!(pair.stage, Stage::Enrolled) {
-        pair.alone = 0;
         count!(adopted);
         let cookies = (pair.ends[0].cookie, pair.ends[1].cookie);
         events::of_pair(What::ADOPT, cookies.0, cookies.1, Reason::None);

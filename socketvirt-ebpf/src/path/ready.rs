@@ -12,7 +12,7 @@ use socketvirt_common::{
 };
 
 use crate::{
-    habits,
+    enrol, habits,
     kernel::{Sock, offset, read},
     maps::{sv_config, sv_processes, sv_shared, sv_tiers, sv_watched},
 };
@@ -91,6 +91,9 @@ fn ask(
             habits::remember(peer, side.other(), reason);
         }
         return reason;
+    }
+    if !enrol::has_done(end.flow, sock) {
+        return Reason::TooSoon;
     }
     let reason = suitable::unadoptable(&sock.reading(), config.receive_mode);
     if !matches!(reason, Reason::None) {

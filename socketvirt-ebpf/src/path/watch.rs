@@ -345,7 +345,7 @@ impl Look<'_> {
         if !matches!((one, other), (Reason::None, Reason::None)) {
             return ready::passes(one) && ready::passes(other);
         }
-        if pair.visits > MOST_VISITS {
+        if self.in_vain(pair) {
             // The visits do not find its sockets.
             pair.visits = 0;
             pair.not_before = self.now + release::pause(1, release::FIRST_PAUSE);
@@ -423,11 +423,9 @@ impl Look<'_> {
             && known == 2
             && enrolled == 1
             && matches!(pair.want, Want::Nothing)
+            && self.in_vain(pair)
         {
-            pair.alone += 1;
-            if pair.alone > MOST_VISITS {
-                leave = Reason::PeerNotEnrolled;
-            }
+            leave = Reason::PeerNotEnrolled;
         }
         if matches!(pair.stage, Stage::Enrolled) {
             if matches!(leave, Reason::None) {
@@ -523,7 +521,6 @@ impl Look<'_> {
         pair.stage = Stage::Plain;
         // SAFETY: a field, which no message reads any more.
         unsafe { core::ptr::write_volatile(&raw mut pair.stopped, 0) };
-        pair.alone = 0;
         pair.visits = 0;
         pair.worthy = 0;
         pair.releases += 1;
@@ -544,10 +541,20 @@ impl Look<'_> {
     #[inline(always)]
     fn want(&mut self, pair: &mut Watched, want: Want) {
         pair.want = want;
+        if pair.visits == 0 {
+            pair.wanted_at = self.now;
+        }
         pair.visits += 1;
         let [client, server] = &mut pair.ends;
         wait(client, self.tiers);
         wait(server, self.tiers);
+    }
+
+    /// Visits have not brought what is wanted, often enough and for long enough:
+    /// looks follow each other fast or slowly.
+    #[inline(always)]
+    fn in_vain(&self, pair: &Watched) -> bool {
+        pair.visits > MOST_VISITS && self.now - pair.wanted_at > LONGEST_WANT
     }
 
     /// The connection is over: its place will be free.
@@ -681,8 +688,10 @@ fn wait(end: &mut WatchedEnd, tiers: &mut Tiers) {
     }
 }
 
-/// Visits after which a pair that is not what it wants to be waits.
+/// Visits after which a pair that is not what it wants to be waits...
 const MOST_VISITS: u32 = 20;
+/// ...if they went on for longer than this, nanoseconds.
+const LONGEST_WANT: u64 = 200_000_000;
 
 /// An end waits no longer.
 #[inline(always)]
