@@ -148,8 +148,8 @@ pub struct Past {
 ///
 /// `sk_psock_backlog` takes a reference of the psock that its socket has
 /// *then*, and puts one of its own. A socket that is deleted and inserted in
-/// between has one reference too many on the new psock, which never goes, and
-/// one too few on the old one.
+/// between leaves two wrong counts. The new psock has one reference too many,
+/// and never goes; the old one has one too few.
 ///
 /// That work is scheduled whenever there is room to send again
 /// (`sk_psock_write_space`), with nothing queued, so empty queues do not tell.
