@@ -1,12 +1,13 @@
-//! The system call that a program is in, where a hook itself does not tell
-//! what matters: the flags of a send, and whether TCP is read by splice(2).
+//! The system call that a program is in. A hook itself tells neither the flags
+//! of a send nor whether TCP is read by splice(2); the call tells both.
 
 use crate::reason::Reason;
 
 /// The numbers of the system calls that are told apart.
 ///
-/// Of those that send, write(2), writev(2), sendfile(2) and splice(2) have none. What `io_uring`
-/// sends is not told: its program is in another call, or in none.
+/// Of those that send, write(2), writev(2), sendfile(2) and splice(2) carry no
+/// flags. What `io_uring` sends is not told: its program is in another call, or
+/// in none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
@@ -20,14 +21,14 @@ pub struct Calls {
     pub splice: u32,
 }
 
-/// Where a system call has the flags of a send.
+/// The argument of a system call that holds the flags of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flags {
-    /// Nowhere: it sends without.
+    /// None: it sends without flags.
     None,
-    /// In its third argument.
+    /// The third argument.
     Third,
-    /// In its fourth argument.
+    /// The fourth argument.
     Fourth,
 }
 
@@ -36,7 +37,7 @@ const MSG_OOB: u32 = 0x1;
 /// `MSG_MORE`, include/linux/socket.h.
 const MSG_MORE: u32 = 0x8000;
 
-/// Where the call of this number has the flags of a send.
+/// Returns where the call of this number has the flags of a send.
 #[inline(always)]
 #[must_use]
 pub const fn flags(number: u32, calls: &Calls) -> Flags {
@@ -49,7 +50,8 @@ pub const fn flags(number: u32, calls: &Calls) -> Flags {
     }
 }
 
-/// Why a message with these flags is the stack's; [`Reason::None`] for most.
+/// Returns why a message with these flags is the stack's; [`Reason::None`] for
+/// most.
 #[inline(always)]
 #[must_use]
 pub const fn needs_stack(flags: u32) -> Reason {

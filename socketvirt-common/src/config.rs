@@ -2,7 +2,7 @@
 
 use crate::release::FIRST_PAUSE;
 
-/// When sockets are enrolled.
+/// The moment at which sockets are enrolled.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -15,7 +15,7 @@ pub enum Mode {
     Eager = 2,
 }
 
-/// How an enrolled socket receives.
+/// The way in which an enrolled socket receives.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReceiveMode {
@@ -35,17 +35,17 @@ pub struct Config {
     /// The cgroup whose sockets, and those of cgroups below it, are followed: the
     /// inode number of its folder.
     pub cgroup: u64,
-    /// How long a pair stays on the stack after its first release, in
+    /// The time that a pair stays on the stack after its first release, in
     /// nanoseconds: see [`crate::release::pause`].
     pub first_pause: u64,
-    /// When sockets are enrolled.
+    /// The moment at which sockets are enrolled.
     pub mode: Mode,
-    /// How enrolled sockets receive.
+    /// The way in which enrolled sockets receive.
     pub receive_mode: ReceiveMode,
     /// 1 while everything shall be released.
     pub draining: u32,
-    /// Bytes of kernel memory for TCP are short: nothing new is redirected
-    /// while this is 1, so that a redirect never fails with `ENOMEM`.
+    /// 1 while TCP is under memory pressure: redirect nothing new, so that no
+    /// redirect fails with `ENOMEM`.
     pub memory_pressure: u32,
 }
 

@@ -1,14 +1,16 @@
 //! Notes: what happens to sockets, written down as it happens.
 //!
-//! The hooks that a connection waits for do no more than this: they take the
-//! next number, fill one place of a ring and go on. Rows are made from notes
-//! later, by whoever looks. The ring is written over and over; each reader
-//! keeps its own position, so any number of them see everything, and one that
-//! falls behind knows by the numbers how much it has lost.
+//! A hook that a connection waits for does no more than this: it takes the next
+//! number, fills one place of a ring and goes on. Rows are made from notes
+//! later, by whoever looks.
+//!
+//! The ring is written over and over. Each reader keeps its own position, so
+//! any number of readers see everything. A reader that falls behind knows by
+//! the numbers how many notes it has lost.
 
 use crate::{reason::Reason, row::Text};
 
-/// What happened.
+/// The kind of a note.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum What {
@@ -35,8 +37,9 @@ pub enum What {
     PIN = 9,
 }
 
-/// One note, as it lies in `sv_events`: two cache lines, of which most notes
-/// touch the first alone. What a note does not set is left from an older one.
+/// One note, as it lies in `sv_events`. It has two cache lines; most notes
+/// touch the first alone. A field that a note does not set keeps what an older
+/// note has left.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Note {
@@ -46,7 +49,7 @@ pub struct Note {
     pub at: u64,
     /// The socket.
     pub id: u64,
-    /// What happened.
+    /// The kind of the note.
     pub what: What,
     /// The state before; of [`What::CREATED`] the type, of [`What::SCANNED`]
     /// the status before.
@@ -69,7 +72,7 @@ pub struct Note {
     pub own_seq: u32,
     /// Next byte to come, then.
     pub peer_seq: u32,
-    /// Why, of [`What::RELEASE`] and [`What::PIN`].
+    /// The reason, of [`What::RELEASE`] and [`What::PIN`].
     pub reason: Reason,
     /// `sk_err`.
     pub error: u32,
@@ -89,7 +92,7 @@ pub struct Note {
     pub uid: u32,
 }
 
-/// What the keeper of the table says of it.
+/// Counters of the keeper of the table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {

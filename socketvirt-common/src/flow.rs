@@ -6,9 +6,9 @@ use crate::{
     reason::Reason,
 };
 
-/// What the sender's side of a connection remembers from one message to the
-/// next. Read and written only under the lock of its socket, so nothing here
-/// is atomic.
+/// The sender's side of a connection, as it is remembered from one message to
+/// the next. It is read and written only under the lock of its socket, so
+/// nothing here is atomic.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flow {
@@ -20,31 +20,31 @@ pub struct Flow {
     pub peer_cookie: u64,
     /// Address of the peer's socket in the kernel.
     pub peer_sock: u64,
-    /// Address of the own psock in the kernel, from the last enrolment, also
-    /// that of an earlier connection of the socket.
+    /// Address of the own psock in the kernel, from the last enrolment. That
+    /// may have been in an earlier connection of the socket.
     pub psock: u64,
     /// Address of TCP's note that its memory is short, 0 when it is not known.
     pub pressure: u64,
-    /// Address of the cgroup that the peer's memory is charged to, 0 when it
-    /// is to none; [`UNKNOWN_GROUP`] until the peer is accepted.
+    /// Address of the cgroup that the peer's memory is charged to. 0 when it is
+    /// charged to none; [`UNKNOWN_GROUP`] until the peer is accepted.
     pub peer_group: u64,
-    /// When the stack was given a message last, or the socket was enrolled: in
-    /// ticks (`jiffies`).
+    /// The time of the last message that the stack was given, or of the
+    /// enrolment: in ticks (`jiffies`).
     pub stack_at: u64,
-    /// Which end the own socket is.
+    /// The end that the own socket is.
     pub side: Side,
     /// The path that the last message took.
     pub path: Path,
-    /// Whether the own socket is enrolled.
+    /// The own socket's enrolment.
     pub enrolment: Enrolment,
-    /// Why the direction is not fast.
+    /// The reason that the direction is not fast.
     pub reason: Reason,
     /// Messages redirected since the peer's queue was last seen empty.
     pub since_empty: u32,
     /// Drained sends still required before the path becomes fast.
     pub calm: u32,
     /// `tcp_sock.write_seq` when the path became fast. While it stands, the
-    /// stack was given nothing since.
+    /// stack was given nothing.
     pub fast_write_seq: u32,
     /// 1 once both ends have been enrolled together.
     pub paired: u32,
@@ -52,8 +52,8 @@ pub struct Flow {
     pub total: Traffic,
     /// The part of `total` that is already in `sv_stats`.
     pub counted: Traffic,
-    /// `tcp_sock.data_segs_out` up to which segments are in `total`, as the
-    /// messages of a socket that was not enrolled when it sent them.
+    /// `tcp_sock.data_segs_out` up to which segments are in `total`. They count
+    /// as the messages of a socket that was not enrolled when it sent them.
     pub counted_segments: u32,
     /// The pair's place among the watched ones; [`crate::watch::NOWHERE`] while
     /// it is not known.
@@ -63,15 +63,15 @@ pub struct Flow {
     pub rcvlowat: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
-    /// How often the socket was released, for the pause.
+    /// Number of times that the socket was released, for the pause.
     pub releases: u32,
-    /// When it was released last: nanoseconds of `CLOCK_MONOTONIC`.
+    /// The time of its last release: nanoseconds of `CLOCK_MONOTONIC`.
     pub released_at: u64,
 }
 
 impl Flow {
-    /// What is kept of a flow when its socket connects again: when it may be
-    /// enrolled again.
+    /// Returns what is kept of a flow when its socket connects again: when it
+    /// may be enrolled again.
     #[inline(always)]
     #[must_use]
     pub fn after(past: &Self) -> Self {
@@ -82,7 +82,8 @@ impl Flow {
         }
     }
 
-    /// Of no connection yet: see [`Flow::after`]. One that is over has its id.
+    /// True when it is of no connection yet: see [`Flow::after`]. The flow of a
+    /// connection that is over has its id.
     #[inline(always)]
     #[must_use]
     pub const fn is_blank(&self) -> bool {

@@ -1,19 +1,20 @@
-//! Habits: what programs have shown that keeps their sockets off the fast
-//! path, remembered so that their next sockets are not enrolled.
+//! Habits: what programs have shown that keeps their sockets off the fast path.
+//! They are remembered, so that the next sockets of these programs are not
+//! enrolled.
 //!
-//! A call that an enrolled socket answers differently is only seen when it is
-//! made, and a socket cannot leave while it is made. So it is at most the
-//! first connection of a program that is hit.
+//! A call that an enrolled socket answers differently is seen only when it is
+//! made, and a socket cannot leave in the middle of it. So at most the first
+//! connection of a program is hit.
 
 use crate::{pair::Side, reason::Reason};
 
-/// What stands for a program.
+/// Stands for a program.
 ///
-/// The kernel does not record which executable a socket belongs to, and a scan
-/// runs as the agent. Its cgroup, the port of the service and whether it
-/// offers or uses it are what a socket tells at every moment; all programs
-/// that share these share the habit. The agent finds the executable, for other
-/// cgroups.
+/// The kernel does not record which executable a socket belongs to, and a look
+/// runs as the agent. A socket tells three things at every moment: its cgroup,
+/// the port of the service, and whether it offers or uses that service.
+/// Programs that share all three share the habit. The agent finds the
+/// executable, for other cgroups.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Program {
@@ -22,7 +23,7 @@ pub struct Program {
     pub cgroup: u64,
     /// The server's port, host byte order; 0 with [`Program::any_of`].
     pub port: u32,
-    /// Whether the program is the client of that service, or offers it.
+    /// The client of that service, or the server that offers it.
     pub side: Side,
 }
 
@@ -53,9 +54,11 @@ impl Program {
     }
 }
 
-/// Whether a reason says something of the program, not only of the moment or
-/// of one connection: it will do the same to its next sockets. Blocking mode
-/// is told of sockets only that were adopted, so have been in the other mode.
+/// True when a reason says something of the program: it will do the same to its
+/// next sockets. Other reasons are about the moment, or about one connection.
+///
+/// Only an adopted socket can form the habit of blocking mode: it was in the
+/// other mode before.
 #[inline(always)]
 #[must_use]
 pub const fn is_habit(reason: Reason) -> bool {
@@ -89,8 +92,10 @@ const MSG_DONTWAIT: u32 = 0x40;
 /// `MSG_WAITALL`, include/linux/socket.h.
 const MSG_WAITALL: u32 = 0x100;
 
-/// The habit that the flags of a receive call on a TCP socket show; [`Reason::None`] for
-/// most. A file in non-blocking mode adds `MSG_DONTWAIT` (`__sys_recvfrom` in
+/// Returns the habit that the flags of a receive call on a TCP socket show;
+/// [`Reason::None`] for most.
+///
+/// A file in non-blocking mode adds `MSG_DONTWAIT` (`__sys_recvfrom` in
 /// net/socket.c), with which `MSG_WAITALL` means nothing.
 #[inline(always)]
 #[must_use]
@@ -130,8 +135,8 @@ mod tests {
         assert_eq!(of_receive(MSG_TRUNC | MSG_DONTWAIT), Reason::Discards);
     }
 
-    /// What passes by itself, or is true of one connection only, says nothing
-    /// of the next.
+    /// A reason that passes by itself, or is true of one connection only, says
+    /// nothing of the next.
     #[test]
     fn the_moment_is_no_habit() {
         for reason in [

@@ -1,7 +1,7 @@
 //! Where the running kernel keeps what the programs read.
 //!
-//! Rust has no CO-RE, so the loader resolves every offset from the kernel's
-//! own BTF and writes this struct into the object's read-only data before the
+//! Rust has no CO-RE. The loader resolves every offset from the kernel's own
+//! BTF, and writes this struct into the object's read-only data before the
 //! programs are verified. The verifier then sees constants.
 
 use crate::call::Calls;
@@ -154,8 +154,8 @@ pub struct KernelLayout {
     pub mm_code: u32,
     /// `pid.level` (4 bytes): how deep its pid namespace is.
     pub pid_level: u32,
-    /// `pid.numbers` (an array of `struct upid`, 16 bytes each: its number, and
-    /// 8 bytes later its namespace), from the outermost namespace inwards.
+    /// `pid.numbers`: an array of `struct upid`, from the outermost namespace
+    /// inwards. Each has 16 bytes: its number, and 8 bytes later its namespace.
     pub pid_numbers: u32,
     /// `pid_namespace.ns.inum` (4 bytes).
     pub pidns_inum: u32,
@@ -170,9 +170,9 @@ pub struct KernelLayout {
     pub tick: u32,
     /// `socket.sk` (8 bytes).
     pub socket_sk: u32,
-    /// The root of the tree of mappings of a socket's inode, which lies behind
-    /// its `struct socket` in one `struct socket_alloc` (8 bytes): null while
-    /// there are none.
+    /// The root of the tree of mappings of a socket's inode (8 bytes): null
+    /// while there are none. The inode lies behind its `struct socket` in one
+    /// `struct socket_alloc`.
     pub socket_mappings: u32,
     /// `socket.flags` (8 bytes).
     pub socket_flags: u32,
@@ -211,7 +211,7 @@ pub struct KernelLayout {
     /// `proto.memory_pressure` (8 bytes): where the protocol notes that its
     /// memory is short; [`KernelLayout::MISSING`] when it is not known.
     pub proto_memory_pressure: u32,
-    /// Which of the fields that follow are there.
+    /// Says which of the following fields are there.
     pub charging: Charging,
     /// `sock.sk_memcg` (8 bytes): null when nobody limits the socket's memory.
     pub sk_memcg: u32,
@@ -227,16 +227,15 @@ pub struct KernelLayout {
     pub counter_parent: u32,
     /// Processors that there may be.
     pub cpus: u32,
-    /// `sk_buff.cb`, in which TCP has a `struct tcp_skb_cb`, to its `seq` (4
-    /// bytes): the number of the packet's first byte.
+    /// `sk_buff.cb`, to the `seq` of the `struct tcp_skb_cb` that TCP has in it
+    /// (4 bytes): the number of the packet's first byte.
     pub skb_seq: u32,
     /// The same to its `end_seq` (4 bytes): the number after its last one.
     pub skb_end_seq: u32,
     /// `sk_buff.sk` (8 bytes).
     pub skb_sk: u32,
     /// `pt_regs`: the number of the system call that the program is in (8
-    /// bytes), and its third and fourth argument. All 0 where they are not
-    /// known.
+    /// bytes). It and the two arguments are 0 where they are not known.
     pub call_number: u32,
     /// The third argument (8 bytes).
     pub call_third: u32,
@@ -250,11 +249,12 @@ pub struct KernelLayout {
     /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
     pub sk_flags_zerocopy: u64,
     /// Bits of `sk_flags` that ask for something beside the bytes, which a
-    /// redirect does not carry: receive time stamps (`SOCK_RCVTSTAMP`,
-    /// `SOCK_TIMESTAMPING_RX_SOFTWARE`, and `SOCK_TIMESTAMPING_ANY` where the
-    /// kernel has it) and the urgent mark (`SOCK_URGINLINE`).
+    /// redirect does not carry. These are receive time stamps
+    /// (`SOCK_RCVTSTAMP`, `SOCK_TIMESTAMPING_RX_SOFTWARE`, and
+    /// `SOCK_TIMESTAMPING_ANY` where the kernel has it) and the urgent mark
+    /// (`SOCK_URGINLINE`).
     pub sk_flags_timestamp: u64,
-    /// What is in `file_refs` while one descriptor alone holds the file.
+    /// The value of `file_refs` while one descriptor alone holds the file.
     pub file_refs_one: u64,
     /// Kernel address of `ep_poll_callback`: a waiter with this function is an
     /// epoll instance. 0 when it is not known.
@@ -264,7 +264,7 @@ pub struct KernelLayout {
     pub pollwake: u64,
 }
 
-/// What is known of how memory of sockets is charged to cgroups.
+/// Says how far the charging of sockets' memory to cgroups can be read.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Charging {
@@ -287,7 +287,7 @@ impl KernelLayout {
     // SAFETY: integers only, for which zero is a value.
     pub const UNKNOWN: Self = unsafe { core::mem::zeroed() };
 
-    /// The number that is `at` bytes from the beginning, 0 behind the end.
+    /// Returns the number at `at` bytes from the beginning; 0 behind the end.
     #[must_use]
     pub fn word(&self, at: usize) -> u32 {
         if at.is_multiple_of(align_of::<u32>()) && at + size_of::<u32>() <= size_of::<Self>() {
@@ -306,11 +306,11 @@ const _: () = assert!(
         == core::mem::offset_of!(KernelLayout, calls) + size_of::<Calls>()
 );
 
-/// Stands in the object for a call of the kernel's `bpf_rdonly_cast`, of which
-/// only the running kernel tells the number.
+/// Stands in the object for a call of the kernel's `bpf_rdonly_cast`. Only the
+/// running kernel tells the number of that function.
 ///
-/// The loader replaces it; it is `BPF_CALL` of a function of the kernel
-/// (`BPF_PSEUDO_KFUNC_CALL`), with a number that is no function's.
+/// The loader replaces it. Until then it is `BPF_CALL` of a function of the
+/// kernel (`BPF_PSEUDO_KFUNC_CALL`), with a number that is no function's.
 pub const CAST: u64 = if cfg!(target_endian = "little") {
     (CAST_MARK as u64) << 32 | 0x2085
 } else {
@@ -320,7 +320,7 @@ pub const CAST: u64 = if cfg!(target_endian = "little") {
 /// Stands in the object for a number of the layout, in an instruction that sets
 /// a register: this plus the place of the number in [`KernelLayout`].
 ///
-/// So the number is in the program itself, and takes no load.
+/// The number is then in the program itself, and takes no load.
 pub const OFFSET: u32 = 0x7376_0000;
 
 /// The number in [`CAST`].

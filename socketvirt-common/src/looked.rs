@@ -1,18 +1,20 @@
-//! Whether the agent has looked at every program of a cgroup.
+//! Looks of the agent at every program of a cgroup.
 //!
-//! What a program may do (see [`habit`](crate::habit)) is read from its
-//! executable and libraries, by the agent, after it has begun. The kernel side
-//! counts the programs that begin; the agent reads that count, then looks at
-//! all processes, and says up to which count it has looked. While the two
-//! differ, some program may be one that must be kept off.
+//! The agent reads from a program's executable and libraries what it may do
+//! (see [`habit`](crate::habit)), after it has begun. The kernel side counts
+//! the programs that begin. The agent reads that count, looks at all processes,
+//! and says up to which count it has looked. While the two differ, some program
+//! may be one that must be kept off.
 
 /// Stands for every cgroup: its programs are counted here when there is no
 /// room to count them apart. No folder has this inode number.
 pub const ANY: u64 = 0;
 
-/// Whether no program began since the count that was read before the last
-/// complete look. Where none was counted, there is nothing to look at, and
-/// what was not looked at yet, was looked at up to 0.
+/// True when no program began since the count that was read before the last
+/// complete look.
+///
+/// A cgroup in which no program was counted has nothing to be looked at. A
+/// cgroup that was never looked at counts as looked at up to 0.
 #[inline(always)]
 #[must_use]
 pub const fn all(begun: Option<u64>, looked: Option<u64>) -> bool {
@@ -45,7 +47,7 @@ mod tests {
         assert!(all(Some(2), Some(2)));
     }
 
-    /// What happens in a cgroup, in any order.
+    /// An event in a cgroup; events come in any order.
     #[derive(Clone, Copy, Debug)]
     enum Step {
         /// A process runs a program, which splices or not.

@@ -1,10 +1,10 @@
-//! Pace: the agent takes at most 1% of one CPU, looks at programs that begin a
-//! tenth.
+//! Pace: the agent takes at most 1% of one CPU. Looks at programs that begin
+//! take a tenth of one at most.
 
 use core::time::Duration;
 
-/// The work of one agent: a token bucket of CPU time. What was saved while
-/// nothing was to be done is there when much is to be done at once.
+/// The work of one agent: a token bucket of CPU time. It is saved while there
+/// is nothing to do, and is there when there is much to do at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     credit: Duration,
@@ -14,7 +14,7 @@ pub struct Budget {
 /// CPU time that is saved at most.
 pub const BURST: Duration = Duration::from_millis(100);
 
-/// Of so much time, one part is for work: 1% of one CPU.
+/// One part in so many is for work: 1% of one CPU.
 pub const SHARE: u32 = 100;
 
 impl Default for Budget {
@@ -27,7 +27,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Some time has passed.
+    /// Earns CPU time for the time that has passed.
     pub fn earn(&mut self, time: Duration) {
         let earned = time / SHARE;
         let left = earned.saturating_sub(self.debt);
@@ -35,57 +35,59 @@ impl Budget {
         self.credit = self.credit.saturating_add(left).min(BURST);
     }
 
-    /// Work took so much CPU time.
+    /// Spends the CPU time that work took.
     pub fn spend(&mut self, cost: Duration) {
         let over = cost.saturating_sub(self.credit);
         self.credit = self.credit.saturating_sub(cost);
         self.debt = self.debt.saturating_add(over);
     }
 
-    /// How long to wait before the next work.
+    /// Returns the time to wait before the next work.
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.debt.saturating_mul(SHARE)
     }
 }
 
-/// The pause after work that took `cost` and is wanted every `interval`, so that
-/// it takes 1% of one CPU at most.
+/// Returns the pause after work that took `cost` and is wanted every
+/// `interval`: the work then takes 1% of one CPU at most.
 #[must_use]
 pub fn pause(cost: Duration, interval: Duration) -> Duration {
     let least = cost.saturating_mul(SHARE - 1);
     least.max(interval.saturating_sub(cost))
 }
 
-/// The pause where nothing is known to have changed: then it takes 0.1%.
+/// Returns the pause where nothing is known to have changed: the work then
+/// takes 0.1% of one CPU.
 #[must_use]
 pub fn rest(cost: Duration, interval: Duration) -> Duration {
     let least = cost.saturating_mul(10 * SHARE - 1);
     least.max(interval.saturating_sub(cost))
 }
 
-/// The longest pause that looks at programs may be in debt for before one is
-/// made: some ten looks come at once, as they are needed.
+/// The longest pause that looks at programs may owe before one is made. Some
+/// ten looks come at once, as they are needed.
 const CREDIT: Duration = Duration::from_millis(20);
 
-/// The pause after a look, as a multiple of its duration: a host on which
+/// The pause after a look, as a multiple of its duration. A host on which
 /// programs begin all the time spends a tenth of one CPU on them.
 const LOOK_FACTOR: u32 = 9;
 
-/// How long looks at programs have been at work lately. One that is needed now
-/// and then comes at once, many on end are slowed down.
+/// The recent work of looks at programs. A look that is needed now and then
+/// comes at once; many on end are slowed down.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Looks {
     debt: Duration,
 }
 
 impl Looks {
-    /// Some time has passed since the last look.
+    /// Notes that some time has passed since the last look.
     pub fn rested(&mut self, time: Duration) {
         self.debt = self.debt.saturating_sub(time);
     }
 
-    /// A look took this long: how long to wait before the next.
+    /// Notes that a look took this long, and returns the time to wait before
+    /// the next.
     #[must_use]
     pub fn pause(&mut self, look: Duration) -> Duration {
         self.debt = self.debt.saturating_add(look.saturating_mul(LOOK_FACTOR));
@@ -120,7 +122,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the work costs, and whenever it is wanted.
+        /// Holds whatever the work costs, and whenever it is wanted.
         #[test]
         fn work_takes_one_percent(wanted in proptest::collection::vec((0_u64..50_000, 0_u64..50_000), 1..200)) {
             let mut budget = Budget::default();
@@ -138,7 +140,7 @@ mod tests {
             prop_assert!(busy <= all / SHARE + BURST + most + Duration::from_micros(10));
         }
 
-        /// Whatever looks take, and however long apart they are wanted.
+        /// Holds whatever looks take, and however long apart they are wanted.
         #[test]
         fn looks_take_a_tenth_of_the_time(wanted in proptest::collection::vec((0_u64..5_000, 0_u64..5_000), 1..200)) {
             let mut looks = Looks::default();

@@ -2,8 +2,8 @@
 
 use crate::reason::Reason;
 
-/// Names a connection by the initial sequence numbers that both its ends
-/// agree on, as the first byte that each will send.
+/// Names a connection by the initial sequence numbers that both its ends agree
+/// on. Each is the number of the first byte that an end will send.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HandshakeId {
@@ -13,13 +13,13 @@ pub struct HandshakeId {
     pub server_seq: u32,
 }
 
-/// The initial sequence numbers as one end can still tell them in mid-life,
+/// The initial sequence numbers, as one end can still tell them in mid-life
 /// without having seen the handshake.
 ///
-/// `tcp_sock` counts what was acknowledged and received since the beginning,
-/// so the numbers of the beginning are what is left. The end that called
-/// connect(2) has its SYN among what was acknowledged, so its own number is
-/// that of the SYN, one less than that of its first byte; nothing tells that
+/// `tcp_sock` counts what was acknowledged and received since the beginning.
+/// Subtracting that gives the numbers of the beginning. The end that called
+/// connect(2) has its SYN among what was acknowledged. So its own number is
+/// that of the SYN, one less than that of its first byte. Nothing tells that
 /// end from the other, so a peer is looked for under both assumptions.
 /// (`tcp_snd_una_update`, `tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`.)
 #[repr(C)]
@@ -32,7 +32,8 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// From the fields of a connection that has not been shut down.
+    /// Computes them from the fields of a connection that has not been shut
+    /// down.
     #[inline(always)]
     #[must_use]
     #[expect(
@@ -46,7 +47,7 @@ impl Sequences {
         }
     }
 
-    /// What the peer tells, if this end is on `side`.
+    /// Returns what the peer tells, if this end is on `side`.
     #[inline(always)]
     #[must_use]
     pub const fn seen_by_peer(self, side: Side) -> Self {
@@ -62,7 +63,7 @@ impl Sequences {
         }
     }
 
-    /// The handshake id, if this end is on `side`.
+    /// Returns the handshake id, if this end is on `side`.
     #[inline(always)]
     #[must_use]
     pub const fn id(self, side: Side) -> HandshakeId {
@@ -79,32 +80,32 @@ impl Sequences {
     }
 }
 
-/// That two sockets exchange packets with each other, as the packets' hashes
-/// tell.
+/// Tells that two sockets exchange packets with each other, by the packets'
+/// hashes.
 ///
 /// A socket draws a random number for its packets (`sk_set_txhash`,
-/// include/net/sock.h), each packet carries it (`__tcp_transmit_skb`), and the
-/// receiver keeps that of the last one (`sock_rps_save_rxhash`). Loopback, veth,
-/// bridges and address translation leave it alone.
+/// include/net/sock.h). Each packet carries it (`__tcp_transmit_skb`). The
+/// receiver keeps that of the last one (`sock_rps_save_rxhash`). Loopback,
+/// veth, bridges and address translation leave it alone.
 ///
-/// The handshake id alone is not enough: initial sequence numbers are a hash of
-/// the addresses plus a clock (`secure_tcp_seq`), so two connections with the
-/// same addresses in two namespaces, begun at the same moment, have the same
-/// id.
+/// The handshake id alone is not enough. Initial sequence numbers are a hash of
+/// the addresses plus a clock (`secure_tcp_seq`). Two connections with the same
+/// addresses in two namespaces, begun at the same moment, have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Witness {
-    /// `sk_txhash`: what the socket's packets carry; 0 before the first.
+    /// `sk_txhash`, which the socket's packets carry; 0 before the first.
     pub sent: u32,
-    /// `sk_rxhash`: what the packet that came last carried; 0 when it carried
-    /// nothing.
+    /// `sk_rxhash`, which the packet that came last carried; 0 when it carried
+    /// none.
     pub received: u32,
 }
 
 impl Witness {
-    /// Whether one of the two has received the other's packets. One direction
-    /// is enough, as both numbers are random; and the other may not tell: a
-    /// server that has only been greeted has kept no hash yet, and a sender
-    /// draws a new one when it sends again (`sk_rethink_txhash`).
+    /// True when one of the two has received the other's packets.
+    ///
+    /// One direction is enough, as both numbers are random. The other may not
+    /// tell: a server that has only been greeted has kept no hash yet, and a
+    /// sender draws a new one when it sends again (`sk_rethink_txhash`).
     #[inline(always)]
     #[must_use]
     pub const fn agrees(self, peer: Self) -> bool {
@@ -112,7 +113,7 @@ impl Witness {
     }
 }
 
-/// Which end of the connection a socket is.
+/// The end of the connection that a socket is.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -123,7 +124,7 @@ pub enum Side {
     Server = 1,
 }
 
-/// How a socket stands to the SOCKHASH.
+/// The enrolment of a socket in the SOCKHASH.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Enrolment {
@@ -140,9 +141,9 @@ pub enum Enrolment {
 
 /// Key of an end in `sv_pairs`.
 ///
-/// Each end is an entry of its own, made, written and deleted only under the
-/// lock of its own socket, so no program can write into an entry that another
-/// one has freed. A pair is the two entries with the same id.
+/// Each end is an entry of its own. It is made, written and deleted only under
+/// the lock of its own socket, so no program can write into an entry that
+/// another one has freed. A pair is the two entries with the same id.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EndKey {
@@ -165,17 +166,18 @@ pub struct End {
     pub flow: u64,
     /// `copied_seq` when it was enrolled.
     pub enrolled_copied_seq: u32,
-    /// Whether this end is enrolled.
+    /// The enrolment of this end.
     pub enrolment: Enrolment,
     /// The pair's place among the watched ones; [`crate::watch::NOWHERE`] while
     /// it has none.
     pub place: u32,
-    /// Why this end, or the pair, shall leave; `None` while it shall stay.
+    /// The reason for which this end, or the pair, shall leave; `None` while it
+    /// shall stay.
     pub leave: Reason,
 }
 
 impl End {
-    /// Whether this is an end at all: absence is a cookie of 0, because the
+    /// True when this is an end at all. Absence is a cookie of 0, because the
     /// verifier cannot follow the fields of an absent `Option`.
     #[inline(always)]
     #[must_use]
@@ -185,7 +187,8 @@ impl End {
 }
 
 impl Side {
-    /// Which end a number names that is doubled, and 1 more for a server.
+    /// Returns the side of the end that a number names: a place, doubled, and 1
+    /// more for a server.
     #[inline(always)]
     #[must_use]
     pub const fn of(known: u32) -> Self {
@@ -196,7 +199,7 @@ impl Side {
         }
     }
 
-    /// The side of the peer.
+    /// Returns the side of the peer.
     #[inline(always)]
     #[must_use]
     pub const fn other(self) -> Self {
@@ -208,7 +211,7 @@ impl Side {
 }
 
 impl Enrolment {
-    /// Whether the socket is enrolled and may send and receive by redirect.
+    /// True when the socket is enrolled and may send and receive by redirect.
     #[inline(always)]
     #[must_use]
     pub const fn is_active(self) -> bool {

@@ -15,23 +15,26 @@ pub enum Path {
     Pinned = 2,
 }
 
-/// Messages above this size, in bytes, are better off on the stack, which
-/// batches them while a redirect copies and wakes once for each.
+/// Messages above this size, in bytes, are better off on the stack. The stack
+/// batches them; a redirect copies and wakes once for each.
 pub const BULK_MESSAGE: u32 = 64 * 1024;
 
 /// Sends that must each find the direction drained before it becomes fast
-/// again, once the receiver's queue had been full: a stream whose reader keeps
-/// falling behind stays on the stack instead of changing path all the time.
+/// again, once the receiver's queue had been full. So a stream whose reader
+/// keeps falling behind stays on the stack, instead of changing path all the
+/// time.
 pub const CALM_SENDS: u32 = 16;
 
-/// For how long, in nanoseconds, a direction gives the stack nothing: the next
-/// message after that takes the stack.
+/// The time, in nanoseconds, for which a direction gives the stack nothing. The
+/// next message after that takes the stack.
 ///
-/// What lies on the way sees no redirected bytes: connection tracking would
-/// forget the connection, and translate or let through nothing of it any more;
-/// a firewall's new rule, or a link that goes down, would not stop it. With a
-/// message a second on the stack neither differs from plain TCP for long: what
-/// does not get through holds back all that follows, by the rule of order.
+/// Nothing that lies on the way sees redirected bytes. Connection tracking
+/// would forget the connection, and translate or let through nothing of it any
+/// more. A firewall's new rule, or a link that goes down, would not stop it.
+///
+/// With a message a second on the stack neither differs from plain TCP for
+/// long. A message that does not get through holds back all that follow, by the
+/// rule of order.
 pub const HEARTBEAT: u64 = 1_000_000_000;
 
 /// `TCP_ESTABLISHED`, `include/net/tcp_states.h`.
@@ -70,7 +73,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Whether the direction is fast and nothing of it has been given to the
+    /// True when the direction is fast, and nothing of it has been given to the
     /// stack since it became so, by whatever way around the program.
     #[inline(always)]
     #[must_use]
@@ -79,7 +82,7 @@ impl Own {
     }
 }
 
-/// What was read of the receiver.
+/// The receiver's side of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// `sk_shutdown`: a peer that has begun to close may leave `sv_fast` at
@@ -94,7 +97,7 @@ pub struct Peer {
     pub rcvbuf: u32,
 }
 
-/// Where a message goes.
+/// The way that a message takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// To the peer's socket.
@@ -107,16 +110,18 @@ pub enum Verdict {
     Heartbeat,
 }
 
-/// Whether the own socket may send by redirect at all: `tcp_sendmsg` would
-/// accept the bytes. A redirect does not look at the state, so a send after
-/// `shutdown(SHUT_WR)` would succeed.
+/// True when the own socket may send by redirect at all: `tcp_sendmsg` would
+/// accept the bytes.
+///
+/// A redirect does not look at the state, so a send after `shutdown(SHUT_WR)`
+/// would succeed.
 #[inline(always)]
 #[must_use]
 pub const fn may_send(state: u8, shutdown: u8) -> bool {
     (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) && shutdown & SEND_SHUTDOWN == 0
 }
 
-/// The decision for one message on a direction whose peer is known, enrolled
+/// Decides about one message, on a direction whose peer is known, is enrolled,
 /// and has proved that it reads the fast way.
 #[inline(always)]
 #[must_use]

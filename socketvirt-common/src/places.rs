@@ -1,8 +1,8 @@
 //! Where the running kernel keeps what the rows of the socket table show.
 //!
-//! Beside [`crate::layout`], because of another promise: a field that the
-//! fast path needs and the kernel lacks refuses the kernel, while one that a
-//! column of the table needs only leaves that column unknown.
+//! These are apart from [`crate::layout`], because of another promise. A kernel
+//! that lacks a field of the fast path is refused. One that lacks a field of
+//! the table leaves that column unknown.
 
 /// A field, or bits of one byte, of a kernel structure.
 #[repr(C)]
@@ -27,7 +27,7 @@ impl Place {
         shift: 0,
     };
 
-    /// A number of its own.
+    /// Returns the place of a number of its own.
     #[must_use]
     pub const fn at(offset: u32) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Place {
         }
     }
 
-    /// Bits of one byte.
+    /// Returns the place of bits of one byte.
     #[must_use]
     pub const fn bits(offset: u32, mask: u8) -> Self {
         Self {
@@ -110,7 +110,7 @@ pub mod flag {
     pub const LOCALROUTE: usize = 6;
     /// `SOCK_ZEROCOPY`.
     pub const ZEROCOPY: usize = 7;
-    /// How many there are.
+    /// Number of these flags.
     pub const COUNT: usize = 8;
     /// Their names in the kernel.
     pub const NAMES: [&str; COUNT] = [

@@ -1,21 +1,21 @@
-//! Back-pressure: how much may wait in a receiver's redirect queue, and
-//! whether its memory can be charged.
+//! Back-pressure: how much may wait in a receiver's redirect queue, and whether
+//! its memory can be charged.
 //!
 //! No kernel compares the receiver's limit when a message is redirected
 //! (`bpf_tcp_ingress`, `net/ipv4/tcp_bpf.c`), so the program does. Above the
-//! limit the message goes to the stack, whose own flow control blocks the
-//! sender and wakes it again.
+//! limit the message goes to the stack. Its own flow control blocks the sender
+//! and wakes it again.
 
 /// Kernel memory that a queued message costs besides its payload, in bytes:
 /// a `struct sk_msg` (about 1.7 KiB, from the 2 KiB slab).
 pub const MESSAGE_OVERHEAD: u32 = 2048;
 
-/// Whether one more message of `size` bytes may be queued at a receiver that
-/// already has `queued` bytes in at most `messages` messages, with `limit`
-/// (`sk_rcvbuf`) as the bound of both together.
+/// True when one more message of `size` bytes may be queued. The receiver
+/// already has `queued` bytes in at most `messages` messages; `limit`
+/// (`sk_rcvbuf`) bounds both together.
 ///
-/// Every message is charged with its overhead, as TCP charges `truesize`, so
-/// a flood of 1-byte messages is bounded like a flood of large ones.
+/// Every message is charged with its overhead, as TCP charges `truesize`. So a
+/// flood of 1-byte messages is bounded like a flood of large ones.
 #[inline(always)]
 #[must_use]
 pub const fn fits(queued: u32, messages: u32, size: u32, limit: u32) -> bool {
@@ -23,10 +23,10 @@ pub const fn fits(queued: u32, messages: u32, size: u32, limit: u32) -> bool {
     queued as u64 + size as u64 + overhead <= limit as u64
 }
 
-/// The upper bound of messages in the queue before one more is sent.
+/// Returns the upper bound of messages in the queue before one more is sent.
 ///
-/// The kernel keeps no count, so it is bounded from the sender's side: the
-/// messages redirected since the queue was last seen empty.
+/// The kernel keeps no count. The sender's side bounds it: the messages
+/// redirected since the queue was last seen empty.
 #[inline(always)]
 #[must_use]
 pub const fn messages_queued(queued: u32, since_empty: u32) -> u32 {
@@ -41,25 +41,27 @@ const PAGE: u64 = 4096;
 /// largest messages, in pieces.
 const PAGES_UNDER_WAY: u64 = 2 * (crate::path::BULK_MESSAGE as u64 / PAGE + 2);
 
-/// Whether a message of `size` bytes has to look whether the host's memory for
-/// TCP is short, `sent` messages after the direction began.
+/// True when a message of `size` bytes has to look whether the host's memory
+/// for TCP is short, `sent` messages after the direction began.
 ///
 /// There are many megabytes between short and refused, so small messages look
-/// now and then only: what passes in between is less than one large message.
+/// only now and then. Those that pass in between are less than one large
+/// message.
 #[inline(always)]
 #[must_use]
 pub const fn looks_at_the_host(size: u32, sent: u64) -> bool {
     size as u64 > PAGE || sent.is_multiple_of(16)
 }
 
-/// Whether `size` bytes can be charged to a counter of pages, `usage` of `max`,
-/// that others charge at the same time.
+/// True when `size` bytes can be charged to a counter of pages, `usage` of
+/// `max`, that others charge at the same time.
 ///
 /// The receiver is charged some time after the decision, and a refusal then
 /// fails the send (`bpf_tcp_ingress`). Each processor may be about to charge a
-/// message, and a task that waits for the receiver's lock is on none; so half
-/// of the limit is left to them. `usage` may be above `max`: TCP forces
-/// charges that it cannot do without.
+/// message. A task that waits for the receiver's lock is on none, so half of
+/// the limit is left to such tasks.
+///
+/// `usage` may be above `max`: TCP forces charges that it cannot do without.
 #[inline(always)]
 #[must_use]
 pub const fn can_be_charged(usage: u64, max: u64, size: u32, cpus: u32) -> bool {
@@ -75,8 +77,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Each processor charges one message of any size, those who wait the
-        /// rest of half the limit, and the message still fits.
+        /// Each processor charges one message of any size, and those who wait
+        /// charge the rest of half the limit. The message still fits.
         #[test]
         fn a_charge_holds_whatever_others_charge(
             usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=crate::path::BULK_MESSAGE,

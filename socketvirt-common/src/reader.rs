@@ -1,17 +1,17 @@
 //! Readers: the processes that receive from watched sockets.
 //!
-//! Whether a socket may be enrolled depends on the program that reads it
+//! A socket may be enrolled or not, depending on the program that reads it
 //! ([`crate::habit`], splice(2), `io_uring`). Where it reads, the kernel side
-//! records who it is; the agent then looks at its executable and libraries, once
-//! for each process. What was not looked at is not harmless.
+//! records who it is. The agent then looks at its executable and libraries,
+//! once for each process. A process that was not looked at is not harmless.
 
 use crate::reason::Reason;
 
 /// Processes that are known at once.
 pub const PROCESSES: u32 = 8_192;
 
-/// Names a process: its number in the outermost pid namespace, and when it
-/// began, so that a number that is used again names another one.
+/// Names a process by its number in the outermost pid namespace and by when it
+/// began. A number that is used again names another process.
 #[inline(always)]
 #[must_use]
 #[expect(
@@ -23,20 +23,20 @@ pub const fn name(tgid: u32, began: u64) -> u64 {
     (tgid as u64) << 32 | (began >> 20) as u32 as u64
 }
 
-/// What is known of a process.
+/// The record of a process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     /// Address of its memory (`struct mm_struct`), 0 for a thread of the
     /// kernel.
     pub memory: u64,
-    /// Pages of code that it had mapped when it was looked at: with others, it
-    /// has loaded something since.
+    /// Pages of code that it had mapped when it was looked at. Another number
+    /// shows that it has loaded something since.
     pub code: u64,
     /// Its number in the agent's pid namespace; 0 when it is not in there.
     pub pid: u32,
-    /// Why its sockets stay on the stack: [`Reason::None`] for a harmless one,
-    /// [`Reason::NotLooked`] until the agent has looked.
+    /// The reason for which its sockets stay on the stack: [`Reason::None`] for
+    /// a harmless one, [`Reason::NotLooked`] until the agent has looked.
     pub reason: Reason,
     /// 1 when the agent shall look again, though the reason stands.
     pub again: u32,
@@ -56,9 +56,10 @@ pub struct Holding {
     pub references: u32,
 }
 
-/// Whether every holder of a socket's file is known: a file with one reference
-/// is in the hands of its reader alone; one with more was looked up, when it had
-/// at most `known` of them.
+/// True when every holder of a socket's file is known.
+///
+/// A file with one reference is in the hands of its reader alone. A file with
+/// more was looked up when it had `known` of them.
 #[inline(always)]
 #[must_use]
 pub const fn holders_known(references: u64, known: u32) -> bool {

@@ -1,4 +1,4 @@
-//! What poll(2) would say of a socket.
+//! The events that poll(2) would report of a socket.
 
 use crate::{
     row::{Family, Kind, Protocol, State},
@@ -18,7 +18,7 @@ pub const POLLHUP: u32 = 0x10;
 /// The peer sends nothing more.
 pub const POLLRDHUP: u32 = 0x2000;
 
-/// What the answer rests on.
+/// The facts that the answer rests on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// `sk_family`.
@@ -51,7 +51,7 @@ pub struct Facts {
     pub notsent_lowat: u32,
 }
 
-/// The events that poll(2) would report when asked for all of them.
+/// Returns the events that poll(2) would report when asked for all of them.
 #[inline(always)]
 #[must_use]
 pub const fn events(facts: &Facts) -> u32 {

@@ -1,6 +1,6 @@
-//! Why a socket is on the stack.
+//! Reasons for which a socket is on the stack.
 
-/// Why a socket, or one message of it, was left on plain TCP.
+/// The reason for which a socket, or one message of it, was left on plain TCP.
 ///
 /// The names are shown by `bpftool` and, in snake case, in the summary.
 #[repr(u32)]
@@ -41,8 +41,8 @@ pub enum Reason {
     PeekOffset = 14,
     /// `TCP_INQ` is set, which a redirect does not report.
     Inq = 15,
-    /// Another program has put the socket into a map of its own, or the one that
-    /// reads it has a map that it may put it into.
+    /// Another program has put the socket into a map of its own, or the program
+    /// that reads it has a map that it may put it into.
     Foreign = 16,
     /// The socket is closing.
     Closing = 17,
@@ -93,7 +93,7 @@ pub enum Reason {
     /// Sent with `MSG_MORE`: the stack holds it back until more comes.
     More = 36,
     /// The program that reads the socket was not looked at yet, or one that has
-    /// begun in its cgroup (eager mode): it may be one that splices.
+    /// begun in its cgroup (eager mode). It may be one that splices.
     NotLooked = 37,
     /// A socket filter (`SO_ATTACH_FILTER`, `SO_ATTACH_BPF`) decides what the
     /// socket gets; it sees no redirected bytes.
@@ -110,8 +110,8 @@ pub enum Reason {
     /// without a copy; a socket that was ever enrolled refuses that.
     Ring = 42,
     /// The agent cannot look at the program that reads the socket, or cannot
-    /// enter its network namespace: it lacks a capability (`CAP_SYS_PTRACE`), or
-    /// lives in a pid namespace of its own.
+    /// enter its network namespace. It lacks a capability (`CAP_SYS_PTRACE`),
+    /// or lives in a pid namespace of its own.
     Unseen = 43,
     /// The pair was released a moment ago, or the kernel has not done with the
     /// socket's last enrolment yet.
@@ -122,7 +122,7 @@ pub enum Reason {
 pub const REASONS: usize = 45;
 
 impl Reason {
-    /// The reason with this number; none when there is no such reason.
+    /// Returns the reason with this number, if there is one.
     #[inline(always)]
     #[must_use]
     pub const fn of(number: u32) -> Self {
@@ -186,7 +186,7 @@ impl Reason {
         Self::TooSoon,
     ];
 
-    /// The word for this reason in the summary and the table.
+    /// Returns the word for this reason in the summary and the table.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

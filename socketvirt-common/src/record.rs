@@ -1,4 +1,4 @@
-//! What the iterators write to their reader.
+//! Records that the iterators write to their reader.
 
 use crate::{
     flow::Traffic,
@@ -8,7 +8,7 @@ use crate::{
     row::{COMMAND_TEXT, Text},
 };
 
-/// What a record is: the number that begins it.
+/// The kind of a record: the number that begins it.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
@@ -46,7 +46,7 @@ pub struct Holder {
     pub command: Text<COMMAND_TEXT>,
 }
 
-/// What an agent knows of a socket.
+/// A socket, as an agent knows it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Joined {
@@ -60,9 +60,9 @@ pub struct Joined {
     pub side: Side,
     /// The path of the last message.
     pub path: Path,
-    /// Why it is not fast.
+    /// The reason that it is not fast.
     pub reason: Reason,
-    /// Whether the socket is enrolled.
+    /// The socket's enrolment.
     pub enrolment: Enrolment,
     /// Bytes and messages by path.
     pub traffic: Traffic,

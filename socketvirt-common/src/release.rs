@@ -1,8 +1,8 @@
 //! Release: when a socket may leave the SOCKHASH.
 //!
-//! Leaving frees the socket's redirect queue, and a redirect that is past its
-//! verdict but not yet queued fails with `EPIPE` when its target has left. So
-//! first both ends stop redirecting, then each waits until nothing is under
+//! Leaving frees the socket's redirect queue. A redirect that is past its
+//! verdict, but not yet queued, fails with `EPIPE` when its target has left. So
+//! first both ends stop redirecting; then each waits until nothing is under
 //! way.
 
 use crate::{
@@ -10,8 +10,7 @@ use crate::{
     reason::Reason,
 };
 
-/// What is known when an enrolled socket that shall leave is visited, under
-/// its lock.
+/// The state of an enrolled socket that shall leave, at a visit under its lock.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -23,7 +22,7 @@ pub struct Leaving {
     /// The peer is known to send nothing by redirect, see [`quiet`], or is
     /// not enrolled.
     pub peer_quiet: bool,
-    /// Holders of the own psock: 1 is the map alone; a call that is inside
+    /// Holders of the own psock. 1 is the map alone; a call that is inside
     /// sendmsg or recvmsg holds one more.
     pub psock_refs: u32,
     /// The redirect queue (`psock->ingress_msg`) is empty.
@@ -35,30 +34,33 @@ pub struct Leaving {
     pub backlog_empty: bool,
 }
 
-/// Whether a socket that was told to stop can have no redirect under way: no
-/// call is inside `tcp_bpf_sendmsg`, which holds the psock from before the
-/// verdict until after the message is queued.
+/// True when a socket that was told to stop can have no redirect under way.
+///
+/// No call is then inside `tcp_bpf_sendmsg`, which holds the psock from before
+/// the verdict until after the message is queued.
 #[inline(always)]
 #[must_use]
 pub const fn quiet(stopped: bool, psock_refs: u32) -> bool {
     stopped && psock_refs <= 1
 }
 
-/// Whether readers keep an enrolled socket of this mode, which is to leave for
-/// `leave`, from leaving.
+/// True when readers keep an enrolled socket of this mode, which is to leave
+/// for `leave`, from leaving.
 ///
-/// In blocking mode one that has got hold of the psock but not yet of the lock
-/// would sleep on a queue that nothing fills, and its call would end with
-/// `EAGAIN`. A socket that was adopted and turned blocking leaves all the
-/// same: every wake-up without data would end its calls so from now on, and a
-/// reader that comes in this very moment gets that `EAGAIN` once.
+/// In blocking mode, a reader that has got hold of the psock but not yet of the
+/// lock would sleep on a queue that nothing fills. Its call would end with
+/// `EAGAIN`.
+///
+/// A socket that was adopted and turned blocking leaves all the same. Otherwise
+/// every wake-up without data would end its calls so from now on. A reader that
+/// comes in this very moment gets that `EAGAIN` once.
 #[inline(always)]
 #[must_use]
 pub const fn readers_hold(blocking: bool, leave: Reason) -> bool {
     blocking && !matches!(leave, Reason::Blocking)
 }
 
-/// Whether the socket may leave now without losing a byte or failing a call.
+/// True when the socket may leave now without losing a byte or failing a call.
 #[inline(always)]
 #[must_use]
 pub const fn may_leave(leaving: &Leaving) -> bool {
@@ -69,8 +71,8 @@ pub const fn may_leave(leaving: &Leaving) -> bool {
         && leaving.backlog_empty
 }
 
-/// What is known when the connection of an enrolled socket has ended while its
-/// program still holds it, under its lock.
+/// The state of an enrolled socket whose connection has ended while its program
+/// still holds it, under its lock.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -90,8 +92,8 @@ pub struct Ended {
     pub disconnected: bool,
 }
 
-/// Whether its socket may leave at once. A call that is inside the own psock
-/// keeps that until it returns.
+/// True when its socket may leave at once. A call that is inside the own psock
+/// keeps the psock until it returns.
 #[inline(always)]
 #[must_use]
 pub const fn may_go(ended: &Ended) -> bool {
@@ -99,22 +101,24 @@ pub const fn may_go(ended: &Ended) -> bool {
     no_sender && (ended.nothing_queued || ended.disconnected)
 }
 
-/// Whether a connection that has ended in the state `before` was ended by its
-/// own program, with `connect(AF_UNSPEC)`: plain TCP drops what is unread then.
-/// Whatever else closes an open connection leaves an error.
+/// True when a connection that has ended in the state `before` was ended by its
+/// own program, with `connect(AF_UNSPEC)`. Plain TCP drops what is unread then.
+/// Everything else that closes an open connection leaves an error.
 #[inline(always)]
 #[must_use]
 pub const fn disconnected(before: u32, error: u32) -> bool {
     error == 0 && (before == TCP_ESTABLISHED as u32 || before == TCP_CLOSE_WAIT as u32)
 }
 
-/// How long a pair stays on the stack after its first release, in nanoseconds.
+/// The time that a pair stays on the stack after its first release, in
+/// nanoseconds.
 pub const FIRST_PAUSE: u64 = 500_000_000;
 
-/// Nanoseconds that a pair stays on the stack after its release number `releases`
-/// (counted from 1), of which the first is `first`: twice as long each time, up
-/// to 16 times the first. What was released soon after it was adopted would be
-/// so again.
+/// Returns the nanoseconds that a pair stays on the stack after its release
+/// number `releases` (counted from 1), of which the first is `first`.
+///
+/// Each is twice as long as the one before, up to 16 times the first. A pair
+/// that was released soon after it was adopted would be so again.
 #[inline(always)]
 #[must_use]
 pub const fn pause(releases: u32, first: u64) -> u64 {
@@ -126,13 +130,13 @@ pub const fn pause(releases: u32, first: u64) -> u64 {
     first << doublings
 }
 
-/// What is known of the last enrolment of a socket that may be enrolled again,
+/// The state of the last enrolment of a socket that may be enrolled again,
 /// under its lock.
 #[derive(Clone, Copy, Debug)]
 pub struct Past {
     /// The kernel has done with its psock, or there was none.
     pub psock_done: bool,
-    /// How often it was released.
+    /// Number of times that it was released.
     pub releases: u32,
     /// Nanoseconds since it was released last.
     pub age: u64,
@@ -140,15 +144,18 @@ pub struct Past {
     pub first_pause: u64,
 }
 
-/// Whether the socket may be enrolled again.
+/// True when the socket may be enrolled again.
 ///
-/// `sk_psock_backlog` takes a reference of the psock that its socket has *then*,
-/// and puts one of its own. A socket that is deleted and inserted in between
-/// has one reference too many on the new psock, which never goes, and one too
-/// few on the old one. That work is scheduled whenever there is room to send
-/// again (`sk_psock_write_space`), with nothing queued, so empty queues do not
-/// tell; and no time is long enough, as a worker may be kept from its CPU. The
-/// kernel waits for it before it destroys the psock, and that can be seen.
+/// `sk_psock_backlog` takes a reference of the psock that its socket has
+/// *then*, and puts one of its own. A socket that is deleted and inserted in
+/// between leaves two wrong counts. The new psock has one reference too many,
+/// and never goes; the old one has one too few.
+///
+/// That work is scheduled whenever there is room to send again
+/// (`sk_psock_write_space`), with nothing queued, so empty queues do not tell.
+/// No time is long enough either, as a worker may be kept from its CPU. The
+/// kernel waits for the work before it destroys the psock, and that can be
+/// seen. (K-ENROL-2 in `docs/kernel`.)
 #[inline(always)]
 #[must_use]
 pub const fn may_return(past: &Past) -> bool {

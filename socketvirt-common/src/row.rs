@@ -1,8 +1,8 @@
 //! Rows of the socket table: what is known of one socket.
 //!
-//! The names of fields, and of what an enumeration can be, are what
-//! `bpftool map dump` prints, so they are words of an operator and not of the
-//! kernel's source.
+//! `bpftool map dump` prints the names of fields and of the values of
+//! enumerations. So they are words of an operator, and not of the kernel's
+//! source.
 
 use crate::{
     flow::Traffic,
@@ -15,7 +15,7 @@ use crate::{
 
 /// Text that ends at its first zero byte.
 ///
-/// Signed, because the build marks this very type as characters in the
+/// It is signed, because the build marks this very type as characters in the
 /// object's BTF, by which `bpftool` knows text.
 pub type Text<const N: usize> = [i8; N];
 
@@ -23,9 +23,9 @@ pub type Text<const N: usize> = [i8; N];
 /// (`sun_path`), which are the most, and an end.
 pub const ADDRESS_TEXT: usize = 112;
 
-/// Where an address has the length of a name that is not in the file system,
-/// which may hold zero bytes; 0 for all other addresses. `@` stands for the zero
-/// byte that such a name begins with.
+/// The place in an address of the length of a name that is not in the file
+/// system, which may hold zero bytes. The length is 0 for all other addresses.
+/// `@` stands for the zero byte that such a name begins with.
 pub const NAME_LENGTH: usize = ADDRESS_TEXT - 1;
 
 /// Bytes of a command's name, `TASK_COMM_LEN`.
@@ -46,7 +46,7 @@ pub enum Family {
     INET6 = 10,
 }
 
-/// How data is exchanged.
+/// The way in which data is exchanged.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -129,13 +129,13 @@ pub struct Local {
     pub device: u32,
     /// The kind of address.
     pub family: Family,
-    /// How data is exchanged.
+    /// The way in which data is exchanged.
     pub kind: Kind,
     /// The protocol.
     pub protocol: Protocol,
     /// Inode of the network namespace, as `/proc/<pid>/ns/net` shows it.
     pub netns: u32,
-    /// What poll(2) would say now: `POLLIN` and so on.
+    /// The events that poll(2) would report now: `POLLIN` and so on.
     pub event: u32,
     /// 1 when calls wait, 0 with `O_NONBLOCK` or without a file.
     pub blocking: u32,
@@ -193,7 +193,7 @@ pub struct ConnectionQueue {
     pub limit: u32,
 }
 
-/// Who has the socket.
+/// The owner of the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
@@ -215,9 +215,9 @@ pub struct Owner {
 pub struct Way {
     /// The path of the last message.
     pub path: Path,
-    /// Why it is not fast.
+    /// The reason that it is not fast.
     pub reason: Reason,
-    /// Whether the socket is enrolled.
+    /// The socket's enrolment.
     pub enrolment: Enrolment,
     /// Padding, always 0.
     pub unused: u32,
@@ -225,7 +225,7 @@ pub struct Way {
     pub traffic: Traffic,
 }
 
-/// What tells which row is the other end, and nothing to a person.
+/// The facts that tell which row is the other end. They tell a person nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Witness {
@@ -247,9 +247,9 @@ pub struct Witness {
 pub struct Row {
     /// The socket cookie.
     pub id: u64,
-    /// What it does.
+    /// Its status.
     pub status: Status,
-    /// What the protocol says that it does.
+    /// The state of its protocol.
     pub state: State,
     /// This end.
     pub local: Local,
@@ -267,16 +267,16 @@ pub struct Row {
     pub error: u32,
     /// 1 when a reader sleeps in the kernel.
     pub reader_waits: u32,
-    /// Who has it.
+    /// Its owner.
     pub owner: Owner,
     /// The path of what it sends.
     pub send: Way,
     /// The statuses that it went through.
     pub history: History,
-    /// When it was last seen: by a hook or by a scan, in nanoseconds of
+    /// The time at which a hook or a scan saw it last, in nanoseconds of
     /// `CLOCK_MONOTONIC`.
     pub seen: u64,
-    /// What tells which row is the other end.
+    /// The facts that tell which row is the other end.
     pub witness: Witness,
     /// The options in force.
     pub options: SocketOptions,
@@ -287,9 +287,9 @@ impl Row {
     // SAFETY: numbers, and enumerations that all have a variant 0.
     pub const EMPTY: Self = unsafe { core::mem::zeroed() };
 
-    /// Whether it is of a request or of a connection that is over, behind
-    /// which there is no socket with options and queues. A socket always has
-    /// room to receive.
+    /// True for the row of a request, or of a connection that is over. There is
+    /// no socket with options and queues behind it; a socket always has room to
+    /// receive.
     #[inline(always)]
     #[must_use]
     pub const fn is_mini(&self) -> bool {
@@ -298,7 +298,7 @@ impl Row {
 }
 
 impl Family {
-    /// From the kernel's number.
+    /// Converts the kernel's number.
     #[inline(always)]
     #[must_use]
     pub const fn of(number: u16) -> Self {
@@ -312,7 +312,7 @@ impl Family {
 }
 
 impl Kind {
-    /// From the kernel's number.
+    /// Converts the kernel's number.
     #[inline(always)]
     #[must_use]
     pub const fn of(number: u16) -> Self {
@@ -327,7 +327,7 @@ impl Kind {
 }
 
 impl Protocol {
-    /// From the kernel's number.
+    /// Converts the kernel's number.
     #[inline(always)]
     #[must_use]
     pub const fn of(number: u16) -> Self {
@@ -343,7 +343,7 @@ impl Protocol {
 }
 
 impl State {
-    /// From the kernel's number.
+    /// Converts the kernel's number.
     #[inline(always)]
     #[must_use]
     pub const fn of(number: u8) -> Self {
@@ -364,7 +364,8 @@ impl State {
         }
     }
 
-    /// A request or a connection that is over: there is no socket behind it.
+    /// True for a request, or a connection that is over: there is no socket
+    /// behind it.
     #[inline(always)]
     #[must_use]
     pub const fn is_mini(self) -> bool {

@@ -2,8 +2,8 @@
 
 use crate::{flow::Traffic, reason::REASONS};
 
-/// What has been counted since the data path was loaded. Each CPU has its own
-/// set; the sum is the truth.
+/// The counts since the data path was loaded. Each CPU has its own set; the sum
+/// is the truth.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Stats {
@@ -41,8 +41,9 @@ pub struct Stats {
     /// Redirects that did not find an open peer in `sv_fast`; the message
     /// took the stack.
     pub redirect_missed: u64,
-    /// Packets that were lost because the bytes in them that had arrived before
-    /// could not be cut off: the kernel had no memory for a copy of 4 KiB.
+    /// Packets that were lost, because the bytes in them that had arrived
+    /// before could not be cut off. The kernel had no memory for a copy of 4
+    /// KiB.
     pub packets_lost: u64,
 }
 

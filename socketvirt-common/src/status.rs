@@ -1,5 +1,5 @@
-//! The ten statuses of a socket, and the rule by which one is told from what
-//! the kernel knows of it.
+//! The ten statuses of a socket, and the rule that derives one from what the
+//! kernel knows of it.
 
 use crate::row::{Family, Kind, Protocol, State};
 
@@ -10,7 +10,7 @@ pub const SEND_SHUTDOWN: u32 = 2;
 /// Both.
 pub const SHUTDOWN_MASK: u32 = 3;
 
-/// What a socket does.
+/// The status of a socket.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
@@ -41,15 +41,15 @@ pub enum Status {
 pub const STATUSES: usize = 10;
 
 impl Status {
-    /// A connection that carries data.
+    /// True for a connection that carries data.
     #[inline(always)]
     #[must_use]
     pub const fn is_connected(self) -> bool {
         matches!(self, Self::CONNECTED | Self::SENDING | Self::RECEIVING)
     }
 
-    /// Whether going from one to the other belongs to a socket's life, and not
-    /// to the ebb and flow of its data.
+    /// True when going from one to the other belongs to a socket's life, and
+    /// not to the ebb and flow of its data.
     #[inline(always)]
     #[must_use]
     pub const fn is_step(self, next: Self) -> bool {
@@ -57,7 +57,7 @@ impl Status {
     }
 }
 
-/// What the status rests on.
+/// The facts that the status rests on.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts of the kernel that are independent of each other"
@@ -88,7 +88,7 @@ pub struct Facts {
     pub receiving: bool,
 }
 
-/// The status of a socket.
+/// Returns the status of a socket.
 #[inline(always)]
 #[must_use]
 pub const fn status(facts: &Facts) -> Status {
@@ -164,7 +164,7 @@ const fn unix(facts: &Facts) -> Status {
     }
     match facts.state {
         State::LISTEN => Status::LISTENING,
-        // A shutdown sets the mirrored bit at the other end, so a bit for
+        // A shutdown sets the mirrored bit at the other end. So a bit for
         // receiving alone is taken for the other end's.
         State::ESTABLISHED if facts.peer_dead => Status::DISCONNECTED,
         State::ESTABLISHED if facts.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
@@ -187,7 +187,7 @@ pub struct Step {
     pub at: u64,
     /// The status since then.
     pub status: Status,
-    /// 1 when this is only when a scan found it so.
+    /// 1 when this is only the time at which a scan found it so.
     pub scanned: u32,
 }
 
@@ -216,8 +216,8 @@ impl History {
         self.taken = self.taken.wrapping_add(1);
     }
 
-    /// Notes a step that may be older than others, once. What a scan has found
-    /// after it, and found the same, was no step then.
+    /// Notes a step that may be older than others, once. A later step that a
+    /// scan has found, with the same status, was no step then.
     pub fn weave(&mut self, step: Step) {
         let mut all = [Step::default(); STEPS + 1];
         let mut count = 0;
@@ -254,7 +254,7 @@ impl History {
         self.taken = u32::try_from(total).unwrap_or(u32::MAX);
     }
 
-    /// The steps that are remembered, oldest first.
+    /// Returns the steps that are remembered, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Step> {
         let taken = self.taken as usize;
         (taken.saturating_sub(STEPS)..taken).map(|index| &self.steps[index % STEPS])

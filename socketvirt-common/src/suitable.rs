@@ -1,7 +1,7 @@
 //! Suitability: which sockets may be enrolled at all.
 //!
-//! A socket in a SOCKHASH already behaves differently, so a socket is enrolled
-//! only when none of the differences can be seen by its program.
+//! A socket in a SOCKHASH already behaves differently. So a socket is enrolled
+//! only when its program can see none of the differences.
 
 use crate::{config::ReceiveMode, path::TCP_ESTABLISHED, reason::Reason};
 
@@ -9,7 +9,8 @@ use crate::{config::ReceiveMode, path::TCP_ESTABLISHED, reason::Reason};
 /// and riscv64).
 pub const O_NONBLOCK: u32 = 0o4000;
 
-/// What a socket is asked before it is enrolled, all read under its lock.
+/// The facts about a socket that count before it is enrolled, all read under
+/// its lock.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -50,7 +51,7 @@ pub struct Facts {
     pub foreign: bool,
 }
 
-/// What only matters in mid-life: how the program reads.
+/// The facts that count only in mid-life: how the program reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     /// There is a file: accepted, and not closed.
@@ -59,11 +60,11 @@ pub struct Reading {
     pub nonblocking: bool,
     /// Somebody other than epoll, poll or select waits on the socket.
     pub reader_asleep: bool,
-    /// What has arrived and was not read yet.
+    /// The bytes that have arrived and were not read yet.
     pub unread: Unread,
 }
 
-/// What a socket has received and its program has not read.
+/// The bytes that a socket has received and its program has not read.
 #[derive(Clone, Copy, Debug)]
 pub struct Unread {
     /// `rcv_nxt - copied_seq`.
@@ -86,13 +87,13 @@ impl Unread {
         in_call: false,
     };
 
-    /// Whether the socket may be enrolled with this.
+    /// True when the socket may be enrolled with this.
     ///
     /// In unified mode the kernel moves whole packets from the one queue to the
     /// other. Two things would show:
-    /// - the read part of a packet must be cut off, for which the kernel needs
-    ///   memory: without, the bytes would be lost;
-    /// - a receive call that has begun looks at the old queue alone, and would
+    /// - The read part of a packet must be cut off, for which the kernel needs
+    ///   memory. Without memory the bytes would be lost.
+    /// - A receive call that has begun looks at the old queue alone, and would
     ///   answer `EAGAIN` with bytes there.
     #[inline(always)]
     #[must_use]
@@ -108,8 +109,8 @@ impl Unread {
     }
 }
 
-/// Why a socket may not be enrolled, whenever that is; [`Reason::None`] when
-/// it may.
+/// Returns why a socket may not be enrolled, whenever that is; [`Reason::None`]
+/// when it may.
 #[inline(always)]
 #[must_use]
 pub const fn unsuitable(facts: &Facts) -> Reason {
@@ -148,11 +149,11 @@ pub const fn unsuitable(facts: &Facts) -> Reason {
     }
 }
 
-/// Why a socket may not be adopted now, in mid-life; [`Reason::None`] when it
-/// may, as far as its way of reading goes.
+/// Returns why a socket may not be adopted now, in mid-life; [`Reason::None`]
+/// when it may, as far as its way of reading goes.
 ///
-/// In unified mode the unread bytes join those that are redirected, in one
-/// queue; in the other mode they would be overtaken.
+/// In unified mode the unread bytes join the redirected ones, in one queue. In
+/// the other mode they would be overtaken.
 #[inline(always)]
 #[must_use]
 pub const fn unadoptable(reading: &Reading, mode: ReceiveMode) -> Reason {

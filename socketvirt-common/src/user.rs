@@ -1,4 +1,4 @@
-//! What only userspace needs of the records.
+//! Additions to the records that only userspace needs.
 
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ unsafe impl aya::Pod for Watched {}
 unsafe impl aya::Pod for Tiers {}
 
 impl Mode {
-    /// The word for this mode in the summary.
+    /// Returns the word for this mode in the summary.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Mode {
 }
 
 impl ReceiveMode {
-    /// The word for this mode in the summary.
+    /// Returns the word for this mode in the summary.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -16,21 +16,21 @@ pub const PAIRS: u32 = 131_072;
 /// Pairs that are looked at often, at most; the others wait for a sweep.
 pub const HOT: u32 = 8_192;
 
-/// Notes that wait for the next look, at most; what is written over is found by
-/// the next sweep. A power of two.
+/// Notes that wait for the next look, at most. The next sweep finds what is
+/// written over. A power of two.
 pub const NOTES: u32 = 16_384;
 
 /// Ends that are remembered until the handshake of their peer is complete too. A
 /// power of two.
 pub const NOTED_ENDS: u32 = 16_384;
 
-/// For how long a pair without traffic is looked at often, nanoseconds.
+/// The time for which a pair without traffic is looked at often, nanoseconds.
 pub const WARM: u64 = 2_000_000_000;
 
 /// No place in the array.
 pub const NOWHERE: u32 = u32::MAX;
 
-/// An end whose handshake is complete: what its peer looks for.
+/// An end whose handshake is complete. Its peer looks for it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noted {
@@ -40,7 +40,7 @@ pub struct Noted {
     pub cookie: u64,
     /// Address of the socket in the kernel.
     pub sock: u64,
-    /// Which end it is.
+    /// The end that it is.
     pub side: Side,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
@@ -62,11 +62,11 @@ pub struct Seen {
 pub struct Shared {
     /// The pair's place, doubled, and 1 more for the server's end.
     pub end: u32,
-    /// How many references it has.
+    /// Number of references that it has.
     pub references: u32,
 }
 
-/// How a pair stands.
+/// The stage of a pair.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
@@ -79,12 +79,12 @@ pub enum Stage {
     Enrolled = 2,
     /// Both ends have stopped redirecting, and leave.
     Leaving = 3,
-    /// The connection is over; the place is free when nobody can have it in
-    /// hand any more, at the next sweep.
+    /// The connection is over. The place is free at the next sweep, when nobody
+    /// can have it in hand any more.
     Over = 4,
 }
 
-/// What a pair waits for a locked visit for.
+/// The change for which a pair waits for a locked visit.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Want {
@@ -109,8 +109,8 @@ pub struct WatchedEnd {
     /// Address of the socket in the kernel; valid while the socket there has
     /// this cookie.
     pub sock: u64,
-    /// Who received from the socket last, see [`crate::reader`]; 0 before the
-    /// first. Written where it receives.
+    /// The process that received from the socket last, see [`crate::reader`]; 0
+    /// before the first. Written where it receives.
     pub reader: u64,
     /// Address of the socket's flow in the kernel, 0 while it has none.
     pub flow: u64,
@@ -124,7 +124,7 @@ pub struct WatchedEnd {
     pub counted_messages: u32,
     /// Number of the network namespace (`ns_common.inum`).
     pub netns: u32,
-    /// Why the end is not enrolled.
+    /// The reason that the end is not enrolled.
     pub reason: Reason,
     /// References to the socket's file, up to which every holder is known.
     pub holders: u32,
@@ -132,8 +132,8 @@ pub struct WatchedEnd {
     pub waits: u32,
     /// 1 once no redirect of this end can be under way while the pair leaves.
     pub quiet: u32,
-    /// Why one of several holders keeps the end on the stack. The agent writes
-    /// this and `holders`.
+    /// The reason for which one of several holders keeps the end on the stack.
+    /// The agent writes this and `holders`.
     pub holder: Reason,
 }
 
@@ -145,38 +145,38 @@ pub struct Watched {
     pub id: HandshakeId,
     /// The client, and the server.
     pub ends: [WatchedEnd; 2],
-    /// When the time under measurement began, nanoseconds.
+    /// The time at which measuring began, nanoseconds.
     pub since: u64,
-    /// When the pair may be adopted again, nanoseconds.
+    /// The time from which the pair may be adopted again, nanoseconds.
     pub not_before: u64,
-    /// When traffic was last seen, nanoseconds.
+    /// The time at which traffic was last seen, nanoseconds.
     pub active_at: u64,
-    /// When the first of [`Watched::visits`] was asked for, nanoseconds.
+    /// The time at which the first of [`Watched::visits`] was asked for, nanoseconds.
     pub wanted_at: u64,
-    /// How it stands.
+    /// Its stage.
     pub stage: Stage,
-    /// What it waits for.
+    /// The change that it waits for.
     pub want: Want,
-    /// Why it leaves, or left last.
+    /// The reason for which it leaves, or left last.
     pub leave: Reason,
     /// 1 while neither end may redirect: read at every message.
     pub stopped: u32,
     /// 1 once the traffic has proved worth it.
     pub worthy: u32,
-    /// How often the pair was released.
+    /// Number of times that the pair was released.
     pub releases: u32,
     /// Locked visits that have not brought what is wanted.
     pub visits: u32,
     /// 1 while the pair is among the hot ones.
     pub hot: u32,
-    /// 1 when what is measured has to begin anew, because messages are counted
+    /// 1 when measuring has to begin anew, because messages are counted
     /// otherwise from now on.
     pub rebase: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
-/// What the tiers share: the state of a look that goes on, and what it found.
+/// The state that the tiers share: of a look that goes on, and what it found.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tiers {
@@ -200,12 +200,13 @@ pub struct Tiers {
     pub shared: u32,
     /// Hot pairs that stay so, in the run that goes on.
     pub kept: u32,
-    /// What sockets with a flow have sent and is not among the counters yet,
-    /// as of the sweep under way.
+    /// Traffic of sockets with a flow that is not among the counters yet, as of
+    /// the sweep under way.
     pub live: Traffic,
 }
 
-/// What one run of the watch program does: its second argument, after the time.
+/// The work of one run of the watch program: its second argument, after the
+/// time.
 #[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
@@ -218,7 +219,7 @@ pub enum Run {
 }
 
 impl Watched {
-    /// An end by its side.
+    /// Returns an end by its side.
     #[inline(always)]
     #[must_use]
     pub const fn end(&self, side: Side) -> &WatchedEnd {

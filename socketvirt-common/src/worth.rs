@@ -1,10 +1,10 @@
 //! Worth: which connections gain from the fast path.
 //!
-//! A redirect wins where requests and responses alternate and loses on bulk,
-//! because TCP batches while each redirect pays an allocation, a lock
-//! hand-over and a wake-up.
+//! A redirect wins where requests and responses alternate. It loses on bulk,
+//! because TCP batches while each redirect pays an allocation, a lock hand-over
+//! and a wake-up.
 
-/// What one end sent in the time under measurement.
+/// The traffic that one end sent in the time under measurement.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
@@ -15,7 +15,7 @@ pub struct Sent {
     pub messages: u32,
 }
 
-/// What the traffic of a pair looks like.
+/// The kind of a pair's traffic.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worth {
@@ -31,19 +31,19 @@ pub enum Worth {
 pub const MIN_EXCHANGES: u32 = 2;
 
 /// Bytes for each exchange, in either direction, up to which the fast path
-/// wins. Above the largest message that is redirected
+/// wins. It is above the largest message that is redirected
 /// ([`crate::path::BULK_MESSAGE`]), so that exchanges of such messages do not
 /// stand on the edge.
 pub const MAX_EXCHANGE_BYTES: u64 = 96 * 1024;
 
-/// For how long a pair is measured at most before measuring begins anew,
-/// nanoseconds: a connection with fewer exchanges a second gains nothing.
+/// The time for which a pair is measured at most before measuring begins anew,
+/// nanoseconds. A connection with fewer exchanges a second gains nothing.
 pub const WINDOW: u64 = 1_000_000_000;
 
-/// How long a pair waits after it was found to be bulk, nanoseconds.
+/// The time that a pair waits after it was found to be bulk, nanoseconds.
 pub const BULK_PAUSE: u64 = 200_000_000;
 
-/// Whether measuring begins anew after a look that found `worth`, `age`
+/// True when measuring begins anew after a look that found `worth`, `age`
 /// nanoseconds after it began.
 #[inline(always)]
 #[must_use]
@@ -53,8 +53,8 @@ pub const fn begins_anew(worth: Worth, age: u64) -> bool {
 
 /// Judges what both ends sent in the same time.
 ///
-/// An exchange needs a message each way, so their number is at most the
-/// smaller count: a one-way stream has none, and a download has few for its
+/// An exchange needs a message each way, so the number of exchanges is at most
+/// the smaller count. A one-way stream has none. A download has few for its
 /// bytes, also where a small MSS cuts a response into many segments.
 #[inline(always)]
 #[must_use]

@@ -1,14 +1,15 @@
-//! Memory of sockets, and whether the receiver of a redirect can be charged for
-//! it.
+//! Memory of sockets: whether the receiver of a redirect can be charged for it.
 //!
 //! Plain TCP has memory for a first packet whatever the limits say, in both
 //! directions (`sk_forced_mem_schedule`). An enrolled socket has not: its sends
 //! need a copy (`sk_msg_alloc`), and what arrives waits until it can be charged
 //! (`sk_psock_create_ingress_msg`). So sockets under a hard limit are not
-//! enrolled. A socket that a handshake enrols is charged to nobody before
-//! accept(2); until a scan finds out, each redirect to it is looked at:
-//! `bpf_tcp_ingress` charges the receiver after the decision, and answers
-//! `ENOMEM` to the sender when it is refused, where the stack would have waited.
+//! enrolled. (K-MEM-2 in `docs/kernel`.)
+//!
+//! A socket that a handshake enrols is charged to nobody before accept(2).
+//! Until a look finds out, each redirect to it is checked. `bpf_tcp_ingress`
+//! charges the receiver after the decision, and answers `ENOMEM` to the sender
+//! when it is refused; the stack would have waited.
 
 use socketvirt_common::{
     flow::{Flow, UNKNOWN_GROUP},
@@ -24,7 +25,7 @@ const MAX_COUNTERS: u32 = 16;
 /// Stands for a cgroup whose counters are not known.
 const REFUSES: u64 = 2;
 
-/// Whether the charge of `size` bytes to the peer will not be refused.
+/// True when the charge of `size` bytes to the peer will not be refused.
 #[inline(always)]
 pub fn is_certain(flow: &mut Flow, size: u32) -> bool {
     if pressure::looks_at_the_host(size, flow.total.fast_messages) && is_short(flow.pressure) {
@@ -32,7 +33,7 @@ pub fn is_certain(flow: &mut Flow, size: u32) -> bool {
     }
     if flow.peer_group == UNKNOWN_GROUP {
         let peer = Sock(flow.peer_sock);
-        // Set before the socket gets its file, and never again.
+        // It is set before the socket gets its file, and never again.
         let accepted = peer.has_file();
         let group = peer.memory_group();
         if accepted {
@@ -43,15 +44,15 @@ pub fn is_certain(flow: &mut Flow, size: u32) -> bool {
     flow.peer_group == 0 || can_be_charged(flow.peer_group, size)
 }
 
-/// Whether TCP's memory is short: above the middle number of `tcp_mem`, and not
-/// yet below the first again. `note` is what [`Sock::pressure_note`] gave.
+/// True while TCP's memory is short: above the middle number of `tcp_mem`, and
+/// not yet below the first again. `note` is what [`Sock::pressure_note`] gave.
 #[inline(always)]
 fn is_short(note: u64) -> bool {
     note != 0 && read::<u64>(note, 0) != 0
 }
 
 impl Sock {
-    /// The address of the protocol's note that its memory is short
+    /// Returns the address of the protocol's note that its memory is short
     /// (`tcp_memory_pressure`), 0 when it is not known.
     #[inline(always)]
     pub fn pressure_note(self) -> u64 {
@@ -62,8 +63,9 @@ impl Sock {
         read(protocol, offset!(proto_memory_pressure))
     }
 
-    /// The cgroup that the socket's memory is charged to, 0 when it is to none
-    /// that could refuse it, and [`REFUSES`] when that cannot be known.
+    /// Returns the cgroup that the socket's memory is charged to. It is 0 when
+    /// no cgroup could refuse the memory, and [`REFUSES`] when that cannot be
+    /// known.
     #[inline(always)]
     pub fn memory_group(self) -> u64 {
         let charging = layout!(charging);
@@ -80,8 +82,8 @@ impl Sock {
         if matches!(charging, Charging::Hidden) {
             return REFUSES;
         }
-        // Of version 1, and limited. Version 2 reclaims memory, and most are
-        // at their limit for the files they have read.
+        // Only version 1 limits. Version 2 reclaims memory, and most cgroups
+        // are at their limit for the files they have read.
         if read::<u8>(group, offset!(memcg_tcp_active)) == 0 {
             return 0;
         }
@@ -89,8 +91,8 @@ impl Sock {
     }
 }
 
-/// Whether the limits of memory for sockets of the cgroup `group` and of those
-/// above leave room for `size` bytes.
+/// True when the limits of memory for sockets of the cgroup `group`, and of
+/// those above, leave room for `size` bytes.
 ///
 /// `sk_forward_alloc`, which would need no charge, is gone once the receiver
 /// reads.

@@ -14,7 +14,7 @@ use socketvirt_common::{
 
 use crate::{kernel::Sock, maps::sv_stats};
 
-/// The counters of this CPU.
+/// Returns the counters of this CPU.
 #[inline(always)]
 pub fn stats() -> Option<&'static mut Stats> {
     let stats = sv_stats.get_ptr_mut(0)?;
@@ -54,7 +54,7 @@ pub fn flush(flow: &mut Flow, sock: Sock) {
     flow.counted = flow.total;
 }
 
-/// What a socket with a flow at this address has sent by both paths.
+/// Returns what a socket with a flow at this address has sent by both paths.
 #[inline(always)]
 pub fn sent(flow: u64, sock: Sock) -> Sent {
     let total = traffic(flow, offset_of!(Flow, total));
@@ -74,7 +74,7 @@ pub fn of_plain(end: &mut WatchedEnd, bytes: u64, messages: u32) {
     end.counted_messages = messages;
 }
 
-/// A new flow goes on where its socket was counted without one.
+/// Lets a new flow go on where its socket was counted without one.
 #[inline(always)]
 pub fn goes_on(flow: &mut Flow, end: &WatchedEnd) {
     flow.counted_segments = end.counted_messages;
@@ -99,7 +99,8 @@ pub fn add_live(sum: &mut Traffic, flow: u64, sock: Sock) {
     sum.to_stack += total.to_stack - counted.to_stack;
 }
 
-/// Counters of the flow at this address, which its socket may change meanwhile.
+/// Returns the counters of the flow at this address, which its socket may
+/// change meanwhile.
 #[inline(always)]
 fn traffic(flow: u64, offset: usize) -> Traffic {
     let mut traffic = Traffic::default();
@@ -127,8 +128,10 @@ pub fn left_on_stack(reason: Reason) {
     }
 }
 
-/// Adds one to a number that all CPUs share, and gives the sum. `core` has no
-/// such operation for this target (rustc 1.95), the kernel has since 5.12.
+/// Adds one to a number that all CPUs share, and returns the sum.
+///
+/// `core` has no such operation for this target (rustc 1.95); the kernel has
+/// one since 5.12.
 #[inline(always)]
 pub fn next(number: *mut u64) -> u64 {
     let mut one = 1_u64;

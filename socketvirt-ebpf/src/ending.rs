@@ -18,12 +18,15 @@ use crate::{
     unify,
 };
 
-/// The program has shut down sending. Once the peer does so too, its FIN
-/// closes this socket before the psock hears of it, and a blocking reader
-/// would get `EAGAIN` for the end of file; so the socket leaves now, if it can,
-/// and again when the peer has acknowledged. No new redirect can begin, because
-/// senders look at `sk_shutdown`, which is set before this callback runs
-/// (`inet_shutdown`, `__tcp_close`).
+/// Handles a program that has shut down sending: its socket leaves now if it
+/// can, and again when the peer has acknowledged.
+///
+/// Once the peer shuts down too, its FIN closes this socket before the psock
+/// hears of it. A blocking reader would then get `EAGAIN` for the end of file.
+/// (K-END-4 in `docs/kernel`.)
+///
+/// No new redirect can begin, because senders look at `sk_shutdown`, which is
+/// set before this callback runs (`inet_shutdown`, `__tcp_close`).
 #[inline(always)]
 pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
     let Some((sk, sock)) = socket(ops) else {
@@ -39,11 +42,11 @@ pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
         return;
     };
     let psock = sock.psock();
-    // Plain TCP would send a reset now, an enrolled socket sends FIN. It is
-    // close(2) and not shutdown(2) that takes the psock away, whose memory
-    // stays for a grace period (`sock_map_close`). Clients that end with
-    // answers under way are common, and a server ends with them either way; a
-    // server that does so may want its client to see an error.
+    // Plain TCP would send a reset now; an enrolled socket sends FIN. close(2)
+    // takes the psock away, and shutdown(2) does not; its memory stays for a
+    // grace period (`sock_map_close`). Clients that end with answers under way
+    // are common, and a server ends with them either way. A server that does so
+    // may want its client to see an error.
     if first && matches!(flow.side, Side::Server) && !psock.exists() {
         let gone = Psock(flow.psock);
         if gone.refs() == 0 && !gone.queue_empty() {
@@ -56,8 +59,8 @@ pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
         peer_quiet: peer_gone(&peer) || idle(Sock(peer.sock)),
         psock_refs: psock.refs(),
         queue_empty: psock.queue_empty(),
-        // Whoever called shutdown(2) or reads the peer's last bytes next does
-        // not hold the psock now.
+        // A call that is about to shut down, or to read the peer's last bytes,
+        // does not hold the psock now.
         held_by_readers: false,
         backlog_empty: sock.backlog_empty(psock),
     };
@@ -68,16 +71,17 @@ pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
     }
 }
 
-/// Whether every call inside the socket's psock sleeps. One that does is not
-/// between a verdict and its queueing, and will look at the peer again.
+/// True when every call inside the socket's psock sleeps. A call that sleeps is
+/// not between a verdict and its queueing, and will look at the peer again.
 #[inline(always)]
 fn idle(sock: Sock) -> bool {
     let sleepers = sock.sleepers();
     sleepers <= MAX_WAITERS && release::quiet(true, sock.psock().refs().saturating_sub(sleepers))
 }
 
-/// The connection is over: counts what it did and forgets it. A program that
-/// still has the socket, after a reset or `connect(AF_UNSPEC)`, finds a plain one.
+/// Ends the flow of a connection that is over: counts what it did and forgets
+/// it. A program that still has the socket, after a reset or
+/// `connect(AF_UNSPEC)`, finds a plain one.
 #[inline(always)]
 pub fn closed(ops: *mut bpf_sock_ops, before: u32) {
     let Some((sk, sock)) = socket(ops) else {
@@ -91,9 +95,11 @@ pub fn closed(ops: *mut bpf_sock_ops, before: u32) {
 }
 
 /// Takes a socket whose connection is over out of `sv_fast`, unless redirected
-/// bytes are still to be read. `tcp_bpf_sendmsg` does not clear the error that
-/// it reports and takes no notice of one when there is nothing to send; and
-/// `tcp_disconnect` empties the TCP receive queue alone.
+/// bytes are still to be read.
+///
+/// `tcp_bpf_sendmsg` does not clear the error that it reports, and takes no
+/// notice of one when there is nothing to send. `tcp_disconnect` empties the
+/// TCP receive queue alone.
 #[inline(always)]
 fn let_go(flow: &mut Flow, sock: Sock, before: u32) {
     let psock = sock.psock();
@@ -115,15 +121,15 @@ fn let_go(flow: &mut Flow, sock: Sock, before: u32) {
     }
 }
 
-/// Whether the peer's socket is another connection's by now, or none.
+/// True when the peer's socket is another connection's by now, or none.
 #[inline(always)]
 fn peer_gone(peer: &End) -> bool {
     !peer.is_known() || Sock(peer.sock).cookie() != peer.cookie
 }
 
-/// A socket that had a connection before connects again: redirected bytes of
-/// the old connection must not be read on the new one. Not earlier, because
-/// until now the program may still read them.
+/// Forgets an old connection when its socket connects again: its redirected
+/// bytes must not be read on the new one. This is not done earlier, because the
+/// program may still read them until now.
 #[inline(always)]
 pub fn reconnect(ops: *mut bpf_sock_ops) {
     let Some((sk, sock)) = socket(ops) else {

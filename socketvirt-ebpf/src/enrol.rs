@@ -28,11 +28,12 @@ use crate::{
 
 const EBUSY: i64 = 16;
 
-/// How often a visit looks for a call that is about to wait for its lock: some
-/// 300 ns, several times what such a call takes to there.
+/// Number of times that a visit looks for a call that is about to wait for its
+/// lock. This takes some 300 ns, several times what such a call takes to get
+/// there.
 const LOOKS: u32 = 16;
 
-/// The flow of a socket, if it has one.
+/// Returns the flow of a socket, if it has one.
 #[inline(always)]
 pub fn flow_of(sk: *mut c_void) -> Option<&'static mut Flow> {
     // SAFETY: the verifier checks `sk`; storage stays while the program runs.
@@ -43,7 +44,7 @@ pub fn flow_of(sk: *mut c_void) -> Option<&'static mut Flow> {
     }
 }
 
-/// The flow of a socket, made when missing.
+/// Returns the flow of a socket, made when missing.
 #[inline(always)]
 pub fn flow_made(sk: *mut c_void) -> Option<&'static mut Flow> {
     // SAFETY: as above; new storage is zeroed, which is a valid `Flow`.
@@ -59,8 +60,8 @@ pub fn flow_made(sk: *mut c_void) -> Option<&'static mut Flow> {
     }
 }
 
-/// The key of a socket in `sv_fast`. It names the connection and not the
-/// socket, so that a message of an old connection cannot reach the next one
+/// Returns the key of a socket in `sv_fast`. It names the connection and not
+/// the socket, so that a message of an old connection cannot reach the next one
 /// of the same socket.
 #[inline(always)]
 fn key_of(flow: &Flow) -> EndKey {
@@ -89,7 +90,7 @@ pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Soc
     enrolled(flow, end, sock, Enrolment::Eager, answer);
 }
 
-/// Whether nothing of an earlier enrolment is left that would harm this one.
+/// True when nothing of an earlier enrolment is left that would harm this one.
 #[inline(always)]
 pub fn may_return(flow: &Flow, sock: Sock, config: &Config) -> bool {
     // Most were never enrolled.
@@ -103,14 +104,14 @@ pub fn may_return(flow: &Flow, sock: Sock, config: &Config) -> bool {
         })
 }
 
-/// Whether the kernel has done with the psock of the last enrolment, if there was
-/// one: asked without the socket's lock, by the address of its flow, or 0.
+/// True when the kernel has done with the psock of the last enrolment, or there was
+/// none: asked without the socket's lock, by the address of its flow, or 0.
 #[inline(always)]
 pub fn has_done(flow: u64, sock: Sock) -> bool {
     flow == 0 || Psock(read(flow, offset_of!(Flow, psock) as u32)).is_done(sock)
 }
 
-/// Enrols the socket that a scan visits, whose lock the iterator holds.
+/// Enrols the socket that a walk visits, whose lock the iterator holds.
 #[inline(always)]
 pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config: &Config) {
     if !follow(flow) {
@@ -134,20 +135,20 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config
     }
 }
 
-/// Has the psock take what is unread in the TCP receive queue, which is where
-/// `FIONREAD` of an enrolled socket does not look. When a call of the program
-/// came in the way, another visit follows.
+/// Makes the psock take what is unread in the TCP receive queue, because
+/// `FIONREAD` of an enrolled socket does not look there. When a call of the
+/// program came in the way, another visit follows.
 ///
-/// A receive call that has begun before the socket was enrolled looks at the TCP
-/// receive queue alone, and it would answer `EAGAIN` with bytes there. It
-/// waits for the lock that the visit holds, or is a few instructions from that;
-/// left alone, it reads what is in its queue.
+/// A receive call that has begun before the socket was enrolled looks at the
+/// TCP receive queue alone, and would answer `EAGAIN` with bytes there.
+/// (K-RECV-3 in `docs/kernel`.) It waits for the lock that the visit holds, or
+/// is a few instructions from that. Left alone, it reads what is in its queue.
 #[inline(always)]
 pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
     if !matches!(config.receive_mode, ReceiveMode::Unified) || sock.receive_queue_empty() {
         return;
     }
-    // Above, nothing would be told.
+    // Above 1, nothing would be told.
     if sock.rcvlowat() > 1 {
         return;
     }
@@ -159,7 +160,7 @@ pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
     setting::rcvlowat(sk, 1);
 }
 
-/// Its packets are followed before it is enrolled.
+/// Follows its packets before it is enrolled.
 #[inline(always)]
 fn follow(flow: &mut Flow) -> bool {
     let unified = sv_config

@@ -1,4 +1,4 @@
-//! What programs have shown, in `sv_habits`.
+//! Habits: what programs have shown, in `sv_habits`.
 
 use core::ffi::c_void;
 
@@ -19,17 +19,18 @@ use crate::{
     reader, task,
 };
 
-/// `tcp_splice_read` is called, net/ipv4/tcp.c; its first argument is a
-/// `struct socket`. It answers `EAGAIN` for ever on an enrolled one.
+/// Handles a call of `tcp_splice_read` (net/ipv4/tcp.c), whose first argument
+/// is a `struct socket`. It answers `EAGAIN` for ever on an enrolled one.
 #[inline(always)]
 pub fn on_tcp_splice(ctx: &FEntryContext) {
     let socket = ctx.arg::<*const u8>(0) as u64;
     remember_either(Sock(read(socket, offset!(socket_sk))), Reason::Splice);
 }
 
-/// A call looks whether a TCP socket's receive buffer should grow
-/// (`tcp_rcv_space_adjust`, `net/ipv4/tcp_input.c`). What splice(2) calls,
-/// `tcp_read_sock`, does so whether it has found bytes or not.
+/// Handles a call that looks whether a TCP socket's receive buffer should grow
+/// (`tcp_rcv_space_adjust`, `net/ipv4/tcp_input.c`).
+///
+/// splice(2) calls it by `tcp_read_sock`, whether that has found bytes or not.
 #[inline(always)]
 pub fn on_read(ctx: &BtfTracePointContext) {
     let sk = ctx.arg(0);
@@ -40,22 +41,23 @@ pub fn on_read(ctx: &BtfTracePointContext) {
     }
 }
 
-/// A receive call has ended on the socket at `sk`, with these flags.
+/// Handles a receive call that has ended on the socket at `sk`, with these
+/// flags.
 #[inline(always)]
 pub fn on_receive(sk: *mut c_void, flags: u32) {
     let reason = habit::of_receive(flags);
     if matches!(reason, Reason::None) {
         return;
     }
-    // Other protocols' programs ask with MSG_TRUNC how long a message is, and
-    // are not watched.
+    // Programs of other protocols ask with MSG_TRUNC how long a message is.
+    // They are not watched.
     if let Some(side) = side_of(sk) {
         remember(Sock(sk as u64), side, reason);
     }
 }
 
-/// Which side of a watched connection the socket of a trace point is on; none of
-/// most sockets of a host.
+/// Returns the side of a watched connection that the socket of a trace point is
+/// on; none for most sockets of a host.
 #[inline(always)]
 fn side_of(sk: *mut c_void) -> Option<Side> {
     match reader::watched(sk) {
@@ -66,8 +68,8 @@ fn side_of(sk: *mut c_void) -> Option<Side> {
     }
 }
 
-/// False for most sockets of a host; true for some that have other programs'
-/// records alone.
+/// False for most sockets of a host. True also for some that have only records
+/// of other programs.
 #[inline(always)]
 fn has_record(sk: *mut c_void) -> bool {
     let storage = sk
@@ -94,8 +96,8 @@ pub fn remember(sock: Sock, side: Side, reason: Reason) {
     }
 }
 
-/// The same of what both ends of a connection have part in: one program sends
-/// urgent data, the other gets it.
+/// Remembers a habit that both ends of a connection have part in: one program
+/// sends urgent data, the other gets it.
 #[inline(always)]
 pub fn remember_of_both(sock: Sock, side: Side, peer: &End, reason: Reason) {
     remember(sock, side, reason);
@@ -105,22 +107,22 @@ pub fn remember_of_both(sock: Sock, side: Side, peer: &End, reason: Reason) {
     }
 }
 
-/// The same where nothing tells which side the socket is on. One of the two
-/// is then a client's own port, which stands for no service.
+/// Remembers a habit where nothing tells which side the socket is on. One of
+/// the two ports is then a client's own, which stands for no service.
 #[inline(always)]
 fn remember_either(sock: Sock, reason: Reason) {
     remember(sock, Side::Client, reason);
     remember(sock, Side::Server, reason);
 }
 
-/// What the program of a socket has shown; [`Reason::None`] for most.
+/// Returns what the program of a socket has shown; [`Reason::None`] for most.
 #[inline(always)]
 pub fn shown(sock: Sock, side: Side) -> Reason {
     known(&program(sock, side))
 }
 
-/// The same, or what keeps all programs of its cgroup off: for a handshake, when
-/// nobody has read the socket yet.
+/// Returns the same, or what keeps all programs of its cgroup off. A handshake
+/// asks so, as nobody has read the socket yet.
 #[inline(always)]
 pub fn of(sock: Sock, side: Side) -> Reason {
     let own = program(sock, side);

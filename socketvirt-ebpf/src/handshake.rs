@@ -1,4 +1,4 @@
-//! Pairing by handshake: both ends of a connection know the same two initial
+//! Pairing by handshake. Both ends of a connection know the same two initial
 //! sequence numbers, whatever lies between them.
 
 use aya_ebpf::{
@@ -70,7 +70,7 @@ macro_rules! address {
     }};
 }
 
-/// Every callback of the cgroup's sockets.
+/// Handles every callback of the cgroup's sockets.
 #[inline(always)]
 pub fn on_event(ops: *mut bpf_sock_ops) {
     match field!(ops, op) {
@@ -79,8 +79,8 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
         BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
             TCP_CLOSE => ending::closed(ops, field!(ops, __bindgen_anon_1.args[0])),
             TCP_FIN_WAIT1 => ending::half_closed(ops, true),
-            // When the peer answers, which can be long after; or has sent its
-            // FIN before, which lies in the psock's queue like a message.
+            // The peer may answer long after. Or it has sent its FIN before,
+            // which lies in the psock's queue like a message.
             TCP_FIN_WAIT2 | TCP_LAST_ACK => ending::half_closed(ops, false),
             _ => {}
         },
@@ -90,7 +90,7 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
     }
 }
 
-/// The callback's socket, when it is a full one.
+/// Returns the callback's socket, when it is a full one.
 #[inline(always)]
 pub fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> {
     let sk: *mut core::ffi::c_void = field!(ops, __bindgen_anon_2.sk).cast();
@@ -105,8 +105,10 @@ pub fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> 
     Some((sk, Sock(tcp_sock as u64)))
 }
 
-/// Notes an end of a new connection. In eager mode also enters and enrols it,
-/// unless it is a server whose client was not seen on this host.
+/// Notes an end of a new connection.
+///
+/// In eager mode it also enters and enrols the end, unless that is a server
+/// whose client was not seen on this host.
 #[inline(always)]
 fn established(ops: *mut bpf_sock_ops, side: Side) {
     match side {
@@ -156,7 +158,7 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
     // SAFETY: the verifier checks the context.
     unsafe { bpf_sock_ops_cb_flags_set(ops, flags as i32) };
 
-    // One end alone gains nothing, and a blocking one could not leave.
+    // One end alone gains nothing, and a blocking end could not leave.
     let other = match side {
         // Its callback came first.
         Side::Server if pairs::peer_of(flow).enrolment.is_active() => Reason::None,
@@ -185,8 +187,8 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     }
     let reason = unready(sock, sock.facts(false));
     // Bytes that come with the handshake (TCP_DEFER_ACCEPT, Fast Open) wait in
-    // the TCP receive queue until accept(2), where FIONREAD of an enrolled
-    // socket does not count them.
+    // the TCP receive queue until accept(2). FIONREAD of an enrolled socket
+    // does not count them there.
     let reason = if matches!(reason, Reason::None) && carries_data(ops) {
         Reason::Unread
     } else {
@@ -221,14 +223,16 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
             }
         }
         let peer = pairs::peer_of(flow).cookie;
-        // By the client, which has a row already.
+        // The client tells it, as it has a row already.
         events::of_pair(What::ADOPT, peer, flow.cookie, Reason::None);
     }
 }
 
-/// Why a socket whose connection begins may not be enrolled now, though a scan
-/// may adopt it later. The child of a listener is ESTABLISHED in a moment, and
-/// a listener stands for its next child.
+/// Returns why a socket whose connection begins may not be enrolled now, though
+/// a visit may adopt it later.
+///
+/// The child of a listener is ESTABLISHED in a moment, and a listener stands
+/// for its next child.
 #[inline(always)]
 fn unready(sock: Sock, facts: Facts) -> Reason {
     match programs::of(sock) {
@@ -240,8 +244,8 @@ fn unready(sock: Sock, facts: Facts) -> Reason {
     }
 }
 
-/// Why the end that a listener accepts next would not be enrolled, as far as
-/// the listener tells.
+/// Returns why the end that a listener accepts next would not be enrolled, as
+/// far as the listener tells.
 #[inline(always)]
 fn refusal(listener: Sock) -> Reason {
     if !listener.has_file() {
@@ -261,7 +265,7 @@ fn refusal(listener: Sock) -> Reason {
     }
 }
 
-/// Whether the packet of the callback brings payload: it is longer than its
+/// True when the packet of the callback brings payload: it is longer than its
 /// header, which is all that the program may look at.
 #[inline(always)]
 fn carries_data(ops: *mut bpf_sock_ops) -> bool {
@@ -271,9 +275,10 @@ fn carries_data(ops: *mut bpf_sock_ops) -> bool {
     length > end - header
 }
 
-/// A listener was asked for a connection: remembers by whom. The request has
-/// no sequence numbers that a program could read, so this is by address and
-/// only a hint; it must not be more.
+/// Remembers the client that asked a listener for a connection.
+///
+/// The request has no sequence numbers that a program could read. So this is by
+/// address, and only a hint; it must not be more.
 #[inline(always)]
 fn asked(ops: *mut bpf_sock_ops) {
     if field!(ops, is_fullsock) != 0 {
@@ -295,7 +300,8 @@ fn asked(ops: *mut bpf_sock_ops) {
     }
 }
 
-/// What a listener of this host said that was asked by this client, if one was.
+/// Returns what a listener of this host said that was asked by this client, if
+/// one was.
 #[inline(always)]
 fn was_asked(ops: *mut bpf_sock_ops) -> Option<Reason> {
     let address = address!(ops, local_ip4, local_ip6);

@@ -1,4 +1,4 @@
-//! What the kernel's own structures tell of sockets and cgroups.
+//! The kernel's own structures of sockets and cgroups, and what they tell.
 
 use socketvirt_common::{
     layout::KernelLayout,
@@ -12,15 +12,15 @@ use crate::psock::Psock;
 /// `1 << SOCK_NOSPACE`, include/linux/net.h.
 const SOCK_NOSPACE: u64 = 1 << 2;
 
-/// Waiters of a socket that are looked at; with more, one is assumed to be a
+/// Waiters of a socket that are looked at. With more, one is assumed to be a
 /// sleeping reader.
 pub const MAX_WAITERS: u32 = 8;
 
 /// Cgroups above a socket's own that are looked at.
 const MAX_CGROUP_DEPTH: u32 = 16;
 
-/// The listener of a callback whose socket is a request: a program is shown no
-/// such socket, but its context is the kernel's own record.
+/// Returns the listener of a callback whose socket is a request. A program is
+/// shown no such socket, but its context is the kernel's own record.
 #[inline(always)]
 pub fn listener_asked(ops: u64) -> Sock {
     let request: u64 = read(ops, offset!(ops_sk));
@@ -50,13 +50,14 @@ impl Sock {
         read(self.0, offset!(sk_shutdown))
     }
 
-    /// `sk_err`: why the connection has ended, until the program was told.
+    /// `sk_err`: the reason that the connection has ended, until the program
+    /// was told.
     #[inline(always)]
     pub fn error(self) -> u32 {
         read(self.0, offset!(sk_err))
     }
 
-    /// There is a file: the program can still make calls.
+    /// True when there is a file: the program can still make calls.
     #[inline(always)]
     pub fn has_file(self) -> bool {
         self.file() != 0
@@ -80,16 +81,19 @@ impl Sock {
         read(self.0, offset!(copied_seq))
     }
 
-    /// `copied_seq` is where plain TCP has it at the end of the stream:
-    /// `tcp_bpf_recvmsg_parser` moves it each time that the end is read, so
-    /// that FIONREAD of a plain socket would answer less than nothing.
+    /// True when `copied_seq` is where plain TCP has it at the end of the
+    /// stream.
+    ///
+    /// `tcp_bpf_recvmsg_parser` moves it each time that the end is read.
+    /// FIONREAD of a plain socket would then answer less than nothing.
+    /// (K-RECV-8 in `docs/kernel`.)
     #[inline(always)]
     pub fn knows_end(self) -> bool {
         self.rcv_nxt().wrapping_sub(self.copied_seq()) <= 1
     }
 
-    /// The program was told to wait for room to send (`SOCK_NOSPACE`) and
-    /// nothing is under way: no acknowledgement will come.
+    /// True when the program was told to wait for room to send (`SOCK_NOSPACE`)
+    /// and nothing is under way: no acknowledgement will come.
     #[inline(always)]
     pub fn waits_for_nothing(self) -> bool {
         let socket: u64 = read(self.0, offset!(sk_socket));
@@ -110,7 +114,7 @@ impl Sock {
         read(self.0, offset!(rcv_nxt))
     }
 
-    /// What the socket can still tell of the handshake.
+    /// Returns what the socket can still tell of the handshake.
     #[inline(always)]
     pub fn sequences(self) -> Sequences {
         Sequences::new(
@@ -121,7 +125,8 @@ impl Sock {
         )
     }
 
-    /// Whose packets the socket receives, and which are its own.
+    /// Returns the hash of the packets that the socket receives, and of its
+    /// own.
     #[inline(always)]
     pub fn witness(self) -> Witness {
         Witness {
@@ -150,7 +155,7 @@ impl Sock {
         read(self.0, offset!(sk_rcvlowat))
     }
 
-    /// `sk_receive_queue` is empty.
+    /// True when `sk_receive_queue` is empty.
     #[inline(always)]
     pub fn receive_queue_empty(self) -> bool {
         read::<u32>(self.0, offset!(sk_receive_queue_len)) == 0
@@ -163,13 +168,14 @@ impl Sock {
         (read(self.0, offset!(sk_num)), u16::from_be(remote))
     }
 
-    /// The cgroup in which the socket was made: its id, 0 when it has none.
+    /// Returns the id of the cgroup in which the socket was made; 0 when it has
+    /// none.
     #[inline(always)]
     pub fn cgroup(self) -> u64 {
         Cgroup(read(self.0, offset!(sk_cgroup))).id()
     }
 
-    /// The open file, 0 before accept and after close.
+    /// Returns the open file; 0 before accept and after close.
     #[inline(always)]
     pub fn file(self) -> u64 {
         let socket: u64 = read(self.0, offset!(sk_socket));
@@ -179,29 +185,30 @@ impl Sock {
         read(socket, offset!(socket_file))
     }
 
-    /// The number of its network namespace.
+    /// Returns the number of its network namespace.
     #[inline(always)]
     pub fn netns(self) -> u32 {
         let net: u64 = read(self.0, offset!(sk_net));
         read(net, offset!(net_inum))
     }
 
-    /// How many references there are to its file: descriptors, in any process or
-    /// on their way to one, and calls of threads that share a table of them.
+    /// Returns the number of references to its file. These are descriptors, in
+    /// any process or on their way to one, and calls of threads that share a
+    /// table of them.
     #[inline(always)]
     pub fn holders(self) -> u64 {
         let refs: u64 = read(self.file(), offset!(file_refs));
         refs + 1 - layout!(file_refs_one)
     }
 
-    /// Whether the socket was made in the cgroup with this id or below it.
+    /// True when the socket was made in the cgroup with this id or below it.
     #[inline(always)]
     pub fn is_within(self, id: u64) -> bool {
         Cgroup(read(self.0, offset!(sk_cgroup))).is_within(id)
     }
 
-    /// What makes a socket suitable. `enrolled` sockets own their
-    /// `sk_user_data`, others must have none.
+    /// Reads the facts that make a socket suitable. `enrolled` sockets own
+    /// their `sk_user_data`; others must have none.
     #[inline(always)]
     pub fn facts(self, enrolled: bool) -> Facts {
         let flags: u64 = read(self.0, offset!(sk_flags));
@@ -229,21 +236,21 @@ impl Sock {
         }
     }
 
-    /// A program has mapped the socket into its memory.
+    /// True when a program has mapped the socket into its memory.
     #[inline(always)]
     fn is_mapped(self) -> bool {
         let socket: u64 = read(self.0, offset!(sk_socket));
         socket != 0 && read::<u64>(socket, offset!(socket_mappings)) != 0
     }
 
-    /// A call that finds nothing sleeps in the kernel.
+    /// True when a call that finds nothing sleeps in the kernel.
     #[inline(always)]
     pub fn is_blocking(self) -> bool {
         let file = self.file();
         file != 0 && read::<u32>(file, offset!(file_flags)) & O_NONBLOCK == 0
     }
 
-    /// How the program reads the socket.
+    /// Reads how the program reads the socket.
     #[inline(always)]
     pub fn reading(self) -> Reading {
         let file = self.file();
@@ -256,7 +263,7 @@ impl Sock {
         }
     }
 
-    /// What has arrived and was not read yet.
+    /// Reads what has arrived and was not read yet.
     #[inline(always)]
     pub fn unread(self) -> Unread {
         let copied_seq = self.copied_seq();
@@ -264,16 +271,18 @@ impl Sock {
         Unread {
             bytes: self.rcv_nxt().wrapping_sub(copied_seq),
             packets: read(self.0, offset!(sk_receive_queue_len)),
-            // Of an empty queue it is the queue itself, which is not asked.
+            // For an empty queue it is the queue itself, and nobody asks.
             whole: read::<u32>(first, offset!(skb_seq)) == copied_seq,
             in_call: self.in_call(),
         }
     }
 
-    /// A call of the program has begun: it waits for the socket's lock, or
-    /// holds the file, as each call of a program with several threads does
-    /// (`fdget`, fs/file.c). Of one with a single thread, the way from the
-    /// choice between receive functions to the lock is not seen.
+    /// True when a call of the program has begun.
+    ///
+    /// Such a call waits for the socket's lock, or holds the file, as each call
+    /// of a program with several threads does (`fdget`, fs/file.c). In a
+    /// program with a single thread, the way from the choice between receive
+    /// functions to the lock is not seen.
     #[inline(always)]
     pub fn in_call(self) -> bool {
         let head = self.0 + u64::from(offset!(sk_lock_waiters));
@@ -281,8 +290,9 @@ impl Sock {
             || read::<u64>(self.file(), offset!(file_refs)) != layout!(file_refs_one)
     }
 
-    /// How many calls sleep on the socket: waiters other than epoll, poll and
-    /// select. Above [`MAX_WAITERS`] when there are too many to look at.
+    /// Returns how many calls sleep on the socket: waiters other than epoll,
+    /// poll and select. It is above [`MAX_WAITERS`] when there are too many to
+    /// look at.
     #[inline(always)]
     pub fn sleepers(self) -> u32 {
         let wq: u64 = read(self.0, offset!(sk_wq));
@@ -306,14 +316,14 @@ impl Sock {
         MAX_WAITERS + 1
     }
 
-    /// The psock of an enrolled socket, behind the flag bits of
+    /// Returns the psock of an enrolled socket, behind the flag bits of
     /// `sk_user_data` (`SK_USER_DATA_PTRMASK`, include/net/sock.h).
     #[inline(always)]
     pub fn psock(self) -> Psock {
         Psock(read::<u64>(self.0, offset!(sk_user_data)) & !7)
     }
 
-    /// No packet waits in `sk_receive_queue` or for the psock.
+    /// True when no packet waits in `sk_receive_queue` or for the psock.
     #[inline(always)]
     pub fn backlog_empty(self, psock: Psock) -> bool {
         self.receive_queue_empty() && read::<u32>(psock.0, offset!(psock_ingress_skb_len)) == 0
@@ -325,27 +335,28 @@ impl Sock {
 pub struct Cgroup(u64);
 
 impl Cgroup {
-    /// That of a process, by the address of its `struct task_struct`.
+    /// Returns the cgroup of a process, by the address of its
+    /// `struct task_struct`.
     #[inline(always)]
     pub fn of_task(task: u64) -> Self {
         let set: u64 = read(task, offset!(task_cgroups));
         Self(read(set, offset!(css_set_cgroup)))
     }
 
-    /// Whether it is the one at this address.
+    /// True when it is the one at this address.
     #[inline(always)]
     pub fn is(self, address: u64) -> bool {
         self.0 == address
     }
 
-    /// The inode number of its folder, 0 when there is none.
+    /// Returns the inode number of its folder; 0 when there is none.
     #[inline(always)]
     pub fn id(self) -> u64 {
         let node: u64 = read(self.0, offset!(cgroup_kn));
         read(node, offset!(kn_id))
     }
 
-    /// Whether it is the cgroup with this id or below it.
+    /// True when it is the cgroup with this id or below it.
     #[inline(always)]
     pub fn is_within(self, id: u64) -> bool {
         let mut cgroup = self;

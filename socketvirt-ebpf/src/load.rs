@@ -1,6 +1,6 @@
-//! Reading numbers out of the kernel's own structures, at the least cost: what
-//! only the running kernel tells is in the instructions themselves, and a field
-//! is loaded without a call.
+//! Reading numbers out of the kernel's own structures, at the least cost.
+//! Numbers that only the running kernel tells are in the instructions
+//! themselves, and a field is loaded without a call.
 
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
@@ -36,9 +36,10 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
-/// A part of the kernel's layout that is more than a word. Volatile, because
-/// the compiler must not fold the zero that stands there until the loader has
-/// replaced it.
+/// A part of the kernel's layout that is more than a word.
+///
+/// It is volatile, because the compiler must not fold the zero that stands
+/// there until the loader has replaced it.
 macro_rules! layout {
     ($field:ident) => {{
         // SAFETY: a field of a static.
@@ -47,7 +48,7 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
-/// What [`read`] gives: numbers, of which all bits are values.
+/// Numbers that [`read`] gives, of which all bits are values.
 pub trait Number: Copy {
     /// The offset of a field of `struct tcp_sock` of this size.
     fn anchor() -> u32;
@@ -64,15 +65,16 @@ macro_rules! number {
 }
 number!(u8: sk_state, u16: sk_num, u32: write_seq, i32: write_seq, u64: sk_cookie);
 
-/// Reads a number at `address`; zero when the address cannot be read. No
-/// branch tells, as each would double what the verifier has to look at.
+/// Reads a number at `address`; zero when the address cannot be read. No branch
+/// tells, as each would double what the verifier has to look at. (K-BPF-1 in
+/// `docs/kernel`.)
 #[inline(always)]
 pub fn read<T: Number>(address: u64, offset: u32) -> T {
     if offset!(tcp_sock_type) == 0 {
         return copied(address, offset);
     }
     // The verifier permits loads where the kernel's type has a field of their
-    // size, and looks at nothing else.
+    // size. It looks at nothing else.
     let anchor = T::anchor();
     let sock = cast(address + u64::from(offset) - u64::from(anchor));
     // SAFETY: a load at any address is made so that it gives zero when it
@@ -80,9 +82,9 @@ pub fn read<T: Number>(address: u64, offset: u32) -> T {
     unsafe { core::ptr::read_volatile(sock.add(anchor as usize).cast()) }
 }
 
-/// Lets the verifier take an address for that of a `struct tcp_sock`, whose
-/// fields a program loads without a call: some ten times as fast as
-/// `bpf_probe_read_kernel`, which copies.
+/// Makes the verifier take an address for that of a `struct tcp_sock`, whose
+/// fields a program loads without a call. That is some ten times as fast as
+/// `bpf_probe_read_kernel`, which copies. (K-BPF-6 in `docs/kernel`.)
 #[inline(always)]
 fn cast(address: u64) -> *const u8 {
     let kind = u64::from(offset!(tcp_sock_type));
@@ -106,7 +108,7 @@ fn cast(address: u64) -> *const u8 {
     sock
 }
 
-/// The same on a kernel that does not let a program cast.
+/// Does the same on a kernel that does not let a program cast.
 #[inline(always)]
 fn copied<T: Number>(address: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::uninit();
@@ -122,7 +124,7 @@ fn copied<T: Number>(address: u64, offset: u32) -> T {
     }
 }
 
-/// What a message needs to know of its sender.
+/// The fields of its sender that a message needs to know.
 #[derive(Clone, Copy)]
 pub struct Sender {
     /// `skc_state`.
@@ -133,7 +135,7 @@ pub struct Sender {
     pub write_seq: u32,
 }
 
-/// What it needs to know of its receiver at every time.
+/// The fields of its receiver that a message needs to know at every time.
 #[derive(Clone, Copy)]
 pub struct Receiver {
     /// `skc_cookie`: 0 when the memory is gone or the socket has none.
@@ -157,8 +159,8 @@ macro_rules! field {
 }
 
 impl Sock {
-    /// The socket of an `sk_msg` program's context, with which the verifier
-    /// permits no arithmetic. There is always one.
+    /// Returns the socket of an `sk_msg` program's context, with which the
+    /// verifier permits no arithmetic. There is always one.
     #[inline(always)]
     pub fn of_message(sk: *mut c_void) -> Option<Self> {
         if offset!(tcp_sock_type) != 0 {
@@ -169,8 +171,8 @@ impl Sock {
         (!sock.is_null()).then_some(Self(sock as u64))
     }
 
-    /// The fields of a sender, all at once: asking before each whether a program
-    /// may cast would cost more than they do.
+    /// Reads the fields of a sender, all at once. Asking before each whether a
+    /// program may cast would cost more than the fields do.
     #[inline(always)]
     pub fn sender(self) -> Sender {
         if offset!(tcp_sock_type) == 0 {
@@ -188,7 +190,7 @@ impl Sock {
         }
     }
 
-    /// The fields of a receiver.
+    /// Reads the fields of a receiver.
     #[inline(always)]
     pub fn receiver(self) -> Receiver {
         if offset!(tcp_sock_type) == 0 {

@@ -1,5 +1,5 @@
-//! The BPF programs of socketvirt: entry points only, each delegates to the
-//! module of its concern.
+//! The BPF programs of socketvirt. These are entry points only; each delegates
+//! to the module of its concern.
 #![no_std]
 #![no_main]
 // For one atomic addition; the target needs an unstable `core` in any case.
@@ -65,24 +65,26 @@ pub fn sv_sock_ops(ctx: SockOpsContext) -> u32 {
     1
 }
 
-/// Attached to `sv_fast`. Sockets keep the program that was attached when they
-/// were enrolled, so this one only calls through `sv_dispatch`, where it can
-/// be replaced under them.
+/// Runs first at each message, attached to `sv_fast`.
+///
+/// Sockets keep the program that was attached when they were enrolled. So this
+/// one only calls through `sv_dispatch`, where the program behind it can be
+/// replaced under them.
 #[sk_msg]
 pub fn sv_msg_entry(ctx: SkMsgContext) -> u32 {
     message::dispatch(&ctx);
     SK_PASS
 }
 
-/// Decides about one message, called through `sv_dispatch`.
+/// Decides about one message; called through `sv_dispatch`.
 #[sk_msg]
 pub fn sv_msg(ctx: SkMsgContext) -> u32 {
     message::on_message(&ctx);
     SK_PASS
 }
 
-/// Attached to `sv_fast` for the unified receive mode: what the stack delivers
-/// joins the redirected messages in one queue.
+/// Passes everything in the unified receive mode, attached to `sv_fast`: what
+/// the stack delivers joins the redirected messages in one queue.
 #[stream_verdict]
 pub fn sv_unify(ctx: SkBuffContext) -> u32 {
     unify::on_packet(ctx.skb.skb)
@@ -95,7 +97,8 @@ pub fn sv_tcp_splice(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// Watches which call reads a TCP socket, elsewhere.
+/// Watches which call reads a TCP socket, where the kernel permits no other
+/// way.
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 pub fn sv_read(ctx: BtfTracePointContext) -> u32 {
     habits::on_read(&ctx);
@@ -110,7 +113,7 @@ pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// A process begins to run another program.
+/// Runs when a process begins to run another program.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
     reader::began();
@@ -118,7 +121,7 @@ pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// A program makes an `io_uring`.
+/// Runs when a program makes an `io_uring`.
 #[btf_tracepoint(function = "io_uring_create")]
 pub fn sv_ring(_ctx: BtfTracePointContext) -> u32 {
     reader::made_ring();
@@ -126,7 +129,7 @@ pub fn sv_ring(_ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// A process is moved to another cgroup.
+/// Runs when a process is moved to another cgroup.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {
     programs::came(
@@ -136,28 +139,30 @@ pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// Watches the pairs, run by the agent: its arguments are a time, and what
-/// `watch::Run` says.
+/// Watches the pairs. The agent runs it, with a time and what `watch::Run` says
+/// as arguments.
 #[raw_tracepoint]
 pub fn sv_watch(ctx: RawTracePointContext) -> u32 {
     watch::run(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
     0
 }
 
-/// One TCP socket of a namespace, under its lock: acts on a pair that waits.
+/// Visits one TCP socket of a namespace, under its lock: acts on a pair that
+/// waits.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_act(ctx: *mut table::iterate::IterSocket) -> i32 {
     table::iterate::on_tcp(ctx, |meta, sk, sock| {
         if act::on_socket(sk, sock) {
-            // Whoever reads a byte is told that nothing is left to be done here.
+            // The reader of a byte learns that nothing is left to be done here.
             table::iterate::write_bytes(meta, &0_u8);
         }
     });
     0
 }
 
-/// One open file of the host, for the walk that looks who else holds a socket.
+/// Visits one open file of the host, for the walk that looks who else holds a
+/// socket.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn sv_holders(ctx: *mut table::iterate::IterFile) -> i32 {
@@ -165,7 +170,7 @@ pub extern "C" fn sv_holders(ctx: *mut table::iterate::IterFile) -> i32 {
     0
 }
 
-/// One TCP socket of a namespace, for the walk at the start.
+/// Visits one TCP socket of a namespace, for the walk at the start.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_discover(ctx: *mut table::iterate::IterSocket) -> i32 {
@@ -173,7 +178,7 @@ pub extern "C" fn sv_discover(ctx: *mut table::iterate::IterSocket) -> i32 {
     0
 }
 
-/// One TCP socket of a namespace, for the table.
+/// Visits one TCP socket of a namespace, for the table.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_table_tcp(ctx: *mut table::iterate::IterSocket) -> i32 {
@@ -181,7 +186,7 @@ pub extern "C" fn sv_table_tcp(ctx: *mut table::iterate::IterSocket) -> i32 {
     0
 }
 
-/// One UDP socket of a namespace, for the table.
+/// Visits one UDP socket of a namespace, for the table.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/udp")]
 pub extern "C" fn sv_table_udp(ctx: *mut table::iterate::IterSocket) -> i32 {
@@ -189,7 +194,7 @@ pub extern "C" fn sv_table_udp(ctx: *mut table::iterate::IterSocket) -> i32 {
     0
 }
 
-/// One Unix socket of a namespace, for the table.
+/// Visits one Unix socket of a namespace, for the table.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/unix")]
 pub extern "C" fn sv_table_unix(ctx: *mut table::iterate::IterSocket) -> i32 {
@@ -197,7 +202,7 @@ pub extern "C" fn sv_table_unix(ctx: *mut table::iterate::IterSocket) -> i32 {
     0
 }
 
-/// One open file of the host, for the table.
+/// Visits one open file of the host, for the table.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn sv_table_file(ctx: *mut table::iterate::IterFile) -> i32 {
@@ -205,35 +210,35 @@ pub extern "C" fn sv_table_file(ctx: *mut table::iterate::IterFile) -> i32 {
     0
 }
 
-/// An IP socket is made, for the table.
+/// Runs when an IP socket is made, for the table.
 #[cgroup_sock(sock_create)]
 pub fn sv_table_create(ctx: SockContext) -> i32 {
     table::hooks::created(ctx.sock);
     1
 }
 
-/// An IPv4 socket is bound, for the table.
+/// Runs when an IPv4 socket is bound, for the table.
 #[cgroup_sock(post_bind4)]
 pub fn sv_table_bind4(ctx: SockContext) -> i32 {
     table::hooks::bound(ctx.sock, false);
     1
 }
 
-/// An IPv6 socket is bound, for the table.
+/// Runs when an IPv6 socket is bound, for the table.
 #[cgroup_sock(post_bind6)]
 pub fn sv_table_bind6(ctx: SockContext) -> i32 {
     table::hooks::bound(ctx.sock, true);
     1
 }
 
-/// An IP socket is closed, for the table.
+/// Runs when an IP socket is closed, for the table.
 #[cgroup_sock(sock_release)]
 pub fn sv_table_close(ctx: SockContext) -> i32 {
     table::hooks::released(ctx.sock);
     1
 }
 
-/// TCP changes the state of a socket, for the table.
+/// Runs when TCP changes the state of a socket, for the table.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn sv_table_state(ctx: BtfTracePointContext) -> i32 {
     let sk: *const core::ffi::c_void = ctx.arg(0);
@@ -241,7 +246,7 @@ pub fn sv_table_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// What the agent knows of one TCP socket, for the table.
+/// Writes what the agent knows of one TCP socket, for the table.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_table_join(ctx: *mut table::iterate::IterSocket) -> i32 {

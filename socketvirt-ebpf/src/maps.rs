@@ -1,5 +1,5 @@
-//! The maps. Names are cut at 15 bytes by the kernel and read by the users of
-//! `bpftool`, so all begin with `sv_`.
+//! The maps. The kernel cuts names at 15 bytes, and users of `bpftool` read
+//! them, so all begin with `sv_`.
 
 #![expect(
     non_upper_case_globals,
@@ -37,12 +37,13 @@ const BPF_F_MMAPABLE: usize = 1 << 10;
 /// A map whose entries take their memory one by one.
 const BPF_F_NO_PREALLOC: usize = 1;
 
-/// Where the running kernel keeps its fields; written by the loader before
-/// the programs are verified, which then see constants.
+/// Where the running kernel keeps its fields. The loader writes it before the
+/// programs are verified, which then see constants.
 #[unsafe(no_mangle)]
 pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
 
-/// Where it keeps what the rows of the table show; written by the loader too.
+/// Where the kernel keeps what the rows of the table show; the loader writes it
+/// too.
 #[unsafe(no_mangle)]
 pub static PLACES: Places = Places::UNKNOWN;
 
@@ -76,11 +77,11 @@ pub static sv_config: Array<Config, 1> = Array::new();
 pub static sv_stats: PerCpuArray<Stats, 1> = PerCpuArray::new();
 
 /// The connections that the walk at the start has seen one end of, each as that
-/// end tells it. Only a hint where a peer may be found.
+/// end tells it. It is only a hint where a peer may be found.
 #[btf_map]
 pub static sv_seen: LruHashMap<Sequences, Seen, 65536> = LruHashMap::new();
 
-/// Word that the first end of a connection has left for the other.
+/// The word that the first end of a connection has left for the other.
 #[btf_map]
 pub static sv_waiting: Array<Noted, { NOTED_ENDS as usize }> = Array::new();
 
@@ -96,12 +97,12 @@ pub static sv_places: Queue<u32, { PAIRS as usize }> = Queue::new();
 #[btf_map]
 pub static sv_fresh: Array<u64, 1> = Array::new();
 
-/// Places of new pairs: its number in the upper half, by which it is known
-/// whether it was written over.
+/// Places of new pairs. The upper half of an entry is its number, by which a
+/// reader knows whether it was written over.
 #[btf_map]
 pub static sv_notes: Array<u64, { NOTES as usize }> = Array::new();
 
-/// How many pairs were noted.
+/// Number of pairs that were noted.
 #[btf_map]
 pub static sv_noted: Array<u64, 1> = Array::new();
 
@@ -109,7 +110,7 @@ pub static sv_noted: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static sv_hot: Array<u32, { HOT as usize }> = Array::new();
 
-/// What the tiers share.
+/// The state that the tiers share.
 #[btf_map]
 pub static sv_tiers: Array<Tiers, 1, BPF_F_MMAPABLE> = Array::new();
 
@@ -117,12 +118,12 @@ pub static sv_tiers: Array<Tiers, 1, BPF_F_MMAPABLE> = Array::new();
 #[btf_map]
 pub static sv_ends: HashMap<u64, u32, { 2 * PAIRS as usize }, BPF_F_NO_PREALLOC> = HashMap::new();
 
-/// How many ends wait for a locked visit, by network namespace.
+/// Number of ends that wait for a locked visit, by network namespace.
 #[btf_map]
 pub static sv_spaces: HashMap<u32, u32, 1024> = HashMap::new();
 
-/// Files of watched sockets whose holders are looked for: by the address of the
-/// file, which end, and how many references there are.
+/// Files of watched sockets whose holders are looked for, by the address of the
+/// file. The value tells which end it is, and how many references there are.
 #[btf_map]
 pub static sv_shared: HashMap<u64, Shared, 1024> = HashMap::new();
 
@@ -130,33 +131,34 @@ pub static sv_shared: HashMap<u64, Shared, 1024> = HashMap::new();
 #[btf_map]
 pub static sv_processes: LruHashMap<u64, Process, { PROCESSES as usize }> = LruHashMap::new();
 
-/// What programs have shown that keeps their sockets off.
+/// Habits: what programs have shown that keeps their sockets off.
 #[btf_map]
 pub static sv_habits: LruHashMap<Program, Reason, 8192> = LruHashMap::new();
 
-/// How many programs have begun in each cgroup. Written by the programs alone;
-/// the agent makes the entry of all cgroups that find no room here.
+/// Number of programs that have begun in each cgroup. The programs alone write
+/// it. The agent makes the entry that counts for all cgroups that find no room
+/// here.
 #[btf_map]
 pub static sv_begun: HashMap<u64, u64, 8192> = HashMap::new();
 
-/// How many of them had begun before the agent's last complete look. Written
-/// by the agent alone.
+/// Number of those programs that had begun before the agent's last complete
+/// look. The agent alone writes it.
 #[btf_map]
 pub static sv_looked: HashMap<u64, u64, 8192> = HashMap::new();
 
-/// Wakes the agent: each entry is the id of a cgroup in which a program began,
-/// or showed something new.
-/// What finds no room is lost, while the agent is awake anyway.
+/// Wakes the agent. Each entry is the id of a cgroup in which a program began,
+/// or showed something new. An entry that finds no room is lost, while the
+/// agent is awake anyway.
 #[btf_map]
 pub static sv_wake: RingBuf<u64, 4096> = RingBuf::new();
 
 /// Connections that a listener of this host has been asked for, by client, and
-/// why it would not enrol its end: only a hint that a client's peer may be here,
-/// so that it can be enrolled eagerly.
+/// why it would not enrol its end. It is only a hint that a client's peer may
+/// be here, so that it can be enrolled eagerly.
 #[btf_map]
 pub static sv_asked: LruHashMap<Endpoint, Reason, 4096> = LruHashMap::new();
 
-/// Socket cookie to row. Resized at load. Its memory is taken at once: taking
+/// Socket cookie to row. Resized at load. Its memory is taken at once; taking
 /// it row by row costs every connection several times as much.
 #[btf_map]
 pub static sv_sockets: HashMap<u64, Row, 1> = HashMap::new();
@@ -173,11 +175,11 @@ pub static sv_cursor: Array<u64, 1, BPF_F_MMAPABLE> = Array::new();
 #[btf_map]
 pub static sv_closing: PerCpuArray<u64, 1> = PerCpuArray::new();
 
-/// What the keeper of the table says of it.
+/// The counters of the keeper of the table.
 #[btf_map]
 pub static sv_table: Array<TableStats, 1> = Array::new();
 
-/// Which build the maps beside it are of; userspace's alone.
+/// The build that the maps beside it are of; userspace alone uses it.
 #[btf_map]
 pub static sv_build: Array<u64, 1> = Array::new();
 
@@ -195,8 +197,9 @@ pub struct Endpoint {
     pub port: u32,
 }
 
-/// A SOCKHASH whose values are 8 bytes, so that a look-up from userspace
-/// shows the cookie; aya's own has 4, which the kernel refuses to show.
+/// A SOCKHASH whose values are 8 bytes, so that a look-up from userspace shows
+/// the cookie. The values of aya's own have 4 bytes, which the kernel refuses
+/// to show.
 #[repr(C)]
 pub struct SocketHash<const MAX_ENTRIES: usize> {
     r#type: *const [i32; BPF_MAP_TYPE_SOCKHASH as usize],

@@ -1,4 +1,4 @@
-//! The path of one message: runs at every send of an enrolled socket, under
+//! The path of one message. It runs at every send of an enrolled socket, under
 //! its lock.
 
 use aya_ebpf::{
@@ -29,8 +29,7 @@ use crate::{
     task,
 };
 
-/// Goes on in the program that `sv_dispatch` holds; returns when there is
-/// none.
+/// Goes on in the program that `sv_dispatch` holds. Returns when there is none.
 #[inline(always)]
 pub fn dispatch(ctx: &SkMsgContext) {
     // SAFETY: nothing is left to drop here.
@@ -154,9 +153,9 @@ fn verdict(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> 
     verdict
 }
 
-/// The program sends in a way that a redirect does not have: this message and
-/// all that follow take the stack, and the next scan releases the pair, which
-/// is slower there than sockets that are not enrolled.
+/// Gives up on a program that sends in a way that a redirect does not have.
+/// This message and all that follow take the stack, and the next look releases
+/// the pair: enrolled sockets are slower on the stack than plain ones.
 #[inline(always)]
 fn leave(flow: &mut Flow, own: Sock, reason: Reason) {
     let peer = pairs::peer_of(flow);
@@ -168,8 +167,10 @@ fn leave(flow: &mut Flow, own: Sock, reason: Reason) {
     }
 }
 
-/// Looks the peer up in the pair, until it is enrolled and has proved that it
-/// gets what this socket sends, and that it reads the fast way. Returns why not.
+/// Looks the peer up in the pair, and returns why not to redirect to it.
+///
+/// It does so until the peer is enrolled, has proved that it gets what this
+/// socket sends, and has proved that it reads the fast way.
 #[inline(always)]
 fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
     let peer = pairs::peer_of(flow);
@@ -189,7 +190,7 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
         Enrolment::None | Enrolment::Leaving => return Some(Reason::PeerNotEnrolled),
     }
     if flow.place == NOWHERE {
-        // The client of a handshake, before its server came.
+        // The client of a handshake was entered before its server came.
         flow.place = peer.place;
     }
     flow.pressure = own.pressure_note();
@@ -199,8 +200,8 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
     None
 }
 
-/// Redirects the message and counts it; false when the peer is not in the map
-/// any more.
+/// Redirects the message and counts it. Returns false when the peer is not in
+/// the map any more.
 #[inline(always)]
 fn redirect(ctx: &SkMsgContext, flow: &mut Flow, write_seq: u32, size: u32) -> bool {
     let mut key = EndKey {
@@ -217,7 +218,7 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, write_seq: u32, size: u32) -> b
         )
     };
     if answer != i64::from(SK_PASS) {
-        // A peer that is being closed has left the map, which is no error.
+        // A peer that is being closed has left the map. That is no error.
         if Sock(flow.peer_sock).state() == path::TCP_ESTABLISHED {
             count!(redirect_missed);
         }

@@ -11,8 +11,9 @@ use crate::{count::count, kernel::Sock, maps::sv_pairs};
 
 const EEXIST: i32 = 17;
 
-/// The entry of the own end, to be written: nobody else writes or deletes it.
-/// There is none when another connection came first with the same id.
+/// Returns the entry of the own end, to be written: nobody else writes or
+/// deletes it. There is none when another connection came first with the same
+/// id.
 #[inline(always)]
 pub fn own_of(flow: &Flow) -> Option<&'static mut End> {
     let key = EndKey {
@@ -26,11 +27,11 @@ pub fn own_of(flow: &Flow) -> Option<&'static mut End> {
     (end.cookie == flow.cookie).then_some(end)
 }
 
-/// A copy of the peer's end, which is not known when the peer has none.
+/// Returns a copy of the peer's end, which is not known when the peer has none.
 ///
 /// Its owner may delete the entry, and the map use it again, while it is
-/// copied. An id never comes back, so a second look-up that finds it shows
-/// that the entry was the peer's all the time.
+/// copied. An id never comes back. So a second look-up that finds it shows that
+/// the entry was the peer's all the time.
 #[inline(always)]
 pub fn peer_of(flow: &Flow) -> End {
     let key = EndKey {
@@ -49,8 +50,8 @@ pub fn peer_of(flow: &Flow) -> End {
     copy
 }
 
-/// Begins the flow of a socket whose handshake is known, and enters its end;
-/// false when that was not possible, for the reason that the flow then has.
+/// Begins the flow of a socket whose handshake is known, and enters its end.
+/// Returns false when that was not possible; the flow then has the reason.
 #[inline(always)]
 pub fn begin(
     flow: &mut Flow,

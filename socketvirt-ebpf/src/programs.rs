@@ -1,5 +1,5 @@
-//! Programs that begin in a cgroup: until the agent has looked at them, they
-//! may be ones that splice. And those that make an `io_uring`.
+//! Programs that begin in a cgroup. Until the agent has looked at them, they
+//! may be ones that splice. Programs that make an `io_uring` are seen here too.
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
 use socketvirt_common::{config::Mode, habit::Program, looked, reason::Reason};
@@ -10,8 +10,8 @@ use crate::{
     maps::{sv_begun, sv_config, sv_habits, sv_looked, sv_wake},
 };
 
-/// The id of a task's cgroup, if its sockets are enrolled at their handshakes:
-/// then nobody has read them who could be looked at.
+/// Returns the id of a task's cgroup, if its sockets are enrolled at their
+/// handshakes. Nobody has read them then who could be looked at.
 #[inline(always)]
 fn followed(task: u64) -> Option<u64> {
     let config = sv_config.get(0)?;
@@ -20,7 +20,7 @@ fn followed(task: u64) -> Option<u64> {
     (eager && cgroup.is_within(config.cgroup)).then(|| cgroup.id())
 }
 
-/// The calling program makes an `io_uring`.
+/// Remembers that the calling program makes an `io_uring`.
 #[inline(always)]
 pub fn made_ring() {
     // SAFETY: takes nothing.
@@ -35,7 +35,8 @@ pub fn made_ring() {
     }
 }
 
-/// The task has come to a cgroup. One of a version 1 hierarchy holds no sockets.
+/// Handles a task that has come to a cgroup. A cgroup of a version 1 hierarchy
+/// holds no sockets.
 #[inline(always)]
 pub fn came(cgroup: u64, task: u64) {
     if Cgroup::of_task(task).is(cgroup) {
@@ -43,7 +44,8 @@ pub fn came(cgroup: u64, task: u64) {
     }
 }
 
-/// The task runs another program than before, or has come to its cgroup.
+/// Handles a task that runs another program than before, or has come to its
+/// cgroup.
 #[inline(always)]
 pub fn began(task: u64) {
     let Some(id) = followed(task) else {
@@ -70,8 +72,8 @@ fn counted(cgroup: u64) -> bool {
     true
 }
 
-/// [`Reason::NotLooked`] while a program of the socket's cgroup was not looked
-/// at.
+/// Returns [`Reason::NotLooked`] while a program of the socket's cgroup was not
+/// looked at.
 #[inline(always)]
 pub fn of(sock: Sock) -> Reason {
     if all_looked(sock.cgroup()) && all_looked(looked::ANY) {

@@ -7,16 +7,17 @@ use crate::kernel::{Sock, offset, read};
 pub struct Psock(pub u64);
 
 impl Psock {
-    /// The socket has one.
+    /// True when the socket has one.
     #[inline(always)]
     pub fn exists(self) -> bool {
         self.0 != 0
     }
 
-    /// The kernel has done with it, so that no work of it is left: it belongs to
-    /// `sk` and has its program until `sk_psock_destroy`, which runs after a
-    /// grace period, has waited for `sk_psock_backlog`. Afterwards its memory is
-    /// whatever it is.
+    /// True when the kernel has done with it, so that no work of it is left.
+    ///
+    /// It belongs to `sk` and has its program until `sk_psock_destroy`. That
+    /// runs after a grace period, and has waited for `sk_psock_backlog`.
+    /// Afterwards its memory is whatever it is. (K-ENROL-2 in `docs/kernel`.)
     #[inline(always)]
     pub fn is_done(self, sk: Sock) -> bool {
         self.0 == 0
@@ -30,15 +31,15 @@ impl Psock {
         read(self.0, offset!(psock_refcnt))
     }
 
-    /// `ingress_msg` is empty.
+    /// True when `ingress_msg` is empty.
     #[inline(always)]
     pub fn queue_empty(self) -> bool {
         let head = self.0 + u64::from(offset!(psock_ingress_msg));
         read::<u64>(head, 0) == head
     }
 
-    /// `ingress_msg` holds the peer's FIN, which lies there like a message and
-    /// stays when it is read, and no byte.
+    /// True when `ingress_msg` holds the peer's FIN and no byte. The FIN lies
+    /// there like a message, and stays when it is read.
     #[inline(always)]
     pub fn holds_end_alone(self) -> bool {
         let head = self.0 + u64::from(offset!(psock_ingress_msg));

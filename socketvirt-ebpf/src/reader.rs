@@ -1,4 +1,4 @@
-//! Who reads the watched sockets: recorded where they read.
+//! Readers of the watched sockets, recorded where they read.
 
 use core::ffi::c_void;
 
@@ -23,7 +23,8 @@ const TYPE: u16 = 0o170_000;
 /// A socket.
 const SOCKET: u16 = 0o140_000;
 
-/// A receive call on the socket at `sk` has ended, in the process that made it.
+/// Handles a receive call on the socket at `sk` that has ended, in the process
+/// that made it.
 #[inline(always)]
 pub fn on_receive(sk: *mut c_void) {
     let Some((known, cookie)) = watched(sk) else {
@@ -35,8 +36,8 @@ pub fn on_receive(sk: *mut c_void) {
     }
 }
 
-/// The place of a socket that is watched, and its cookie. Most sockets of a host
-/// have no cookie, or are found in no time not to be there.
+/// Returns the place of a socket that is watched, and its cookie. Most sockets
+/// of a host have no cookie, or are found in no time not to be there.
 #[inline(always)]
 pub fn watched(sk: *mut c_void) -> Option<(u32, u64)> {
     let cookie = sk.cast::<u8>().wrapping_add(offset!(sk_cookie) as usize);
@@ -52,7 +53,7 @@ pub fn watched(sk: *mut c_void) -> Option<(u32, u64)> {
         .map(|known| (unsafe { *known }, cookie))
 }
 
-/// Records who reads an end of a watched pair; true when that is news.
+/// Records who reads an end of a watched pair. Returns true when that is news.
 #[inline(always)]
 fn reads(known: u32, cookie: u64, who: u64) -> bool {
     let Some(pair) = sv_watched.get_ptr_mut(known >> 1) else {
@@ -72,7 +73,7 @@ fn reads(known: u32, cookie: u64, who: u64) -> bool {
     true
 }
 
-/// The calling task, and the name of its process.
+/// Returns the calling task, and the name of its process.
 #[inline(always)]
 fn current() -> (u64, u64) {
     // SAFETY: takes nothing.
@@ -80,7 +81,7 @@ fn current() -> (u64, u64) {
     (task, name(task))
 }
 
-/// The name of a task's process.
+/// Returns the name of a task's process.
 #[inline(always)]
 fn name(task: u64) -> u64 {
     let leader: u64 = read(task, offset!(task_leader));
@@ -90,8 +91,8 @@ fn name(task: u64) -> u64 {
     )
 }
 
-/// Enters the process of a task among those that read, if it is not there yet,
-/// and wakes the agent to look at it.
+/// Enters the process of a task among those that read, if it is not there yet.
+/// Wakes the agent to look at it.
 #[inline(always)]
 fn enter(task: u64, name: u64) {
     if sv_processes.get_ptr(&name).is_some() {
@@ -107,7 +108,7 @@ fn enter(task: u64, name: u64) {
     }
 }
 
-/// What there is to know of a task's process, but what it can do.
+/// Returns what there is to know of a task's process, except what it can do.
 #[inline(always)]
 fn unlooked(task: u64, reason: Reason) -> Process {
     let memory: u64 = read(task, offset!(task_mm));
@@ -121,7 +122,7 @@ fn unlooked(task: u64, reason: Reason) -> Process {
     }
 }
 
-/// One open file of a task, in the walk that looks for holders.
+/// Visits one open file of a task, in the walk that looks for holders.
 #[inline(always)]
 pub fn on_file(ctx: *mut IterFile) {
     let Some((meta, task, file)) = IterFile::of(ctx) else {
@@ -142,8 +143,8 @@ pub fn on_file(ctx: *mut IterFile) {
     iterate::write_bytes(meta, &holding);
 }
 
-/// The number of a task's process in the agent's pid namespace; 0 when it is
-/// not in there, or the agent's is not known.
+/// Returns the number of a task's process in the agent's pid namespace. It is 0
+/// when the process is not in there, or the agent's namespace is not known.
 #[inline(always)]
 fn own_number(task: u64) -> u32 {
     let leader: u64 = read(task, offset!(task_leader));
@@ -163,8 +164,8 @@ fn own_number(task: u64) -> u32 {
     0
 }
 
-/// The calling process runs another program from here on. What it was judged by
-/// is gone; and what it has inherited may be read by another program now,
+/// Handles a process that runs another program from here on. What it was judged
+/// by is gone. What it has inherited may be read by another program now,
 /// without a receive call.
 #[inline(always)]
 pub fn began() {
@@ -180,7 +181,7 @@ pub fn began() {
     }
 }
 
-/// The calling process has made an `io_uring`.
+/// Handles a process that has made an `io_uring`.
 #[inline(always)]
 pub fn made_ring() {
     let (task, own) = current();
@@ -193,8 +194,8 @@ pub fn made_ring() {
 /// Descriptors that are looked at.
 const MAX_FILES: u32 = 64;
 
-/// Whether any of the descriptors that were left open is a watched socket. They
-/// are read by the calling process from now on.
+/// True when any of the descriptors that were left open is a watched socket.
+/// The calling process reads such sockets from now on.
 #[inline(always)]
 fn inherited(task: u64, own: u64) -> bool {
     let files: u64 = read(task, offset!(task_files));
@@ -214,7 +215,7 @@ fn inherited(task: u64, own: u64) -> bool {
     any
 }
 
-/// Whether a file is a watched socket, which the calling process may read.
+/// True when a file is a watched socket, which the calling process may read.
 #[inline(always)]
 fn is_watched(file: u64, own: u64) -> bool {
     let inode: u64 = read(file, offset!(file_inode));

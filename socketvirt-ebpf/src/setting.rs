@@ -1,5 +1,5 @@
-//! Socket options that a visit sets, to a value that the socket has or had, for
-//! what the kernel does beside.
+//! Socket options that a visit sets, to a value that the socket has or had. The
+//! kernel does something beside, and that is what they are set for.
 
 use core::ffi::c_void;
 
@@ -18,9 +18,9 @@ const TCP_BPF_SOCK_OPS_CB_FLAGS: i32 = 1008;
 /// `BPF_SOCK_OPS_STATE_CB_FLAG`, include/uapi/linux/bpf.h.
 const STATE_CB_FLAG: u32 = 4;
 
-/// Sets `SO_RCVLOWAT`, which also tells of what has arrived
-/// (`tcp_set_rcvlowat` calls `tcp_data_ready`): readers are woken, and in
-/// unified mode the psock takes it.
+/// Sets `SO_RCVLOWAT`, which also tells of what has arrived (`tcp_set_rcvlowat`
+/// calls `tcp_data_ready`). Readers are woken, and in unified mode the psock
+/// takes the bytes. (K-ENROL-1 in `docs/kernel`.)
 #[inline(always)]
 pub fn rcvlowat(sk: *mut c_void, bytes: u32) {
     set(sk, SOL_SOCKET, SO_RCVLOWAT, bytes);
@@ -33,8 +33,8 @@ pub fn notsent_lowat(sk: *mut c_void, bytes: u32) {
     set(sk, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
 }
 
-/// Has the socket's end reported, so that its entries go with it; false where
-/// the kernel cannot (before 6.12).
+/// Has the socket's end reported, so that its entries go with it. Returns false
+/// where the kernel cannot (before 6.12).
 #[inline(always)]
 pub fn tell_of_its_end(sk: *mut c_void) -> bool {
     let mut flags = 0_u32;
@@ -56,7 +56,7 @@ pub fn tell_of_its_end(sk: *mut c_void) -> bool {
     )
 }
 
-/// False when it is refused, as for a value that was never set.
+/// Returns false when it is refused, as for a value that was never set.
 #[inline(always)]
 fn set(sk: *mut c_void, level: i32, option: i32, mut value: u32) -> bool {
     // SAFETY: the verifier checks all arguments.

@@ -5,7 +5,8 @@ use socketvirt_common::call::{self, Calls, Flags};
 
 use crate::kernel::offset;
 
-/// The flags of the send that a message belongs to; 0 when they are not known.
+/// Returns the flags of the send that a message belongs to; 0 when they are not
+/// known.
 #[inline(always)]
 pub fn send_flags() -> u32 {
     let Some(registers) = Registers::own() else {
@@ -24,19 +25,20 @@ pub fn send_flags() -> u32 {
     }
 }
 
-/// The program is known to be in splice(2).
+/// True when the program is known to be in splice(2).
 #[inline(always)]
 pub fn splices() -> bool {
     Registers::own()
         .is_some_and(|registers| registers.load(offset!(call_number)) == offset!(calls.splice))
 }
 
-/// What the kernel has kept of the program's registers.
+/// The program's registers, as the kernel has kept them.
 #[derive(Clone, Copy)]
 struct Registers(*const u8);
 
 impl Registers {
-    /// None when it is not known where in them a call is told.
+    /// Returns the registers; none when it is not known where in them a call is
+    /// told.
     #[inline(always)]
     fn own() -> Option<Self> {
         if offset!(call_number) == 0 {
@@ -49,7 +51,7 @@ impl Registers {
         Some(Self((registers as *const u8).cast()))
     }
 
-    /// The low half of a register.
+    /// Loads the low half of a register.
     #[inline(always)]
     fn load(self, offset: u32) -> u32 {
         // SAFETY: the verifier checks pointer and offset.

@@ -1,4 +1,4 @@
-//! The unified receive mode: what the stack delivers to an enrolled socket
+//! The unified receive mode. What the stack delivers to an enrolled socket
 //! joins the redirected messages in one queue.
 
 use aya_ebpf::{
@@ -23,7 +23,8 @@ const MOST_AT_ONCE: u32 = 0xfff;
 /// Calls for the largest packet that there is: 512 KiB (`GSO_MAX_SIZE`).
 const MOST_CALLS: u32 = 130;
 
-/// From here on the socket's packets are followed. False when there is no room.
+/// Follows the socket's packets from here on. Returns false when there is no
+/// room.
 #[inline(always)]
 pub fn follow(cookie: u64) -> bool {
     sv_next
@@ -31,17 +32,19 @@ pub fn follow(cookie: u64) -> bool {
         .is_ok()
 }
 
-/// The socket is not enrolled any more.
+/// Forgets a socket that is not enrolled any more.
 #[inline(always)]
 pub fn forget(cookie: u64) {
     // There is none in the other receive mode.
     let _ = sv_next.remove(&cookie);
 }
 
-/// A packet out of `sk_receive_queue`, under the socket's lock. A sender may
-/// send again what has arrived, together with what has not, and TCP queues such
-/// a packet whole (`tcp_data_queue`): its readers skip what they have by the
-/// sequence numbers, which `tcp_read_skb` does not look at.
+/// Handles a packet out of `sk_receive_queue`, under the socket's lock.
+///
+/// A sender may send again what has arrived, together with what has not, and
+/// TCP queues such a packet whole (`tcp_data_queue`). Its readers skip what
+/// they have by the sequence numbers. `tcp_read_skb` does not look at these.
+/// (K-RECV-12 in `docs/kernel`.)
 #[inline(always)]
 pub fn on_packet(skb: *mut __sk_buff) -> u32 {
     // SAFETY: the helper takes the context.
@@ -72,8 +75,8 @@ pub fn on_packet(skb: *mut __sk_buff) -> u32 {
     }
 }
 
-/// Takes bytes away at the front of a packet. False when there is no memory for
-/// a copy of them, which the kernel makes first.
+/// Takes bytes away at the front of a packet. Returns false when there is no
+/// memory for a copy of them, which the kernel makes first.
 #[inline(always)]
 fn cut(skb: *mut __sk_buff, bytes: u32) -> bool {
     let mut left = bytes;

@@ -1,11 +1,29 @@
 //! socketvirt: the sockets of a host in a table, and a fast path for
 //! connections that never leave it.
 //!
-//! [`kernel`] knows the running kernel, [`agent`] loads the data path, [`watch`]
-//! steers it, [`program`] looks at who uses it, [`doctor`] says what this kernel
-//! does to accelerated sockets, [`table`] shows the sockets, [`child`] runs the
-//! command under `exec`, [`mod@bench`] measures, [`output`] prints, [`cli`] is
-//! what a user types.
+//! When both ends of a TCP connection live on one host, the bytes go from socket
+//! to socket inside the kernel, past the TCP/IP stack. Its promises, in this
+//! order: no byte lost, repeated or reordered; no call returns what plain TCP
+//! would not have returned; never slower than plain TCP; as fast as a Unix
+//! socket. Where a promise cannot be kept for a socket, it stays on plain TCP,
+//! and the table says why.
+//!
+//! This crate is the *agent*: the process that loads the BPF programs, watches,
+//! acts, and answers the operator. No byte of a connection passes through it. The
+//! programs are in `socketvirt-ebpf`; [`socketvirt_common`] has the records and
+//! rules that both sides share, and the words *pair*, *path*, *drained*, *habit*.
+//!
+//! # Modules
+//!
+//! - [`agent`] loads the data path: the pinned maps, programs and links.
+//! - [`watch`] runs the tiers: it *notes* pairs, *watches* them, and *acts*, which
+//!   adopts and releases.
+//! - [`program`] looks at who uses a socket: guards, habits.
+//! - [`table`] is the socket table, a row for each socket.
+//! - [`doctor`] says what this kernel does to accelerated sockets.
+//! - [`kernel`] knows the running kernel.
+//! - [`child`] runs the command under `exec`.
+//! - [`mod@bench`] measures, [`output`] prints, [`cli`] is what a user types.
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 

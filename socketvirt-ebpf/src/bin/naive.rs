@@ -1,7 +1,8 @@
-//! The least that a redirect can be, for the benchmark to compare with: each
-//! message goes to the socket with the ports the other way round, whatever is
-//! still in the stack and however full its queue is. It loses the order of
-//! bytes, and the benchmark alone loads it.
+//! The least that a redirect can be, for the benchmark to compare with.
+//!
+//! Each message goes to the socket with the ports the other way round, whatever
+//! is still in the stack and however full its queue is. It loses the order of
+//! bytes. The benchmark alone loads it.
 #![no_std]
 #![no_main]
 #![expect(
@@ -33,7 +34,7 @@ pub fn nv_message(ctx: SkMsgContext) -> u32 {
         )
     };
     let peer = [u32::from_be(remote), local];
-    // What finds nobody takes the stack.
+    // A message that finds nobody takes the stack.
     let _ = nv_sockets.redirect_msg(&ctx, peer, u64::from(BPF_F_INGRESS));
     SK_PASS
 }

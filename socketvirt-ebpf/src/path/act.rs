@@ -21,8 +21,8 @@ use crate::{
     table::events,
 };
 
-/// One socket of the walk. Returns whether it was the last that waited for a
-/// visit in this namespace.
+/// Visits one socket of the walk. Returns true when it was the last that waited
+/// for a visit in this namespace.
 #[inline(always)]
 pub fn on_socket(sk: *mut c_void, sock: Sock) -> bool {
     let Some(known) = sv_ends.get_ptr(&sock.cookie()) else {
@@ -108,7 +108,7 @@ fn adopt(sk: *mut c_void, sock: Sock, place: u32, pair: &mut Watched, side: Side
     pair.stage = Stage::Enrolled;
 }
 
-/// The flow of a socket, begun when it has none of this connection.
+/// Returns the flow of a socket, begun when it has none of this connection.
 #[inline(always)]
 fn flow_of(
     sk: *mut c_void,
@@ -135,7 +135,7 @@ fn flow_of(
         return None;
     };
     if !pairs::begin(flow, pair.id, side, pair.end(side).cookie, sock, place) {
-        // The pair is not asked again, see `candidate`.
+        // The pair is not asked again: see `candidate`.
         pair.leave = flow.reason;
         pair.end_mut(side).reason = flow.reason;
         return None;
@@ -179,10 +179,13 @@ fn release(sk: *mut c_void, sock: Sock, pair: &mut Watched, side: Side) {
     }
 }
 
-/// Below `SO_RCVLOWAT`, `tcp_data_ready` wakes nobody, so packets are not taken
-/// out of `sk_receive_queue` into the psock; and `tcp_bpf_recvmsg_parser`
-/// answers `EAGAIN` while they lie there, also when the psock holds bytes. The
-/// socket goes without the option until it has left.
+/// Frees a socket that is stuck: it goes without `SO_RCVLOWAT` until it has
+/// left.
+///
+/// Below the mark `tcp_data_ready` wakes nobody, so packets are not taken out
+/// of `sk_receive_queue` into the psock. `tcp_bpf_recvmsg_parser` answers
+/// `EAGAIN` while they lie there, also when the psock holds bytes. (K-RECV-4 in
+/// `docs/kernel`.)
 #[inline(always)]
 fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
     let rcvlowat = sock.rcvlowat();
@@ -192,10 +195,13 @@ fn free_stuck(sk: *mut c_void, sock: Sock, flow: &mut Flow) {
     }
 }
 
-/// `tcp_bpf_sendmsg` needs memory for a copy, and answers `EAGAIN` without, also
-/// when nothing is under way whose acknowledgement would wake the program:
-/// plain TCP has memory for a first packet in any case. Setting
-/// `TCP_NOTSENT_LOWAT` wakes who waits for room (`do_tcp_setsockopt`).
+/// Wakes a program that was told to wait, though nothing is under way whose
+/// acknowledgement would wake it.
+///
+/// `tcp_bpf_sendmsg` needs memory for a copy, and answers `EAGAIN` without it.
+/// Plain TCP has memory for a first packet in any case. Setting
+/// `TCP_NOTSENT_LOWAT` wakes who waits for room (`do_tcp_setsockopt`). (K-MEM-2
+/// in `docs/kernel`.)
 #[inline(always)]
 fn wake_starved(sk: *mut c_void, sock: Sock) {
     if sock.waits_for_nothing() {

@@ -1,5 +1,5 @@
 //! Discovery: one walk at the start finds the pairs that are older than the
-//! agent, whose handshake no program has followed.
+//! agent. No program has followed their handshakes.
 
 use core::ffi::c_void;
 
@@ -13,7 +13,8 @@ use crate::{
     maps::{sv_config, sv_ends, sv_seen},
 };
 
-/// One socket of the walk: when its peer was seen before it, both are noted.
+/// Visits one socket of the walk. When its peer was seen before it, both are
+/// noted.
 #[inline(always)]
 pub fn on_socket(sk: *mut c_void, sock: Sock) {
     let Some(config) = sv_config.get(0) else {

@@ -1,10 +1,9 @@
 //! Note: finds pairs at the handshake, and gives each a place among the watched
 //! ones.
 //!
-//! Whichever end comes first leaves word under the handshake id, the other
-//! finds it. Nothing else is done here: a socket whose peer is on another host
-//! has no record, and one that is closed before the agent looks costs a few
-//! stores.
+//! The end that comes first leaves word under the handshake id, and the other
+//! finds it. Nothing else is done here. A socket whose peer is on another host
+//! has no record. One that is closed before the agent looks costs a few stores.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
@@ -21,15 +20,15 @@ use crate::{
     },
 };
 
-/// An end whose handshake is complete: enters the pair if its peer has left
-/// word, and leaves word otherwise. Returns the pair's place, [`NOWHERE`] while
-/// there is none.
+/// Notes an end whose handshake is complete: enters the pair if its peer has
+/// left word, and leaves word otherwise. Returns the pair's place; [`NOWHERE`]
+/// while there is none.
 #[inline(always)]
 pub fn end(id: HandshakeId, side: Side, cookie: u64, sock: Sock) -> u32 {
     let Some(word) = sv_waiting.get_ptr_mut(slot(id)) else {
         return NOWHERE;
     };
-    // SAFETY: an entry of an array, which others may write at the same time: a
+    // SAFETY: an entry of an array, which others may write at the same time. A
     // torn word names no socket, as its cookie tells, or the wrong one, as the
     // packet hash tells.
     let word = unsafe { &mut *word };
@@ -51,13 +50,13 @@ pub fn end(id: HandshakeId, side: Side, cookie: u64, sock: Sock) -> u32 {
     NOWHERE
 }
 
-/// Where word of a handshake is left. Both numbers are hashes already.
+/// Returns where word of a handshake is left. Both numbers are hashes already.
 #[inline(always)]
 fn slot(id: HandshakeId) -> u32 {
     (id.client_seq ^ id.server_seq.rotate_left(16)) & (NOTED_ENDS - 1)
 }
 
-/// Gives a pair its place. [`NOWHERE`] when there is none left.
+/// Gives a pair its place; [`NOWHERE`] when there is none left.
 #[inline(always)]
 pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
     let place = free_place();
@@ -82,8 +81,9 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
         };
         core::ptr::write_volatile(&raw mut (*pair).stage, Stage::Plain);
     }
-    // From here on what its programs show is remembered, also before the agent
-    // has looked. With a full map, a look enters it when there is room again.
+    // From here on the habits of its programs are remembered, also before the
+    // agent has looked. With a full map, a look enters the end when there is
+    // room again.
     let _ = sv_ends.insert(&client.0, &(place << 1 | Side::Client as u32), 0);
     let _ = sv_ends.insert(&server.0, &(place << 1 | Side::Server as u32), 0);
     count!(pairs);
@@ -94,7 +94,7 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
     place
 }
 
-/// A place that was freed, or was never used.
+/// Returns a place that was freed, or was never used.
 #[inline(always)]
 fn free_place() -> u32 {
     if let Ok(Some(place)) = sv_places.pop() {

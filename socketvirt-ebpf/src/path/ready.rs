@@ -1,5 +1,5 @@
-//! What speaks against the fast path, asked of one end: without its lock by a
-//! look, and again under its lock by the visit that enrols.
+//! Readiness of one end: what speaks against the fast path. A look asks without
+//! the end's lock; the visit that enrols asks again under it.
 
 use socketvirt_common::{
     config::Config,
@@ -17,13 +17,13 @@ use crate::{
     maps::{sv_config, sv_processes, sv_shared, sv_tiers, sv_watched},
 };
 
-/// Why an end may not be enrolled now; [`Reason::None`] when it may.
+/// Returns why an end may not be enrolled now; [`Reason::None`] when it may.
 #[inline(always)]
 pub fn unready(known: u32) -> Reason {
     Reason::of(sv_unready(known))
 }
 
-/// Why an enrolled end shall leave, if it shall.
+/// Returns why an enrolled end shall leave, if it shall.
 #[inline(always)]
 pub fn leave_for(known: u32, how: Enrolment) -> Reason {
     Reason::of(sv_leave_for(
@@ -32,7 +32,7 @@ pub fn leave_for(known: u32, how: Enrolment) -> Reason {
     ))
 }
 
-/// A watched end, its side, and its peer.
+/// Returns a watched end, its side, and its peer.
 #[inline(always)]
 fn ends(known: u32) -> Option<(&'static mut WatchedEnd, &'static mut WatchedEnd, Side)> {
     let pair = sv_watched.get_ptr_mut(known >> 1)?;
@@ -44,7 +44,8 @@ fn ends(known: u32) -> Option<(&'static mut WatchedEnd, &'static mut WatchedEnd,
     })
 }
 
-/// [`unready`] as a function that the verifier looks at by itself, and once.
+/// Does [`unready`], as a function that the verifier looks at by itself, and
+/// once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_unready(known: u32) -> u32 {
@@ -58,7 +59,7 @@ pub extern "C" fn sv_unready(known: u32) -> u32 {
     ask(end, known, side, Sock(peer.sock), config, tiers) as u32
 }
 
-/// [`leave_for`] likewise.
+/// Does [`leave_for`] likewise.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_leave_for(known: u32, eager: u32) -> u32 {
@@ -113,8 +114,8 @@ fn ask(
     Reason::None
 }
 
-/// Why a process that holds an end beside its reader keeps it on the stack; the
-/// agent is asked who they are.
+/// Returns why a process that holds an end beside its reader keeps it on the
+/// stack. The agent is asked who they are.
 #[inline(always)]
 fn holders_of(end: &WatchedEnd, known: u32, tiers: &mut Tiers) -> Reason {
     let sock = Sock(end.sock);
@@ -135,7 +136,8 @@ fn holders_of(end: &WatchedEnd, known: u32, tiers: &mut Tiers) -> Reason {
     Reason::NotLooked
 }
 
-/// A reason that is about the moment: the pair is looked at again soon.
+/// True for a reason that is about the moment: the pair is looked at again
+/// soon.
 #[inline(always)]
 pub fn passes(reason: Reason) -> bool {
     matches!(
@@ -149,14 +151,15 @@ pub fn passes(reason: Reason) -> bool {
     )
 }
 
-/// Why the process that reads an end keeps it on the stack.
+/// Returns why the process that reads an end keeps it on the stack.
 #[inline(always)]
 fn reader_of(end: &WatchedEnd, tiers: &mut Tiers) -> Reason {
     if end.reader == 0 {
         return Reason::NotLooked;
     }
     let Some(process) = sv_processes.get_ptr_mut(&end.reader) else {
-        // It was dropped for others; who receives next is entered anew.
+        // It was dropped for others. The process that receives next is entered
+        // anew.
         return Reason::NotLooked;
     };
     // SAFETY: an entry of a preallocated map; a torn one is looked at again.
@@ -170,7 +173,7 @@ fn reader_of(end: &WatchedEnd, tiers: &mut Tiers) -> Reason {
     process.reason
 }
 
-/// The process has mapped other code since it was looked at.
+/// True when the process has mapped other code since it was looked at.
 #[inline(always)]
 fn has_loaded(process: &Process) -> bool {
     process.memory != 0 && read::<u64>(process.memory, offset!(mm_code)) != process.code
@@ -207,7 +210,7 @@ fn stays_unless(
         if !matches!(reader, Reason::None) {
             return reader;
         }
-        // Unknown ones are looked up while the pair stays: most are another
+        // Unknown ones are looked up while the pair stays. Most are another
         // thread in the middle of a call.
         let holder = holders_of(end, known, tiers);
         if !matches!(holder, Reason::None | Reason::NotLooked) {
@@ -220,7 +223,7 @@ fn stays_unless(
     Reason::None
 }
 
-/// What decides whether an end of a leaving pair may go.
+/// Reads what decides whether an end of a leaving pair may go.
 #[inline(always)]
 pub fn leaving(end: &WatchedEnd, peer: &WatchedEnd, leave: Reason) -> Leaving {
     let sock = Sock(end.sock);
@@ -236,7 +239,7 @@ pub fn leaving(end: &WatchedEnd, peer: &WatchedEnd, leave: Reason) -> Leaving {
     }
 }
 
-/// Whether an end of a leaving pair can be helped by a visit.
+/// True when a visit can help an end of a leaving pair.
 #[inline(always)]
 pub fn may_visit(pair: &mut Watched) -> bool {
     let leave = pair.leave;

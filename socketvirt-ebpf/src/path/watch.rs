@@ -1,9 +1,9 @@
 //! Watch: looks at the watched pairs without their sockets' locks, and says
 //! which of them want to change.
 //!
-//! A look measures what the ends have sent, judges whether that is worth it, and
-//! asks what speaks against the fast path. Nothing of a socket is written here:
-//! what wants to change waits for a locked visit ([`super::act`]).
+//! A look measures what the ends have sent, judges whether that is worth it,
+//! and asks what speaks against the fast path. It writes nothing of a socket: a
+//! pair that wants to change waits for a locked visit ([`super::act`]).
 
 use core::ffi::c_void;
 
@@ -31,7 +31,7 @@ use crate::{
     table::events,
 };
 
-/// What the look at one pair needs.
+/// The state that the look at one pair needs.
 pub struct Look<'a> {
     pub now: u64,
     pub config: &'a Config,
@@ -39,7 +39,7 @@ pub struct Look<'a> {
     pub place: u32,
 }
 
-/// What one run does, for the functions that `bpf_loop` calls.
+/// The work of one run, for the functions that `bpf_loop` calls.
 #[repr(C)]
 struct Turn {
     now: u64,
@@ -47,7 +47,7 @@ struct Turn {
     first: u64,
 }
 
-/// One run: `what` is a [`Run`], see there for the others.
+/// Does one run: `what` is a [`Run`], see there for the others.
 #[inline(always)]
 pub fn run(now: u64, what: u64, first: u64, many: u64) {
     let mut turn = Turn { now, first };
@@ -99,7 +99,7 @@ fn repeat(many: u64, step: *const c_void, turn: &mut Turn) {
     };
 }
 
-/// One note: a new pair is hot.
+/// Takes in one note: a new pair is hot.
 extern "C" fn take(index: u64, turn: *mut Turn) -> i64 {
     // SAFETY: what `run` passed on.
     let number = unsafe { (*turn).first } + index;
@@ -134,7 +134,7 @@ fn warm(place: u32) {
     }
 }
 
-/// One hot pair, which stays so or not.
+/// Looks at one hot pair, which stays so or not.
 extern "C" fn hot(index: u64, turn: *mut Turn) -> i64 {
     let Some(entry) = sv_hot.get_ptr(index as u32) else {
         return 1;
@@ -161,7 +161,7 @@ extern "C" fn hot(index: u64, turn: *mut Turn) -> i64 {
     0
 }
 
-/// One place of a sweep. What moves is hot from now on.
+/// Looks at one place of a sweep. A pair that moves is hot from now on.
 extern "C" fn swept(index: u64, turn: *mut Turn) -> i64 {
     // SAFETY: what `run` passed on.
     let turn = unsafe { &mut *turn };
@@ -173,8 +173,10 @@ extern "C" fn swept(index: u64, turn: *mut Turn) -> i64 {
 }
 
 /// Looks at the pair of a place, and says whether it shall be looked at again
-/// soon. A function that the verifier looks at by itself, and once: not again for
-/// each turn of those that call it.
+/// soon.
+///
+/// The verifier looks at this function by itself, and once: not again for each
+/// turn of those that call it. (K-BPF-9 in `docs/kernel`.)
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_look(place: u32, now: u64, sweep: u32) -> u32 {
@@ -210,7 +212,7 @@ pub extern "C" fn sv_look(place: u32, now: u64, sweep: u32) -> u32 {
 }
 
 impl Look<'_> {
-    /// A pair of which no end is enrolled.
+    /// Looks at a pair of which no end is enrolled.
     #[inline(always)]
     fn plain(&mut self, pair: &mut Watched, sweep: bool) -> bool {
         let [client, server] = [Sock(pair.ends[0].sock), Sock(pair.ends[1].sock)];
@@ -233,7 +235,8 @@ impl Look<'_> {
         self.measured(pair, messages)
     }
 
-    /// The first look at a pair: it can be found by its sockets from now on.
+    /// Makes the first look at a pair: it can be found by its sockets from now
+    /// on.
     #[inline(always)]
     fn first(&mut self, pair: &mut Watched) -> bool {
         let id = pair.id;
@@ -246,7 +249,7 @@ impl Look<'_> {
             return false;
         }
         if enrolled {
-            // By a handshake, maybe one end alone.
+            // A handshake has enrolled it, maybe one end alone.
             pair.stage = Stage::Enrolled;
             pair.rebase = 1;
         }
@@ -255,13 +258,13 @@ impl Look<'_> {
         true
     }
 
-    /// What names an end among the watched ones.
+    /// Returns the number that names an end among the watched ones.
     #[inline(always)]
     fn known(&self, side: Side) -> u32 {
         self.place << 1 | side as u32
     }
 
-    /// One end of it; false when the pair has a place already.
+    /// Enters one end of it; false when the pair has a place already.
     #[inline(always)]
     fn enter(
         &self,
@@ -291,7 +294,8 @@ impl Look<'_> {
         true
     }
 
-    /// Something was sent: is it worth it, and does anything speak against it?
+    /// Asks, when something was sent, whether it is worth it and whether
+    /// anything speaks against it.
     #[inline(always)]
     fn measured(&mut self, pair: &mut Watched, messages: [u32; 2]) -> bool {
         pair.active_at = self.now;
@@ -327,7 +331,7 @@ impl Look<'_> {
         self.candidate(pair)
     }
 
-    /// A pair that is worth it.
+    /// Handles a pair that is worth it.
     #[inline(always)]
     fn candidate(&mut self, pair: &mut Watched) -> bool {
         if matches!(self.config.mode, Mode::Off) || self.config.draining != 0 {
@@ -356,7 +360,7 @@ impl Look<'_> {
         true
     }
 
-    /// What speaks against one end, which it then tells.
+    /// Asks what speaks against one end, and has the end tell it.
     #[inline(always)]
     fn ask(&mut self, end: &mut WatchedEnd, side: Side, peer: &WatchedEnd) -> Reason {
         let before = end.reason;
@@ -368,7 +372,7 @@ impl Look<'_> {
         reason
     }
 
-    /// A pair of which an end is enrolled.
+    /// Looks at a pair of which an end is enrolled.
     #[inline(always)]
     fn enrolled(&mut self, pair: &mut Watched, sweep: bool) -> bool {
         if pair.since == 0 && !self.first(pair) {
@@ -450,7 +454,7 @@ impl Look<'_> {
         true
     }
 
-    /// One end of such a pair: what it has sent in all.
+    /// Looks at one end of such a pair: what it has sent in all.
     #[inline(always)]
     fn see(&mut self, id: HandshakeId, end: &mut WatchedEnd, side: Side, seen: &mut Seen) -> Sent {
         let sock = Sock(end.sock);
@@ -485,7 +489,7 @@ impl Look<'_> {
         count::sent(end.flow, sock)
     }
 
-    /// An enrolled pair that shall stay so.
+    /// Handles an enrolled pair that shall stay so.
     #[inline(always)]
     fn stays(&mut self, pair: &mut Watched, enrolled: u32) -> bool {
         self.tiers.enrolled += 1;
@@ -503,9 +507,9 @@ impl Look<'_> {
         false
     }
 
-    /// An enrolled end that a visit has to help: its program waits for room to
-    /// send that nothing will announce, or bytes have stayed where an enrolled
-    /// socket does not look.
+    /// True for an enrolled end that a visit has to help. Its program waits for
+    /// room to send that nothing will announce, or bytes have stayed where an
+    /// enrolled socket does not look.
     #[inline(always)]
     fn is_stuck(&self, end: &WatchedEnd) -> bool {
         let sock = Sock(end.sock);
@@ -515,7 +519,7 @@ impl Look<'_> {
                 && sock.rcvlowat() <= 1
     }
 
-    /// Both ends have left.
+    /// Handles a pair whose ends have both left.
     #[inline(always)]
     fn left(&mut self, pair: &mut Watched) {
         pair.stage = Stage::Plain;
@@ -537,7 +541,7 @@ impl Look<'_> {
         events::of_pair(What::RELEASE, cookies.0, cookies.1, pair.leave);
     }
 
-    /// Has both ends visited under their locks.
+    /// Makes both ends wait for a visit under their locks.
     #[inline(always)]
     fn want(&mut self, pair: &mut Watched, want: Want) {
         pair.want = want;
@@ -550,14 +554,14 @@ impl Look<'_> {
         wait(server, self.tiers);
     }
 
-    /// Visits have not brought what is wanted, often enough and for long enough:
-    /// looks follow each other fast or slowly.
+    /// True when visits have not brought what is wanted, often enough and for long
+    /// enough: looks follow each other fast or slowly.
     #[inline(always)]
     fn in_vain(&self, pair: &Watched) -> bool {
         pair.visits > MOST_VISITS && self.now - pair.wanted_at > LONGEST_WANT
     }
 
-    /// The connection is over: its place will be free.
+    /// Ends a pair whose connection is over: its place will be free.
     #[inline(always)]
     fn over(&mut self, pair: &mut Watched) {
         let [client, server] = &mut pair.ends;
@@ -600,9 +604,9 @@ impl Look<'_> {
     }
 }
 
-/// What was seen of the two ends of an enrolled pair.
+/// The state of the two ends of an enrolled pair, as it was seen.
 struct Seen {
-    /// Why the pair shall leave.
+    /// The reason for which the pair shall leave.
     leave: Reason,
     /// Ends that have records.
     known: u32,
@@ -610,8 +614,8 @@ struct Seen {
     enrolled: u32,
 }
 
-/// The socket had a place before: that of an earlier connection gives way, the
-/// same one is enough.
+/// Enters a socket that had a place before; that of an earlier connection gives
+/// way. Returns false when it had none, or this connection has a place already.
 #[inline(always)]
 fn again(id: HandshakeId, cookie: u64, known: u32) -> bool {
     let Some(entry) = sv_ends.get_ptr_mut(&cookie) else {
@@ -633,7 +637,8 @@ fn again(id: HandshakeId, cookie: u64, known: u32) -> bool {
     true
 }
 
-/// What an end that is not enrolled has sent since measuring began, and in all.
+/// Returns what an end that is not enrolled has sent since measuring began, and
+/// in all.
 #[inline(always)]
 fn sent_by(end: &mut WatchedEnd, messages: u32) -> (Sent, Sent) {
     let total = Sent {
@@ -646,7 +651,7 @@ fn sent_by(end: &mut WatchedEnd, messages: u32) -> (Sent, Sent) {
     (since(end, &total), total)
 }
 
-/// What was sent since measuring began.
+/// Returns what was sent since measuring began.
 #[inline(always)]
 fn since(end: &WatchedEnd, total: &Sent) -> Sent {
     Sent {
@@ -655,14 +660,14 @@ fn since(end: &WatchedEnd, total: &Sent) -> Sent {
     }
 }
 
-/// Measuring begins anew.
+/// Begins measuring anew.
 #[inline(always)]
 fn measure_from(end: &mut WatchedEnd, total: &Sent) {
     end.bytes = total.bytes;
     end.messages = total.messages;
 }
 
-/// An end has left.
+/// Notes that an end has left.
 #[inline(always)]
 fn plain_again(end: &mut WatchedEnd, reason: Reason) {
     end.messages = Sock(end.sock).data_segments_out();
@@ -671,7 +676,7 @@ fn plain_again(end: &mut WatchedEnd, reason: Reason) {
     end.quiet = 0;
 }
 
-/// An end waits for a visit.
+/// Makes an end wait for a visit.
 #[inline(always)]
 fn wait(end: &mut WatchedEnd, tiers: &mut Tiers) {
     if end.waits != 0 {
@@ -693,7 +698,7 @@ const MOST_VISITS: u32 = 20;
 /// ...if they went on for longer than this, nanoseconds.
 const LONGEST_WANT: u64 = 200_000_000;
 
-/// An end waits no longer.
+/// Lets an end wait no longer.
 #[inline(always)]
 pub fn served(end: &mut WatchedEnd, tiers: &mut Tiers) {
     if end.waits == 0 {
@@ -707,14 +712,15 @@ pub fn served(end: &mut WatchedEnd, tiers: &mut Tiers) {
     }
 }
 
-/// The socket of an end is that of its connection, which is open both ways.
+/// True when the socket of an end is that of its connection, which is open both
+/// ways.
 #[inline(always)]
 fn open(end: &WatchedEnd, sock: Sock) -> bool {
     sock.cookie() == end.cookie && matches!(sock.state(), TCP_ESTABLISHED | TCP_SYN_RECV)
 }
 
-/// Neither end is in blocking mode: such a socket cannot leave, and gains
-/// nothing from being stopped.
+/// True when neither end is in blocking mode. A socket in that mode cannot
+/// leave, and gains nothing from being stopped.
 #[inline(always)]
 fn may_leave(pair: &Watched) -> bool {
     let [client, server] = [Sock(pair.ends[0].sock), Sock(pair.ends[1].sock)];

@@ -14,14 +14,14 @@ use crate::{
     maps::{sv_cursor, sv_events},
 };
 
-/// Places in the ring less one; a power of two less one. Written by the
-/// loader, with the size of the map.
+/// Places in the ring, less one: a power of two, less one. The loader writes
+/// it, with the size of the map.
 #[unsafe(no_mangle)]
 pub static NOTES_MASK: u32 = 0;
 
 /// A note that is being written.
 pub struct Pen {
-    /// What is to be filled.
+    /// The note to be filled.
     pub note: &'static mut Note,
     seq: u64,
 }
@@ -35,9 +35,9 @@ pub fn begin(id: u64, what: What) -> Option<Pen> {
     let mask = unsafe { read_volatile(&raw const NOTES_MASK) };
     let note = sv_events.get_ptr_mut(seq as u32 & mask)?;
     // SAFETY: a place of the ring is the writer's whose number it bears, until
-    // others have gone all the way round; a reader sees that by the number.
+    // others have gone all the way round. A reader sees that by the number.
     let note = unsafe { &mut *note };
-    // SAFETY: a field. In this order, which readers rely on.
+    // SAFETY: a field. Readers rely on this order.
     unsafe { write_volatile(&raw mut note.seq, 0) };
     // SAFETY: takes nothing.
     note.at = unsafe { bpf_ktime_get_ns() };

@@ -21,7 +21,7 @@ use crate::{kernel::Sock, maps::PLACES};
 /// `SK_USER_DATA_PSOCK`, include/net/sock.h: the user data is a psock.
 const USER_DATA_PSOCK: u64 = 4;
 
-/// What is read of the socket's file.
+/// The fields that are read of the socket's file.
 struct File {
     /// There is one, or the socket waits for accept(2).
     held: bool,
@@ -90,7 +90,8 @@ pub fn fill(row: &mut Row, copy: &Snapshot, identity: &Identity, id: u64) -> Sta
     })
 }
 
-/// A request for a connection, or a connection that is over.
+/// Fills the row of a request for a connection, or of a connection that is
+/// over.
 #[inline(always)]
 fn mini(row: &mut Row, copy: &Snapshot, identity: &Identity) -> Status {
     if matches!(identity.state, State::NEW_SYN_RECV) {
@@ -138,9 +139,9 @@ fn unix_address(to: &mut Text<ADDRESS_TEXT>, address: u64) {
     };
     let end = (len as usize).wrapping_sub(2);
     // Through memory: the compiler makes one comparison of the two, on what it
-    // computes from `end`, and the verifiers of 6.1 and 6.12 learn no bound of
-    // `end` itself from that.
-    // SAFETY: a value of this function.
+    // computes from `end`. The verifiers of 6.1 and 6.12 learn no bound of
+    // `end` itself from that. (K-BPF-10 in `docs/kernel`.) SAFETY: a value of
+    // this function.
     let bounded = unsafe { core::ptr::read_volatile(&raw const end) };
     // A path that fills `sun_path` has its zero byte behind it.
     if failed != 0 || end == 0 || bounded > PATH + 1 {
@@ -230,19 +231,20 @@ fn queues(row: &mut Row, copy: &Snapshot, identity: &Identity) {
     }
     send.bytes = wmem;
     send.memory = wmem;
-    // What a read has freed but not given back yet.
+    // Memory that a read has freed but not given back yet.
     let deficit: u32 = copy.get(place!(forward_deficit));
     receive.bytes = receive.memory.saturating_sub(deficit);
 }
 
-/// How far one sequence number is ahead of another; 0 when it is behind.
+/// Returns how far one sequence number is ahead of another; 0 when it is
+/// behind.
 #[inline(always)]
 fn ahead(of: u32, from: u32) -> u32 {
     let distance = of.wrapping_sub(from);
     if distance >> 31 == 0 { distance } else { 0 }
 }
 
-/// Bytes of the first datagram, as FIONREAD counts.
+/// Returns the bytes of the first datagram, as FIONREAD counts.
 #[inline(always)]
 fn first_packet(copy: &Snapshot) -> u32 {
     if copy.get::<u32>(place!(receive_queue)) == 0 {
@@ -251,7 +253,7 @@ fn first_packet(copy: &Snapshot) -> u32 {
     read(copy.get::<u64>(place!(receive_first)), place!(skb_len))
 }
 
-/// Bytes in the psock's queue, when the socket has one.
+/// Returns the bytes in the psock's queue, when the socket has one.
 #[inline(always)]
 fn redirected(copy: &Snapshot) -> u32 {
     let user_data: u64 = copy.get(place!(user_data));

@@ -1,5 +1,5 @@
-//! The life of a socket as it happens. Connections wait for these, so they
-//! write a note and no row.
+//! The life of a socket as it happens. Connections wait for these hooks, so
+//! they write a note and no row.
 
 use core::{ffi::c_void, ptr::read_volatile};
 
@@ -31,7 +31,8 @@ macro_rules! field {
 }
 
 /// Loads a field of a structure whose type the verifier knows, without a
-/// helper. The offset is a constant to it, and checked against that type.
+/// helper. The offset is a constant to the verifier, which checks it against
+/// that type.
 #[inline(always)]
 fn load<T: Default>(from: *const u8, place: Place) -> T {
     if place.offset == Place::MISSING {
@@ -41,7 +42,7 @@ fn load<T: Default>(from: *const u8, place: Place) -> T {
     unsafe { read_volatile(from.add(place.offset as usize).cast()) }
 }
 
-/// The namespace and the process at work.
+/// Returns the namespace and the process at work.
 #[inline(always)]
 fn task() -> (u32, u32) {
     // SAFETY: takes nothing.
@@ -56,7 +57,8 @@ fn task() -> (u32, u32) {
 #[repr(transparent)]
 struct Pointer(*const u8);
 
-/// socket(2): an IP socket was made. Children of a listener are not.
+/// Notes that socket(2) has made an IP socket. Children of a listener are not
+/// made so.
 #[inline(always)]
 pub fn created(ctx: *mut bpf_sock) {
     let (family, kind, protocol) = (
@@ -87,7 +89,7 @@ pub fn created(ctx: *mut bpf_sock) {
     pen.done();
 }
 
-/// bind(2).
+/// Notes a bind(2).
 #[inline(always)]
 pub fn bound(ctx: *mut bpf_sock, v6: bool) {
     // SAFETY: takes the context.
@@ -113,7 +115,7 @@ pub fn bound(ctx: *mut bpf_sock, v6: bool) {
     pen.done();
 }
 
-/// close(2), of the last descriptor.
+/// Notes the close(2) of the last descriptor.
 #[inline(always)]
 pub fn released(ctx: *mut bpf_sock) {
     // SAFETY: takes the context.
@@ -127,7 +129,7 @@ pub fn released(ctx: *mut bpf_sock) {
     }
 }
 
-/// TCP changes its state, which the socket does not show yet.
+/// Notes that TCP changes its state, which the socket does not show yet.
 #[inline(always)]
 pub fn changed(sk: *const c_void, before: u32, after: u32) {
     let (before, after) = (State::of(before as u8), State::of(after as u8));
@@ -179,7 +181,7 @@ pub fn changed(sk: *const c_void, before: u32, after: u32) {
     pen.done();
 }
 
-/// Both ends and the namespace.
+/// Fills in both ends and the namespace.
 #[inline(always)]
 fn ends(note: &mut socketvirt_common::event::Note, sock: *const u8) {
     let family: u16 = load(sock, place!(family));

@@ -1,4 +1,4 @@
-//! The iterators of the table: the kernel runs them for each TCP, UDP and Unix
+//! The iterators of the table. The kernel runs them for each TCP, UDP and Unix
 //! socket of a namespace, and for each open file.
 
 use core::ffi::c_void;
@@ -34,7 +34,8 @@ pub struct IterSocket {
 }
 
 impl IterSocket {
-    /// The reader and the socket; the last call of an iteration has none.
+    /// Returns the reader and the socket. The last call of an iteration has
+    /// none.
     #[inline(always)]
     pub fn of(ctx: *mut Self) -> Option<(*mut Meta, *mut c_void)> {
         // SAFETY: fields of the context.
@@ -100,7 +101,8 @@ pub fn write_bytes<T>(meta: *mut Meta, record: &T) {
 }
 
 impl IterFile {
-    /// The reader, and the addresses of task and file; the last call has none.
+    /// Returns the reader, and the addresses of task and file. The last call
+    /// has none.
     #[inline(always)]
     pub fn of(ctx: *mut Self) -> Option<(*mut Meta, u64, u64)> {
         // SAFETY: fields of the context.
@@ -133,7 +135,7 @@ pub fn on_tcp(ctx: *mut IterSocket, visit: impl FnOnce(*mut Meta, *mut c_void, S
     }
 }
 
-/// One socket of a namespace.
+/// Visits one socket of a namespace.
 #[inline(always)]
 pub fn on_socket(ctx: *mut IterSocket) {
     let Some((meta, sk)) = IterSocket::of(ctx) else {
@@ -157,8 +159,8 @@ fn give(meta: *mut Meta, row: &Row) {
     }
 }
 
-/// One open file of a task: says who has a socket, and shows those that no
-/// other iterator does because no table of the kernel has them.
+/// Visits one open file of a task. It says who has a socket, and shows sockets
+/// that no other iterator does because no table of the kernel has them.
 #[inline(always)]
 pub fn on_file(ctx: *mut IterFile) {
     // SAFETY: fields of the context.
@@ -227,9 +229,10 @@ pub fn on_file(ctx: *mut IterFile) {
     }
 }
 
-/// A TCP socket is in a table of the kernel that can be walked while it
-/// listens or has a connection, a UDP socket while it has a port, a Unix
-/// socket always.
+/// True for a socket that is in no table of the kernel that can be walked.
+///
+/// A TCP socket is in one while it listens or has a connection, a UDP socket
+/// while it has a port, a Unix socket always.
 #[inline(always)]
 fn in_no_table(sk: u64, identity: &Identity) -> bool {
     match (identity.family, identity.protocol) {
@@ -253,10 +256,10 @@ fn row_of(sk: u64, id: u64) -> Option<&'static Row> {
         core::ptr::read_volatile(&raw const scratch.identity)
     };
     let copy = Snapshot::take(scratch.bytes.as_mut_ptr(), sk, &identity)?;
-    // What the last socket left must not show at one that has less. A read
-    // that fails zeroes its target (bpf_probe_read_kernel_common), which is
-    // the cheapest way to zero as much.
-    // SAFETY: the row is `size_of::<Row>()` bytes, and zero is a row.
+    // What the last socket left must not show at one that has less. A read that
+    // fails zeroes its target (bpf_probe_read_kernel_common), which is the
+    // cheapest way to zero as much. SAFETY: the row is `size_of::<Row>()`
+    // bytes, and zero is a row.
     unsafe {
         bpf_probe_read_kernel(
             (&raw mut scratch.row).cast(),

@@ -1,4 +1,4 @@
-//! What an agent knows of a socket, for a reader that shares its maps.
+//! The knowledge of an agent about a socket, for a reader that shares its maps.
 
 use core::ffi::c_void;
 
@@ -17,7 +17,7 @@ use crate::{
     pairs,
 };
 
-/// One TCP socket of a namespace.
+/// Visits one TCP socket of a namespace.
 #[inline(always)]
 pub fn on_socket(meta: *mut Meta, sk: *mut c_void, sock: Sock) {
     if let Some(flow) = enrol::flow_of(sk)
@@ -41,7 +41,8 @@ pub fn on_socket(meta: *mut Meta, sk: *mut c_void, sock: Sock) {
     }
 }
 
-/// Why a socket that is not enrolled is on the stack, as the last look found.
+/// Returns why a socket that is not enrolled is on the stack, as the last look
+/// found.
 #[inline(always)]
 fn reason_of(cookie: u64, enrolment: Enrolment) -> Option<socketvirt_common::reason::Reason> {
     if !matches!(enrolment, Enrolment::None) {
@@ -59,7 +60,7 @@ fn reason_of(cookie: u64, enrolment: Enrolment) -> Option<socketvirt_common::rea
     })
 }
 
-/// A socket that is watched, and was never acted on.
+/// Tells of a socket that is watched, and was never acted on.
 #[inline(always)]
 fn watched(meta: *mut Meta, sock: Sock) {
     let Some(known) = sv_ends.get_ptr(&sock.cookie()) else {

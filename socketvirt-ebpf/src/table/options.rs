@@ -166,7 +166,7 @@ impl Parts for SocketOptions {
     }
 }
 
-/// The name in a structure of operations; empty without one.
+/// Returns the name in a structure of operations; empty without one.
 #[inline(always)]
 fn name(to: &mut Text<16>, of: u64, offset: u32) {
     to[0] = 0;
@@ -196,7 +196,8 @@ fn seconds(jiffies: u32) -> i32 {
     (u64::from(jiffies) / hertz()) as i32
 }
 
-/// `MAX_SCHEDULE_TIMEOUT` is for ever, which getsockopt(2) shows as 0.
+/// Converts a time-out. `MAX_SCHEDULE_TIMEOUT` is for ever, which getsockopt(2)
+/// shows as 0.
 #[inline(always)]
 fn milliseconds(jiffies: u64) -> i32 {
     if jiffies >= i64::MAX as u64 {

@@ -15,19 +15,19 @@ use crate::maps::sv_sockets;
 #[unsafe(no_mangle)]
 static EMPTY_ROW: Row = Row::EMPTY;
 
-/// Whether the agent keeps rows. Without, the programs only write them to
-/// their reader. Written by the loader.
+/// 1 when the agent keeps rows. Otherwise the programs only write them to their
+/// reader. The loader writes it.
 #[unsafe(no_mangle)]
 pub static KEEP: u32 = 0;
 
-/// Whether rows are kept.
+/// True when rows are kept.
 #[inline(always)]
 pub fn are_kept() -> bool {
     // SAFETY: a static, which the loader replaces.
     unsafe { core::ptr::read_volatile(&raw const KEEP) != 0 }
 }
 
-/// The row of a socket, if there is one.
+/// Returns the row of a socket, if there is one.
 #[inline(always)]
 pub fn known(id: u64) -> Option<&'static mut Row> {
     let row = sv_sockets.get_ptr_mut(&id)?;
@@ -36,7 +36,7 @@ pub fn known(id: u64) -> Option<&'static mut Row> {
     Some(unsafe { &mut *row })
 }
 
-/// The row of a socket, made when missing and while there is room.
+/// Returns the row of a socket, made when missing and while there is room.
 #[inline(always)]
 pub fn made(id: u64) -> Option<&'static mut Row> {
     if let Some(row) = known(id) {
@@ -48,7 +48,7 @@ pub fn made(id: u64) -> Option<&'static mut Row> {
     Some(row)
 }
 
-/// The time, of `CLOCK_MONOTONIC`.
+/// Returns the time, of `CLOCK_MONOTONIC`.
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: takes nothing.
@@ -78,10 +78,10 @@ fn set(row: &mut Row, status: Status) {
     events::scanned(row.id, from, status);
 }
 
-/// Keeps what a scan has found; false when there is no room.
+/// Keeps what a scan has found. Returns false when there is no room.
 #[inline(always)]
 pub fn keep(found: &Row) -> bool {
-    // What is over is shown only if it was seen before.
+    // A socket that is over is shown only if it was seen before.
     let over = matches!(found.status, Status::TERMINATED);
     let row = if over {
         known(found.id)
@@ -91,7 +91,7 @@ pub fn keep(found: &Row) -> bool {
     let Some(row) = row else { return over };
     if !found.is_mini() {
         row.options = found.options;
-        // What an agent knows of its path is the keeper's to write.
+        // Only the keeper writes what an agent knows of its path.
         if matches!(row.send.enrolment, Enrolment::None) && matches!(row.send.reason, Reason::None)
         {
             row.send = found.send;

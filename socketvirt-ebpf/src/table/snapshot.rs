@@ -1,7 +1,8 @@
 //! A copy of one kernel socket, from which a row is filled.
 //!
-//! One copy and then plain loads: a row shows about a hundred fields, and a
-//! call of `bpf_probe_read_kernel` for each would cost more than all the rest.
+//! One copy and then plain loads are cheaper. A row shows about a hundred
+//! fields, and a call of `bpf_probe_read_kernel` for each would cost more than
+//! all the rest.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -23,14 +24,16 @@ pub const SNAPSHOT: usize = 4096;
 pub struct Scratch {
     /// The copy.
     pub bytes: [u8; SNAPSHOT],
-    /// What it is.
+    /// Its identity.
     pub identity: Identity,
     /// The row made from it.
     pub row: Row,
 }
 
-/// A place of `PLACES`. Volatile, because the compiler must not fold what
-/// stands there until the loader has replaced it.
+/// A place of `PLACES`.
+///
+/// It is volatile, because the compiler must not fold what stands there until
+/// the loader has replaced it.
 macro_rules! place {
     ($field:ident) => {{
         // SAFETY: a field of a static.
@@ -71,7 +74,7 @@ pub fn read<T: Copy + Default>(address: u64, place: Place) -> T {
     }
 }
 
-/// What is copied, told by a few single reads before.
+/// The facts that say what is copied, told by a few single reads before.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Identity {
@@ -82,8 +85,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of the socket at `sock`. What is not a socket yet, or any more, has the
-    /// first part of one only and belongs to TCP.
+    /// Reads the identity of the socket at `sock`. A request, or what is left
+    /// of a socket, has only the first part of one, and belongs to TCP.
     #[inline(always)]
     pub fn of(sock: u64) -> Self {
         let state = State::of(read::<u8>(sock, place!(state)));
@@ -104,7 +107,7 @@ impl Identity {
         }
     }
 
-    /// A kind of socket that the table has rows for.
+    /// True for a kind of socket that the table has rows for.
     #[inline(always)]
     pub fn has_rows(&self) -> bool {
         match self.family {
@@ -124,7 +127,7 @@ impl Identity {
 #[derive(Clone, Copy)]
 pub struct Snapshot {
     bytes: *const u8,
-    /// Where the original is.
+    /// Address of the original.
     pub sock: u64,
 }
 
@@ -145,7 +148,7 @@ impl Snapshot {
         copied.then_some(Self { bytes, sock })
     }
 
-    /// A number of the copy; zero where this kernel does not have it.
+    /// Returns a number of the copy; zero where this kernel does not have it.
     #[inline(always)]
     pub fn get<T: Copy + Default>(&self, place: Place) -> T {
         let offset = place.offset as usize;
@@ -156,8 +159,8 @@ impl Snapshot {
         unsafe { core::ptr::read_volatile(self.bytes.add(offset).cast::<T>()) }
     }
 
-    /// The value of an option of one byte, or of bits in one; [`UNKNOWN`]
-    /// where this kernel does not have it.
+    /// Returns the value of an option of one byte, or of bits in one;
+    /// [`UNKNOWN`] where this kernel does not have it.
     #[inline(always)]
     pub fn byte(&self, place: Place) -> i32 {
         if place.offset == Place::MISSING {
@@ -170,7 +173,7 @@ impl Snapshot {
         ((byte & u32::from(place.mask)) >> place.shift) as i32
     }
 
-    /// The value of an option of four bytes.
+    /// Returns the value of an option of four bytes.
     #[inline(always)]
     pub fn word(&self, place: Place) -> i32 {
         if place.offset == Place::MISSING {

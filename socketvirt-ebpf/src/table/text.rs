@@ -13,7 +13,7 @@ pub fn v4(to: &mut Text<ADDRESS_TEXT>, address: u32) {
     dotted(to, 0, address);
 }
 
-/// The digits of each octet and how many there are.
+/// The digits of each octet, and their number.
 #[unsafe(no_mangle)]
 static OCTETS: [[u8; 4]; 256] = octets();
 
@@ -36,9 +36,9 @@ const fn octets() -> [[u8; 4]; 256] {
     all
 }
 
-/// By hand, since connections wait for this in their handshake, and
-/// `bpf_snprintf` takes ten times as long; without a branch, of which the
-/// verifier would follow every combination.
+/// Writes an IPv4 address by hand. Connections wait for this in their
+/// handshake, and `bpf_snprintf` takes ten times as long. It has no branch, of
+/// which the verifier would follow every combination.
 #[inline(always)]
 fn dotted(to: &mut Text<ADDRESS_TEXT>, from: usize, address: u32) {
     /// More than the text needs; for the verifier.
@@ -57,9 +57,10 @@ fn dotted(to: &mut Text<ADDRESS_TEXT>, from: usize, address: u32) {
     }
 }
 
-/// Writes an IPv6 address, in network byte order. The kernel's formatting for
-/// programs does not shorten, so the addresses that are met most are written
-/// by hand, and IPv4 mapped to IPv6 as what it is.
+/// Writes an IPv6 address, in network byte order.
+///
+/// The kernel's formatting for programs does not shorten. So the addresses that
+/// are met most are written by hand, and IPv4 mapped to IPv6 as what it is.
 #[inline(always)]
 pub fn v6(to: &mut Text<ADDRESS_TEXT>, address: [u64; 2]) {
     const MAPPED: u32 = 0xffff_u32.to_be();

@@ -1,5 +1,5 @@
 //! The list of known differences. `docs/compatibility.md` says the same for
-//! operators, `docs/kernel.md` how each was seen.
+//! operators, `docs/kernel/` how each was seen.
 
 use socketvirt_common::reason::Reason;
 
