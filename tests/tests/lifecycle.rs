@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::{signal::Signal, stat::Mode as Permissions},
+    unistd::mkfifo,
+};
 use socketvirt_tests::{
     process::until,
     programs::{free_port, required},
@@ -143,17 +146,20 @@ fn background(folder: &Path, mode: Mode, args: &str) -> String {
     )
 }
 
-/// The command ends when this file is there.
+/// The command ends when this pipe is written to. It waits without any program
+/// that begins: in eager mode, one keeps handshakes off until it was looked at.
 fn end_file(folder: &Path) -> PathBuf {
     folder.join("end")
 }
 
 /// A command that leaves a workload in the background when it ends.
 fn leaving(folder: &Path, mode: Mode, args: &str) -> Vec<OsString> {
+    let end = end_file(folder);
+    mkfifo(&end, Permissions::S_IRWXU).expect("a pipe");
     shell(&format!(
-        "{} until [ -e {} ]; do sleep 0.05; done",
+        "{} read line < {} || exit 0",
         background(folder, mode, args),
-        end_file(folder).display()
+        end.display()
     ))
 }
 
