@@ -9,13 +9,14 @@ use socketvirt_common::config::Mode;
 
 use super::summary_file::SummaryFile;
 use crate::{
-    agent::{
+    child::{Child, Event, Signals, manager},
+    kernel::capabilities,
+    output,
+    session::{
         run::{Finished, Options, Run},
         scope::Scope,
     },
-    child::{Child, Event, Signals, manager},
-    kernel::capabilities,
-    output, tell,
+    tell,
 };
 
 /// When sockets are enrolled.

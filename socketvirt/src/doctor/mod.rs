@@ -1,7 +1,7 @@
 //! What `socketvirt doctor` finds out: whether this machine has what the agent
 //! needs, and what its kernel does to accelerated sockets.
 //!
-//! The checks are the agent's own ([`crate::agent::checks`]), on a data path
+//! The checks are the agent's own ([`crate::datapath::checks`]), on a data path
 //! of their own in a scratch cgroup; nothing of it is left.
 
 mod report;
@@ -16,17 +16,17 @@ pub use self::{
     text::render,
 };
 use crate::{
-    agent::{
+    datapath::{
         checks::{
             Answer, Check, Enrolled, LIST,
             judge::{self, Judgement},
             lab::{self, CheckError, Lab},
             proofs::{self, Proof},
         },
-        datapath::DataPath,
-        run::{Places, RunError},
+        load::DataPath,
     },
     kernel::{layout, require},
+    session::run::{Places, RunError},
 };
 
 /// The answers of every check in one receive mode, in the order of the list.
@@ -118,7 +118,7 @@ fn in_places(
     let mut config = path.take_config()?;
     let _inside = places.cgroup.enter()?;
     let findings = lab::within(&mut path, &mut config, folder, every_check)
-        .map_err(crate::agent::selftest::SelfTestError::from)?;
+        .map_err(crate::datapath::selftest::SelfTestError::from)?;
     Ok(findings)
 }
 

@@ -6,7 +6,7 @@ use socketvirt_common::config::{Mode, ReceiveMode};
 
 use super::{Findings, Requirement};
 use crate::{
-    agent::checks::{
+    datapath::checks::{
         Check, Keeper, LIST,
         judge::{self, Judgement, Recommendation},
         proofs::Proof,

@@ -160,7 +160,7 @@ fn marked([code, registers, off, off_high, number @ ..]: [u8; 8]) -> Option<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::object::OBJECT;
+    use crate::bpf::object::OBJECT;
 
     fn marks(object: &[u8]) -> usize {
         let is_mark = |word: &&[u8; 8]| **word == CAST.to_ne_bytes() || marked(**word).is_some();

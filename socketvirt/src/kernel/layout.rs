@@ -6,8 +6,9 @@ use nix::{
 };
 use socketvirt_common::{call::Calls, layout::KernelLayout};
 
+use super::{btf::KernelTypes, cast, charges, symbols};
+use crate::host::namespaces;
 pub use crate::kernel::btf::LayoutError;
-use crate::kernel::{btf::KernelTypes, cast, charges, namespaces, symbols};
 
 const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
 

@@ -25,7 +25,7 @@ use super::{
     files::{self, FileId, Files},
     habits::Habits,
 };
-use crate::kernel::{
+use crate::host::{
     cgroup::Cgroup,
     cgroup_id::{self, Hierarchy},
 };

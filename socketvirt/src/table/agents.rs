@@ -8,7 +8,7 @@ use super::{
     TableError, keeper,
     source::{Joiner, Namespaces, Scan},
 };
-use crate::kernel::bpffs::PinDir;
+use crate::host::bpffs::PinDir;
 
 /// What was joined.
 #[derive(Default)]

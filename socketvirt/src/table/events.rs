@@ -25,7 +25,7 @@ use super::{
     ring::Ring,
     words::{Word, text},
 };
-use crate::kernel::bpffs::PinDir;
+use crate::host::bpffs::PinDir;
 
 /// How long the reader sleeps when there is nothing.
 pub const PAUSE: Duration = Duration::from_millis(20);

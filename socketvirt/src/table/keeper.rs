@@ -19,7 +19,7 @@ use self::{
     scan::{Scan, Scanning},
 };
 use super::{TableError, source};
-use crate::{agent::datapath::DataPathError, kernel::require};
+use crate::{bpf::error::DataPathError, kernel::require};
 
 /// What is kept, and how.
 #[derive(Clone, Copy, Debug)]

@@ -24,12 +24,9 @@ use super::{
     iterator::{Iterator, Record, records},
 };
 use crate::{
-    agent::datapath::DataPathError,
-    kernel::{
-        cast, layout,
-        namespaces::{self, NetNamespace, NetNamespaces},
-        object, places, require,
-    },
+    bpf::{error::DataPathError, object},
+    host::namespaces::{self, NetNamespace, NetNamespaces},
+    kernel::{cast, layout, places, require},
 };
 
 /// Whose sockets are read.

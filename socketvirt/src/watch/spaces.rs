@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::kernel::namespaces::{self, NetNamespace};
+use crate::host::namespaces::{self, NetNamespace};
 
 /// How often namespaces that were not found are looked for again.
 const AGAIN: Duration = Duration::from_millis(200);

@@ -25,8 +25,9 @@ use socketvirt_common::{
 
 use super::spaces::Spaces;
 use crate::{
-    agent::{pins, sys},
-    kernel::{mapping::Mapping, namespaces::NetNamespace},
+    bpf::sys,
+    datapath::home,
+    host::{mapping::Mapping, namespaces::NetNamespace},
 };
 
 /// Places that one run of the watch program sweeps, at most: nothing else runs
@@ -85,7 +86,7 @@ impl Tiers {
         let tiers = map("sv_tiers")?;
         let shared = Mapping::shared(tiers.fd().as_fd(), size_of::<Shared>())?;
         Ok(Self {
-            program: RawTracePoint::from_pin(folder.join(pins::WATCH))?,
+            program: RawTracePoint::from_pin(folder.join(home::WATCH))?,
             shared,
             fresh: Array::try_from(Map::Array(map("sv_fresh")?))?,
             noted: Array::try_from(Map::Array(map("sv_noted")?))?,
@@ -237,7 +238,7 @@ impl Tiers {
             (&raw mut (*shared).waiting_here).write_volatile(waiting);
         });
         // One byte: the walk ends where the program writes it.
-        read(&self.folder.join(pins::ACT_LINK), &mut [0; 1])
+        read(&self.folder.join(home::ACT_LINK), &mut [0; 1])
     }
 
     /// Notes the pairs that are older than the data path, in each namespace.
@@ -245,7 +246,7 @@ impl Tiers {
     /// # Errors
     /// When the kernel refuses a walk.
     pub fn discover(&self, spaces: &mut Spaces) -> Result<(), TierError> {
-        let path = self.folder.join(pins::DISCOVER_LINK);
+        let path = self.folder.join(home::DISCOVER_LINK);
         let mut walked = Ok(());
         spaces.each(|namespace| {
             if walked.is_ok() && namespace.enter().is_ok() {
@@ -297,7 +298,7 @@ impl Tiers {
     /// # Errors
     /// When the kernel refuses the walk.
     pub fn holders(&mut self) -> Result<Vec<Holding>, TierError> {
-        let found = read_all(&self.folder.join(pins::HOLDERS_LINK))?;
+        let found = read_all(&self.folder.join(home::HOLDERS_LINK))?;
         // Asked for again by the next look, if they are not known then.
         let asked: Vec<u64> = self.shared_files.keys().filter_map(Result::ok).collect();
         for file in asked {
@@ -324,7 +325,7 @@ impl Tiers {
     /// How many sockets are enrolled.
     #[must_use]
     pub fn enrolled(&self) -> usize {
-        enrolled(&self.folder.join(pins::FAST))
+        enrolled(&self.folder.join(home::FAST))
     }
 }
 

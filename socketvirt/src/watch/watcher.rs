@@ -22,13 +22,11 @@ use super::{
     waiting::{self, Pause, WaitError},
 };
 use crate::{
-    agent::{
-        config::ConfigMap,
-        datapath::{DataPathError, StatsMap},
-        scope::again::Id,
-    },
-    kernel::namespaces,
+    bpf::error::DataPathError,
+    datapath::{config::ConfigMap, stats::StatsMap},
+    host::namespaces,
     program::{holders, readers::Readers, splicers::Splicers},
+    session::scope::again::Id,
 };
 
 /// How often all pairs are looked at, at most.

@@ -42,7 +42,7 @@ struct Bytes {
     stack: u64,
 }
 
-/// How a refusal begins (socketvirt/src/agent/selftest.rs).
+/// How a refusal begins (socketvirt/src/datapath/selftest.rs).
 const REFUSAL: &str = "nothing is accelerated";
 
 /// A program for `exec` inside the machine.

@@ -14,10 +14,11 @@ use aya::{
 };
 use socketvirt_common::{event::TableStats, row::Row};
 
-use super::super::{TableError, life, ring::Ring};
 use crate::{
-    agent::datapath::DataPathError,
-    kernel::{bpffs, object, owner::Lock, require},
+    bpf::{error::DataPathError, object},
+    host::{bpffs, owner::Lock},
+    kernel::require,
+    table::{TableError, life, ring::Ring},
 };
 
 /// The maps that others may open.

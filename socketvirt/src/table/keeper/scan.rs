@@ -25,17 +25,18 @@ use socketvirt_common::{
     status::Status,
 };
 
-use super::{
-    super::{
+use super::maps::{map, rows};
+use crate::{
+    bpf::error::DataPathError,
+    host::bpffs::PinDir,
+    table::{
         TableError, agents,
         iterator::{Iterator, Record, records},
         life, peers,
         ring::Ring,
         source::{self, Joiner, Namespaces},
     },
-    maps::{map, rows},
 };
-use crate::{agent::datapath::DataPathError, kernel::bpffs::PinDir};
 
 /// How long the row of a closed socket stays.
 const AFTER_THE_END: Duration = Duration::from_secs(30);

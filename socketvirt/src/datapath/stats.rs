@@ -5,7 +5,7 @@ use std::path::Path;
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use socketvirt_common::stats::Stats;
 
-use super::DataPathError;
+use crate::bpf::error::DataPathError;
 
 /// The counters.
 pub struct StatsMap(pub(super) PerCpuArray<MapData, Stats>);

@@ -4,10 +4,6 @@
 //! sockets go on when the agent ends: freeing `sv_fast` would drop the bytes
 //! in its sockets' queues.
 
-mod error;
-mod stats;
-mod watch;
-
 use std::{fs::File, path::Path};
 
 use aya::{
@@ -16,22 +12,22 @@ use aya::{
     programs::{
         CgroupAttachMode, Iter, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SkSkb,
         SockOps,
-        links::{FdLink, LinkError},
     },
 };
 use socketvirt_common::{
     event::AGENT_NOTES, flow::Flow, habit, layout::KernelLayout, reader::Process, reason::Reason,
 };
 
-pub use error::DataPathError;
-pub use stats::StatsMap;
-
-use super::{
-    config::ConfigMap,
-    pins,
-    sys::{self, AttachType},
+use super::{config::ConfigMap, home, stats::StatsMap};
+use crate::{
+    bpf::{
+        error::DataPathError,
+        link::keep,
+        object,
+        sys::{self, AttachType},
+    },
+    kernel::cast,
 };
-use crate::kernel::{cast, object};
 
 /// Sockets that can be enrolled, and ends that can be remembered, at once.
 ///
@@ -40,7 +36,7 @@ pub const MAX_SOCKETS: u32 = 65_536;
 
 /// The programs and maps, loaded.
 pub struct DataPath {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
 }
 
 impl DataPath {
@@ -119,15 +115,15 @@ impl DataPath {
         let program: &mut RawTracePoint = self.program("sv_watch")?;
         program.load().map_err(DataPathError::program("sv_watch"))?;
         program
-            .pin(folder.join(pins::WATCH))
+            .pin(folder.join(home::WATCH))
             .map_err(|source| DataPathError::Pin {
                 name: "sv_watch".to_owned(),
                 source: Box::new(source),
             })?;
         for (name, over, at) in [
-            ("sv_act", "tcp", pins::ACT_LINK),
-            ("sv_discover", "tcp", pins::DISCOVER_LINK),
-            ("sv_holders", "task_file", pins::HOLDERS_LINK),
+            ("sv_act", "tcp", home::ACT_LINK),
+            ("sv_discover", "tcp", home::DISCOVER_LINK),
+            ("sv_holders", "task_file", home::HOLDERS_LINK),
         ] {
             let program: &mut Iter = self.program(name)?;
             program
@@ -265,9 +261,9 @@ impl DataPath {
     }
 
     fn fast_fd(&self) -> Result<&MapFd, DataPathError> {
-        match self.ebpf.map(pins::FAST) {
+        match self.ebpf.map(home::FAST) {
             Some(Map::SockHash(map)) => Ok(map.fd()),
-            _ => Err(DataPathError::Missing(pins::FAST)),
+            _ => Err(DataPathError::Missing(home::FAST)),
         }
     }
 
@@ -282,7 +278,10 @@ impl DataPath {
             .map_err(DataPathError::program(name))
     }
 
-    fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, DataPathError>
+    pub(super) fn program<'a, P>(
+        &'a mut self,
+        name: &'static str,
+    ) -> Result<&'a mut P, DataPathError>
     where
         &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
     {
@@ -295,7 +294,7 @@ impl DataPath {
 }
 
 /// [`DataPath::attach`], of the program itself.
-pub(super) fn attach_to(
+pub(crate) fn attach_to(
     program: &mut SockOps,
     cgroup: &File,
     folder: &Path,
@@ -306,25 +305,5 @@ pub(super) fn attach_to(
         .attach(cgroup, CgroupAttachMode::Single)
         .and_then(|link| program.take_link(link))
         .map_err(DataPathError::program("sv_sock_ops"))?;
-    keep(link, "sv_sock_ops", &folder.join(pins::SOCK_OPS_LINK))
-}
-
-/// Pins a link, so that it outlives the agent.
-fn keep<L>(link: L, name: &'static str, at: &Path) -> Result<(), DataPathError>
-where
-    FdLink: TryFrom<L, Error = LinkError>,
-{
-    let link = FdLink::try_from(link).map_err(|source| DataPathError::Link {
-        name,
-        source: Box::new(source),
-    })?;
-    pin(link, name, at)
-}
-
-fn pin(link: FdLink, name: &'static str, at: &Path) -> Result<(), DataPathError> {
-    link.pin(at).map_err(|source| DataPathError::Pin {
-        name: name.to_owned(),
-        source: Box::new(source),
-    })?;
-    Ok(())
+    keep(link, "sv_sock_ops", &folder.join(home::SOCK_OPS_LINK))
 }

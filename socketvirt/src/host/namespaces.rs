@@ -182,7 +182,7 @@ mod tests {
     use nix::sched::unshare;
 
     use super::*;
-    use crate::kernel::testing::{cover, eventually, in_private_mounts};
+    use crate::host::testing::{cover, eventually, in_private_mounts};
 
     /// A new namespace, without a name.
     fn new() -> NetNamespace {

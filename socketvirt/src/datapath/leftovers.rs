@@ -13,9 +13,11 @@ use socketvirt_common::config::{Config, Mode};
 
 use aya::maps::{Array, Map, MapData};
 
-use super::{pins, run::RunError};
+use super::home;
 use crate::{
-    kernel::{bpffs::PinDir, cgroup::Cgroup, object},
+    bpf::object,
+    host::{bpffs::PinDir, cgroup::Cgroup},
+    session::run::RunError,
     watch::{
         spaces::Spaces,
         tiers::{Tiers, enrolled},
@@ -83,7 +85,7 @@ pub fn take_away(cgroup: &Cgroup, pins: &PinDir) -> Result<Option<String>, RunEr
 }
 
 fn take_away_pins(pins: &PinDir) -> Result<Option<String>, RunError> {
-    let left = enrolled(&pins.path().join(pins::FAST));
+    let left = enrolled(&pins.path().join(home::FAST));
     if left == 0 {
         pins.remove()?;
         return Ok(None);
@@ -113,7 +115,7 @@ fn drain(folder: &Path) -> Result<(), WatchError> {
 
 fn drain_here(folder: &Path) -> Result<(), WatchError> {
     let mut tiers = Tiers::open(folder)?;
-    let map = MapData::from_pin(folder.join(pins::CONFIG))?;
+    let map = MapData::from_pin(folder.join(home::CONFIG))?;
     let mut map: Array<_, Config> = Map::Array(map).try_into()?;
     let mut config = map.get(&0, 0)?;
     config.draining = 1;

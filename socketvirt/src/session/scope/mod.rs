@@ -4,7 +4,7 @@ pub mod again;
 
 use std::{fs::File, os::unix::fs::MetadataExt as _, path::PathBuf};
 
-use crate::kernel::cgroup::{self, CgroupError};
+use crate::host::cgroup::{self, CgroupError};
 
 /// Whose connections are accelerated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
 
 use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
 
-use crate::kernel::{
+use super::{
     mounts::{self, Mount},
     owner::{self, Lock, Owner},
 };

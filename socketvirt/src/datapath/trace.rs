@@ -9,8 +9,11 @@ use aya::{
 };
 use socketvirt_common::layout::KernelLayout;
 
-use super::{DataPath, DataPathError, pin};
-use crate::{agent::pins, program::begun::Begun};
+use super::{home, load::DataPath};
+use crate::{
+    bpf::{error::DataPathError, link::pin},
+    program::begun::Begun,
+};
 
 /// TCP's own function for splice(2), net/ipv4/tcp.c.
 const TCP_SPLICE: &str = "tcp_splice_read";
@@ -40,7 +43,7 @@ impl DataPath {
     ) -> Result<&'static str, DataPathError> {
         match self.watch_tcp_splice(folder) {
             Err(DataPathError::Program { .. }) if layout.call_number != 0 => {
-                self.trace("sv_read", TCP_READ, &folder.join(pins::SPLICE_LINK))?;
+                self.trace("sv_read", TCP_READ, &folder.join(home::SPLICE_LINK))?;
                 Ok(TCP_READ)
             }
             watched => watched.map(|()| TCP_SPLICE),
@@ -58,7 +61,7 @@ impl DataPath {
         pin(
             link.into(),
             "sv_tcp_splice",
-            &folder.join(pins::SPLICE_LINK),
+            &folder.join(home::SPLICE_LINK),
         )
     }
 
@@ -68,7 +71,7 @@ impl DataPath {
     /// # Errors
     /// When the kernel refuses.
     pub fn watch_receive(&mut self, folder: &Path) -> Result<(), DataPathError> {
-        let at = folder.join(pins::RECEIVE_LINK);
+        let at = folder.join(home::RECEIVE_LINK);
         self.trace("sv_receive", "sock_recv_length", &at)
     }
 
@@ -81,7 +84,7 @@ impl DataPath {
         if !Path::new(RING_SWITCH).exists() {
             return Ok(());
         }
-        self.trace("sv_ring", RING, &folder.join(pins::RING_LINK))
+        self.trace("sv_ring", RING, &folder.join(home::RING_LINK))
     }
 
     /// Watches programs begin, and processes come to another cgroup, so that
@@ -91,8 +94,8 @@ impl DataPath {
     /// When the kernel refuses.
     pub fn watch_programs(&mut self, folder: &Path) -> Result<(), DataPathError> {
         let watched = [
-            ("sv_exec", "sched_process_exec", pins::EXEC_LINK),
-            ("sv_moved", "cgroup_attach_task", pins::MOVED_LINK),
+            ("sv_exec", "sched_process_exec", home::EXEC_LINK),
+            ("sv_moved", "cgroup_attach_task", home::MOVED_LINK),
         ];
         for (name, tracepoint, at) in watched {
             self.trace(name, tracepoint, &folder.join(at))?;

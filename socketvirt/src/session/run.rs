@@ -16,19 +16,25 @@ use socketvirt_common::{
 };
 
 use super::{
-    datapath::{DataPath, DataPathError, StatsMap},
-    leftovers, pins,
     scope::{
         Scope, Target,
         again::{Following, Id},
     },
-    selftest::{self, SelfTestError},
     summary::Summary,
 };
 use crate::{
-    kernel::{
+    bpf::error::DataPathError,
+    datapath::{
+        home, leftovers,
+        load::DataPath,
+        selftest::{self, SelfTestError},
+        stats::StatsMap,
+    },
+    host::{
         bpffs::{PinDir, PinError},
         cgroup::{Cgroup, CgroupError},
+    },
+    kernel::{
         layout::{self, LayoutError},
         require::{self, Requirement},
     },
@@ -151,7 +157,7 @@ impl Run {
         };
         // Not earlier: the self-test enrols whatever it meets.
         if let Some(target) = &target {
-            places.pins.remove_object(pins::SOCK_OPS_LINK)?;
+            places.pins.remove_object(home::SOCK_OPS_LINK)?;
             path.attach(&target.folder, places.pins.path())?;
         }
         if mode == Mode::Adopt && !require::visits_can_follow() {
@@ -345,7 +351,7 @@ fn refusal(defects: &[(ReceiveMode, impl Display)]) -> String {
 impl Places {
     /// Makes both, under a name that begins with `kind`.
     pub(crate) fn make(kind: &str) -> Result<Self, RunError> {
-        let name = crate::kernel::owner::name(kind);
+        let name = crate::host::owner::name(kind);
         let cgroup = Cgroup::create(&name)?;
         match PinDir::create(&name) {
             Ok(pins) => Ok(Self {

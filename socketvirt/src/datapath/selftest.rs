@@ -15,7 +15,7 @@ use super::{
         lab::{self, CheckError, Lab},
     },
     config::ConfigMap,
-    datapath::DataPath,
+    load::DataPath,
 };
 use crate::kernel::require;
 

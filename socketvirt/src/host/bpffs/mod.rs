@@ -14,7 +14,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::kernel::{
+use super::{
     mounts::{self, Mount},
     owner::{self, Lock},
 };

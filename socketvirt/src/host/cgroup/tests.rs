@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::*;
-use crate::kernel::{
+use crate::host::{
     owner,
     testing::{cover, eventually, in_private_mounts},
 };

@@ -7,7 +7,7 @@ use aya::{
     programs::{ProgramError, links::LinkError},
 };
 
-use crate::kernel::refusal::Refusal;
+use super::refusal::Refusal;
 
 /// The data path could not be loaded, attached or read.
 #[derive(Debug, thiserror::Error)]
@@ -68,18 +68,18 @@ pub enum DataPathError {
 }
 
 impl DataPathError {
-    pub(super) fn map(attempt: &'static str) -> impl FnOnce(MapError) -> Self {
+    pub(crate) fn map(attempt: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| Self::Map {
             attempt,
             source: Box::new(source),
         }
     }
 
-    pub(super) fn attach(name: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn attach(name: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Attach { name, source }
     }
 
-    pub(super) fn program(name: &'static str) -> impl FnOnce(ProgramError) -> Self {
+    pub(crate) fn program(name: &'static str) -> impl FnOnce(ProgramError) -> Self {
         move |source| Self::Program {
             name,
             refusal: source.into(),

@@ -15,8 +15,8 @@ use super::{
     sockets::{self, PATIENCE},
 };
 use crate::{
-    agent::{config::ConfigMap, datapath::DataPath},
-    kernel::mapping::Mapping,
+    datapath::{config::ConfigMap, load::DataPath},
+    host::mapping::Mapping,
     watch::tiers::Tiers,
 };
 

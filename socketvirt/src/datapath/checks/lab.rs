@@ -8,10 +8,8 @@ use socketvirt_common::config::{Mode, ReceiveMode};
 
 use super::{Answer, Check, Enrolled, pair::Pair, sockets};
 use crate::{
-    agent::{
-        config::ConfigMap,
-        datapath::{DataPath, DataPathError},
-    },
+    bpf::error::DataPathError,
+    datapath::{config::ConfigMap, load::DataPath},
     watch::tiers::{TierError, Tiers},
 };
 

@@ -1,7 +1,7 @@
 use std::io;
 
 use super::*;
-use crate::agent::checks::{Enrolled, LIST};
+use crate::datapath::checks::{Enrolled, LIST};
 
 fn check(keeper: Keeper) -> Check {
     Check {

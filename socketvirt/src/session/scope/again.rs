@@ -22,10 +22,8 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 use super::Target;
 use crate::{
-    agent::{
-        datapath::{self, DataPathError},
-        pins, sys,
-    },
+    bpf::{error::DataPathError, sys},
+    datapath::{home, load},
     tell,
 };
 
@@ -63,7 +61,7 @@ impl Following {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(in crate::agent) fn start(
+    pub(in crate::session) fn start(
         target: &Target,
         id: Id,
         program: ProgramInfo,
@@ -165,18 +163,18 @@ impl Followed {
             name: "sv_sock_ops",
             source,
         })?;
-        let link = self.folder.join(pins::SOCK_OPS_LINK);
+        let link = self.folder.join(home::SOCK_OPS_LINK);
         // Sockets of the cgroup before keep their callbacks until they close.
-        let before = format!("{}_{}", pins::SOCK_OPS_LINK, self.id.get());
+        let before = format!("{}_{}", home::SOCK_OPS_LINK, self.id.get());
         let _ = fs::rename(&link, self.folder.join(before));
-        datapath::attach_to(&mut self.program, &cgroup, &self.folder)?;
+        load::attach_to(&mut self.program, &cgroup, &self.folder)?;
         self.forget_closed();
         Ok(id)
     }
 
     /// Unpins the links of cgroups whose last socket is closed.
     fn forget_closed(&self) {
-        let prefix = format!("{}_", pins::SOCK_OPS_LINK);
+        let prefix = format!("{}_", home::SOCK_OPS_LINK);
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let is_before = entry.file_name().to_string_lossy().starts_with(&prefix);
             if is_before && matches!(sys::cgroup_of_link(&entry.path()), Ok(0)) {

@@ -15,7 +15,7 @@ use super::{
     pair::Pair,
     sockets::{self, MOMENT},
 };
-use crate::kernel::mapping::Mapping;
+use crate::host::mapping::Mapping;
 
 /// Not in the C library's headers: include/uapi/asm-generic/socket.h.
 const SO_PEEK_OFF: i32 = 42;
