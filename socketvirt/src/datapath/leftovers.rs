@@ -9,24 +9,35 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::maps::{Array, Map, MapData, MapError};
 use socketvirt_common::config::{Config, Mode};
 
-use aya::maps::{Array, Map, MapData};
-
-use super::home;
+use super::{
+    home::{self, take_away, take_away_cgroup, take_away_pins},
+    spaces::Spaces,
+    tiers::{TierError, Tiers},
+};
 use crate::{
     bpf::object,
     host::{bpffs::PinDir, cgroup::Cgroup},
-    session::run::RunError,
-    watch::{
-        spaces::Spaces,
-        tiers::{Tiers, enrolled},
-        watcher::WatchError,
-    },
 };
 
 /// How long enrolled sockets of a dead agent are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The sockets of a killed agent could not be released.
+#[derive(Debug, thiserror::Error)]
+enum DrainError {
+    /// One of the tiers.
+    #[error(transparent)]
+    Tier(#[from] TierError),
+    /// The switches could not be set.
+    #[error("writing a map of the data path failed: {0}")]
+    Map(#[from] MapError),
+    /// The thread has panicked.
+    #[error("the watching thread {0}")]
+    Thread(&'static str),
+}
 
 /// Clears what agents that are gone have left; returns what could not be
 /// cleared, in words for the operator.
@@ -68,52 +79,18 @@ pub fn clear() -> Vec<String> {
     warnings
 }
 
-/// Takes a run's cgroup and pins away. Its processes move to the parent
-/// cgroup and go on. Sockets that could not be released keep both.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn take_away(cgroup: &Cgroup, pins: &PinDir) -> Result<Option<String>, RunError> {
-    let warning = take_away_pins(pins)?;
-    // With the cgroup goes the program that lets sockets leave when they are
-    // shut down; without it a blocking reader gets `EAGAIN` for the end of
-    // file.
-    if warning.is_none() {
-        take_away_cgroup(cgroup)?;
-    }
-    Ok(warning)
-}
-
-fn take_away_pins(pins: &PinDir) -> Result<Option<String>, RunError> {
-    let left = enrolled(&pins.path().join(home::FAST));
-    if left == 0 {
-        pins.remove()?;
-        return Ok(None);
-    }
-    Ok(Some(format!(
-        "{left} sockets are in use and stay in {}; the next start clears it once they are closed",
-        pins.path().display()
-    )))
-}
-
-fn take_away_cgroup(cgroup: &Cgroup) -> Result<(), RunError> {
-    cgroup.move_all_to(&cgroup.parent()?)?;
-    cgroup.remove()?;
-    Ok(())
-}
-
 /// Releases the sockets of a data path that has no agent, in every namespace.
-fn drain(folder: &Path) -> Result<(), WatchError> {
+fn drain(folder: &Path) -> Result<(), DrainError> {
     // A thread, because it enters namespaces.
     thread::scope(|scope| {
         scope
             .spawn(|| drain_here(folder))
             .join()
-            .map_err(|_| WatchError::Thread("has panicked"))?
+            .map_err(|_| DrainError::Thread("has panicked"))?
     })
 }
 
-fn drain_here(folder: &Path) -> Result<(), WatchError> {
+fn drain_here(folder: &Path) -> Result<(), DrainError> {
     let mut tiers = Tiers::open(folder)?;
     let map = MapData::from_pin(folder.join(home::CONFIG))?;
     let mut map: Array<_, Config> = Map::Array(map).try_into()?;

@@ -4,7 +4,8 @@
 //! [`load`] loads and attaches it, `trace` watches programs beside it, into a
 //! home whose objects [`home`] names; [`config`] switches it and [`stats`] reads
 //! its counters. [`checks`] are the known differences from plain TCP, [`selftest`]
-//! chooses the receive mode by them. [`leftovers`] takes away what a killed agent
+//! chooses the receive mode by them. [`tiers`] runs looks, and walks namespaces,
+//! which [`spaces`] opens. [`leftovers`] takes away what a killed agent
 //! has left.
 
 pub mod checks;
@@ -13,5 +14,7 @@ pub mod home;
 pub mod leftovers;
 pub mod load;
 pub mod selftest;
+pub mod spaces;
 pub mod stats;
+pub mod tiers;
 mod trace;

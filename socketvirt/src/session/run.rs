@@ -16,31 +16,27 @@ use socketvirt_common::{
 };
 
 use super::{
-    scope::{
-        Scope, Target,
-        again::{Following, Id},
-    },
+    scope::{Scope, Target, again::Following},
     summary::Summary,
 };
 use crate::{
     bpf::error::DataPathError,
     datapath::{
-        home, leftovers,
+        home::{self, Home, HomeError},
+        leftovers,
         load::DataPath,
         selftest::{self, SelfTestError},
         stats::StatsMap,
+        tiers::Tiers,
     },
-    host::{
-        bpffs::{PinDir, PinError},
-        cgroup::{Cgroup, CgroupError},
-    },
+    host::{bpffs::PinError, cgroup::CgroupError},
     kernel::{
         layout::{self, LayoutError},
         require::{self, Requirement},
     },
     program::{habits::Habits, readers::Readers, splicers::Splicers},
     watch::{
-        tiers::Tiers,
+        scope::Id,
         watcher::{WatchError, Watcher, Watching},
     },
 };
@@ -70,6 +66,9 @@ pub enum RunError {
     /// The self-test.
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
+    /// Its home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
     /// What steers it.
     #[error(transparent)]
     Watch(#[from] WatchError),
@@ -98,7 +97,7 @@ pub struct Run {
     following: Option<Following>,
     watching: Option<Watching>,
     path: DataPath,
-    places: Places,
+    home: Home,
     receive_mode: ReceiveMode,
     mode: Mode,
     warnings: Vec<String>,
@@ -115,14 +114,6 @@ pub struct Finished {
     pub failure: Option<RunError>,
 }
 
-/// The cgroup and the folder of pinned objects, taken away on drop.
-#[derive(Debug)]
-pub(crate) struct Places {
-    pub(crate) cgroup: Cgroup,
-    pub(crate) pins: PinDir,
-    taken: bool,
-}
-
 impl Run {
     /// Makes the cgroup, loads and attaches the data path, tests it and
     /// starts watching.
@@ -135,19 +126,19 @@ impl Run {
         let layout = layout::kernel_layout()?;
         // Before anything is made: its path may be wrong.
         let target = options.scope.target()?;
-        let mut places = Places::make(match options.scope {
+        let mut home = Home::make(match options.scope {
             Scope::Own => "exec",
             Scope::Host | Scope::Cgroup(_) => "run",
         })?;
-        let mut path = DataPath::load(&layout, places.pins.path())?;
-        path.attach(&places.cgroup.open()?, places.pins.path())?;
-        let suitable = watch_calls(&mut path, &layout, places.pins.path(), &mut warnings);
+        let mut path = DataPath::load(&layout, home.pins.path())?;
+        path.attach(&home.cgroup.open()?, home.pins.path())?;
+        let suitable = watch_calls(&mut path, &layout, home.pins.path(), &mut warnings);
         let mut config = path.take_config()?;
         let stats = path.take_stats()?;
 
         let tested = {
-            let _inside = places.cgroup.enter()?;
-            selftest::choose(&mut path, &mut config, places.pins.path())?
+            let _inside = home.cgroup.enter()?;
+            selftest::choose(&mut path, &mut config, home.pins.path())?
         };
         warnings.extend(said(&tested));
         let mut mode = if tested.receive_mode == ReceiveMode::TableOnly || !suitable {
@@ -157,8 +148,8 @@ impl Run {
         };
         // Not earlier: the self-test enrols whatever it meets.
         if let Some(target) = &target {
-            places.pins.remove_object(home::SOCK_OPS_LINK)?;
-            path.attach(&target.folder, places.pins.path())?;
+            home.pins.remove_object(home::SOCK_OPS_LINK)?;
+            path.attach(&target.folder, home.pins.path())?;
         }
         if mode == Mode::Adopt && !require::visits_can_follow() {
             warnings.push(
@@ -168,25 +159,25 @@ impl Run {
         }
         let cgroup = match &target {
             Some(target) => target.id,
-            None => places.cgroup.id()?,
+            None => home.cgroup.id()?,
         };
         config
             .change(|config| config.cgroup = cgroup)
             .map_err(WatchError::from)?;
-        watch_programs(&mut path, places.pins.path(), &mut mode, &mut warnings);
+        watch_programs(&mut path, home.pins.path(), &mut mode, &mut warnings);
         let splicers = Splicers::new(Habits::new(path.take_habits()?), path.take_begun()?);
         let readers = Readers::new(path.take_processes()?);
         // From here on the folder is complete and has its final name.
-        places.pins.publish()?;
+        home.pins.publish()?;
         let id = Id::new(cgroup);
-        let following = follow_scope(options, target.as_ref(), &id, &path, places.pins.path())?;
+        let following = follow_scope(options, target.as_ref(), &id, &path, home.pins.path())?;
         let mut watcher = Watcher::new(
             config,
             stats,
-            Tiers::open(places.pins.path()).map_err(WatchError::from)?,
+            Tiers::open(home.pins.path()).map_err(WatchError::from)?,
             readers,
             splicers,
-            target.is_none().then(|| places.cgroup.procs_file()),
+            target.is_none().then(|| home.cgroup.procs_file()),
         )
         .with_older(target.is_some())
         .following(id.clone());
@@ -209,7 +200,7 @@ impl Run {
             following,
             watching: Some(watcher.start(options.interval)?),
             path,
-            places,
+            home,
             receive_mode: tested.receive_mode,
             mode: if mode == Mode::Off {
                 options.mode
@@ -223,7 +214,7 @@ impl Run {
     /// The file that a process writes itself into to join.
     #[must_use]
     pub fn cgroup_procs(&self) -> PathBuf {
-        self.places.cgroup.procs_file()
+        self.home.cgroup.procs_file()
     }
 
     /// Releases what can be released, takes everything away and says what
@@ -238,18 +229,16 @@ impl Run {
         let (stats, mut failure) = match watched {
             Ok(stats) => (stats, None),
             // What was counted until then is better than nothing.
-            Err(error) => (StatsMap::pinned(self.places.pins.path()), Some(error)),
+            Err(error) => (StatsMap::pinned(self.home.pins.path()), Some(error)),
         };
         let mut warnings = std::mem::take(&mut self.warnings);
         let summary = Summary::new(self.mode, self.receive_mode, &stats);
-        let Self {
-            path, mut places, ..
-        } = self;
+        let Self { path, mut home, .. } = self;
         // Its descriptors would keep what is unpinned alive.
         drop(path);
-        match places.take_away() {
+        match home.take_away() {
             Ok(warning) => warnings.extend(warning),
-            Err(error) => failure = failure.or(Some(error)),
+            Err(error) => failure = failure.or(Some(error.into())),
         }
         Finished {
             summary,
@@ -346,41 +335,4 @@ fn refusal(defects: &[(ReceiveMode, impl Display)]) -> String {
     format!(
         "nothing is accelerated on Linux{release}: {reasons}; `socketvirt table` works all the same"
     )
-}
-
-impl Places {
-    /// Makes both, under a name that begins with `kind`.
-    pub(crate) fn make(kind: &str) -> Result<Self, RunError> {
-        let name = crate::host::owner::name(kind);
-        let cgroup = Cgroup::create(&name)?;
-        match PinDir::create(&name) {
-            Ok(pins) => Ok(Self {
-                cgroup,
-                pins,
-                taken: false,
-            }),
-            Err(error) => {
-                // The first error is the one to report.
-                let _ = cgroup.remove();
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Takes both away; when sockets are still enrolled, leaves the pins and
-    /// says so.
-    pub(crate) fn take_away(&mut self) -> Result<Option<String>, RunError> {
-        self.taken = true;
-        leftovers::take_away(&self.cgroup, &self.pins)
-    }
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        if !self.taken {
-            // On the way out with another error, which is the one to report;
-            // what stays is found by the next start.
-            let _ = self.take_away();
-        }
-    }
 }

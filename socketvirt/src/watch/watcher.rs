@@ -17,16 +17,19 @@ use socketvirt_common::{
 
 use super::{
     memory,
-    spaces::Spaces,
-    tiers::{TierError, Tiers},
+    scope::Id,
     waiting::{self, Pause, WaitError},
 };
 use crate::{
     bpf::error::DataPathError,
-    datapath::{config::ConfigMap, stats::StatsMap},
+    datapath::{
+        config::ConfigMap,
+        spaces::Spaces,
+        stats::StatsMap,
+        tiers::{TierError, Tiers},
+    },
     host::namespaces,
     program::{holders, readers::Readers, splicers::Splicers},
-    session::scope::again::Id,
 };
 
 /// How often all pairs are looked at, at most.

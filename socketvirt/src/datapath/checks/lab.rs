@@ -9,8 +9,11 @@ use socketvirt_common::config::{Mode, ReceiveMode};
 use super::{Answer, Check, Enrolled, pair::Pair, sockets};
 use crate::{
     bpf::error::DataPathError,
-    datapath::{config::ConfigMap, load::DataPath},
-    watch::tiers::{TierError, Tiers},
+    datapath::{
+        config::ConfigMap,
+        load::DataPath,
+        tiers::{TierError, Tiers},
+    },
 };
 
 /// A check has no answer.

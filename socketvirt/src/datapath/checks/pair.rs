@@ -15,9 +15,8 @@ use super::{
     sockets::{self, PATIENCE},
 };
 use crate::{
-    datapath::{config::ConfigMap, load::DataPath},
+    datapath::{config::ConfigMap, load::DataPath, tiers::Tiers},
     host::mapping::Mapping,
-    watch::tiers::Tiers,
 };
 
 /// Rounds within which a suitable pair is adopted, or an unsuitable one

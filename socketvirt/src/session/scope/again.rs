@@ -10,10 +10,6 @@ use std::{
     io::{self, PipeWriter},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     thread::{self, JoinHandle},
 };
 
@@ -25,28 +21,11 @@ use crate::{
     bpf::{error::DataPathError, sys},
     datapath::{home, load},
     tell,
+    watch::scope::Id,
 };
 
 /// Milliseconds from one look to the next.
 const PAUSE: u8 = 100;
-
-/// The id of the cgroup that is accelerated now.
-#[derive(Clone, Debug, Default)]
-pub struct Id(Arc<AtomicU64>);
-
-impl Id {
-    /// Of a cgroup that stays, or will be watched.
-    #[must_use]
-    pub fn new(id: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(id)))
-    }
-
-    /// What it is now.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The thread at work; it ends when this is dropped.
 pub struct Following {
@@ -135,7 +114,7 @@ impl Followed {
     fn follow(&mut self, found: u64) {
         match self.attach() {
             Ok(id) => {
-                self.id.0.store(id, Ordering::Relaxed);
+                self.id.set(id);
                 self.is_gone = false;
                 tell!(
                     "the cgroup {} was made again; accelerating there",

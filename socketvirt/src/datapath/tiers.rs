@@ -17,18 +17,13 @@ use aya::{
 use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
     flow::Traffic,
-    pair::EndKey,
     reader::{Holding, Process},
     reason::Reason,
     watch::{PAIRS, Run, Tiers as Shared, Watched},
 };
 
-use super::spaces::Spaces;
-use crate::{
-    bpf::sys,
-    datapath::home,
-    host::{mapping::Mapping, namespaces::NetNamespace},
-};
+use super::{home, spaces::Spaces};
+use crate::host::{mapping::Mapping, namespaces::NetNamespace};
 
 /// Places that one run of the watch program sweeps, at most: nothing else runs
 /// on its CPU meanwhile.
@@ -325,7 +320,7 @@ impl Tiers {
     /// How many sockets are enrolled.
     #[must_use]
     pub fn enrolled(&self) -> usize {
-        enrolled(&self.folder.join(home::FAST))
+        home::enrolled(&self.folder.join(home::FAST))
     }
 }
 
@@ -393,14 +388,4 @@ fn read_all(iterator: &Path) -> Result<Vec<u8>, TierError> {
             source,
         }),
     }
-}
-
-/// How many sockets are enrolled in the map pinned at `fast`; 0 when it is
-/// not there.
-#[must_use]
-pub fn enrolled(fast: &Path) -> usize {
-    let Ok(map) = MapData::from_pin(fast) else {
-        return 0;
-    };
-    sys::keys(map.fd(), EndKey::default())
 }
