@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use socketvirt_common::{
-    path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, TCP_ESTABLISHED, Verdict, verdict},
-    pressure::MESSAGE_OVERHEAD,
     reason::Reason,
+    rule::{
+        path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, TCP_ESTABLISHED, Verdict, verdict},
+        pressure::MESSAGE_OVERHEAD,
+    },
 };
 
 /// How a receiver's queues are read.

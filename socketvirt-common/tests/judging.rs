@@ -2,11 +2,13 @@
 
 use proptest::prelude::*;
 use socketvirt_common::{
-    config::ReceiveMode,
-    path::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, may_send},
     reason::{REASONS, Reason},
-    suitable::{Facts, Reading, Unread, unadoptable, unsuitable},
-    worth::{Sent, WINDOW, Worth, begins_anew, judge},
+    record::config::ReceiveMode,
+    rule::{
+        path::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, may_send},
+        suitable::{Facts, Reading, Unread, unadoptable, unsuitable},
+        worth::{Sent, WINDOW, Worth, begins_anew, judge},
+    },
 };
 
 const SUITABLE: Facts = Facts {

@@ -2,16 +2,18 @@
 //! edge, with all others the way they let the message pass.
 
 use socketvirt_common::{
-    habit::{is_habit, of_receive},
-    order,
-    pair::{End, Enrolment},
-    path::{
-        BULK_MESSAGE, HEARTBEAT, Own, Path, Peer, SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED,
-        Verdict, may_send, verdict,
-    },
-    pressure::{MESSAGE_OVERHEAD, fits, messages_queued},
     reason::Reason,
-    worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge},
+    record::pair::{End, Enrolment},
+    rule::{
+        habit::{is_habit, of_receive},
+        order,
+        path::{
+            BULK_MESSAGE, HEARTBEAT, Own, Path, Peer, SEND_SHUTDOWN, TCP_CLOSE_WAIT,
+            TCP_ESTABLISHED, Verdict, may_send, verdict,
+        },
+        pressure::{MESSAGE_OVERHEAD, fits, messages_queued},
+        worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge},
+    },
 };
 
 const WRITE_SEQ: u32 = 7;

@@ -11,9 +11,11 @@
 //! `ENOMEM` to the sender when it is refused, where the stack would have waited.
 
 use socketvirt_common::{
-    flow::{Flow, UNKNOWN_GROUP},
-    layout::{Charging, KernelLayout},
-    pressure,
+    record::{
+        flow::{Flow, UNKNOWN_GROUP},
+        layout::{Charging, KernelLayout},
+    },
+    rule::pressure,
 };
 
 use crate::kernel::{Sock, layout, offset, read};

@@ -2,10 +2,12 @@
 
 use aya_ebpf::{bindings::bpf_sock_ops, helpers::generated::bpf_sk_storage_delete};
 use socketvirt_common::{
-    flow::Flow,
-    pair::{End, Enrolment, Side},
     reason::Reason,
-    release::{self, Ended, Leaving},
+    record::{
+        flow::Flow,
+        pair::{End, Enrolment, Side},
+    },
+    rule::release::{self, Ended, Leaving},
 };
 
 use crate::{

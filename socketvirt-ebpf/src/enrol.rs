@@ -10,12 +10,16 @@ use aya_ebpf::{
     },
 };
 use socketvirt_common::{
-    config::{Config, ReceiveMode},
-    flow::Flow,
-    pair::{End, EndKey, Enrolment},
-    path::Path,
     reason::Reason,
-    release::{self, Past},
+    record::{
+        config::{Config, ReceiveMode},
+        flow::Flow,
+        pair::{End, EndKey, Enrolment},
+    },
+    rule::{
+        path::Path,
+        release::{self, Past},
+    },
 };
 
 use crate::{

@@ -7,9 +7,9 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext},
 };
 use socketvirt_common::{
-    habit::{self, Program},
-    pair::{End, Side},
     reason::Reason,
+    record::pair::{End, Side},
+    rule::habit::{self, Program},
 };
 
 use crate::{

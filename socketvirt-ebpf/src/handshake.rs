@@ -10,14 +10,18 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock, bpf_sock_ops_cb_flags_set},
 };
 use socketvirt_common::{
-    config::Mode,
-    event::What,
-    flow::Flow,
-    pair::{EndKey, Enrolment, HandshakeId, Side},
-    path::{Path, TCP_ESTABLISHED},
     reason::Reason,
-    suitable::{self, Facts},
-    watch::{NOWHERE, Stage},
+    record::{
+        config::Mode,
+        event::What,
+        flow::Flow,
+        pair::{EndKey, Enrolment, HandshakeId, Side},
+        watch::{NOWHERE, Stage},
+    },
+    rule::{
+        path::{Path, TCP_ESTABLISHED},
+        suitable::{self, Facts},
+    },
 };
 
 use crate::{

@@ -1,9 +1,11 @@
 //! What the kernel's own structures tell of sockets and cgroups.
 
 use socketvirt_common::{
-    layout::KernelLayout,
-    pair::{Sequences, Witness},
-    suitable::{Facts, O_NONBLOCK, Reading, Unread},
+    record::{
+        layout::KernelLayout,
+        pair::{Sequences, Witness},
+    },
+    rule::suitable::{Facts, O_NONBLOCK, Reading, Unread},
 };
 
 pub(crate) use crate::load::{layout, offset, read};

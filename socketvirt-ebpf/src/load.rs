@@ -5,7 +5,7 @@
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
-use socketvirt_common::layout::CAST;
+use socketvirt_common::record::layout::CAST;
 
 use crate::kernel::Sock;
 
@@ -14,10 +14,10 @@ use crate::kernel::Sock;
 macro_rules! offset {
     ($($field:ident).+) => {{
         const MARK: u32 = {
-            let _is_a_word: fn(&socketvirt_common::layout::KernelLayout) -> &u32 =
+            let _is_a_word: fn(&socketvirt_common::record::layout::KernelLayout) -> &u32 =
                 |layout| &layout.$($field).+;
-            socketvirt_common::layout::OFFSET
-                + core::mem::offset_of!(socketvirt_common::layout::KernelLayout, $($field).+) as u32
+            socketvirt_common::record::layout::OFFSET
+                + core::mem::offset_of!(socketvirt_common::record::layout::KernelLayout, $($field).+) as u32
         };
         let value: u64;
         // SAFETY: sets a register.

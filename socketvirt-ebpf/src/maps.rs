@@ -14,19 +14,20 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socketvirt_common::{
-    config::Config,
-    event::{Note, TableStats},
-    flow::Flow,
-    habit::Program,
-    layout::KernelLayout,
-    order::Next,
-    pair::{End, EndKey, Sequences},
-    places::Places,
-    reader::{PROCESSES, Process},
     reason::Reason,
-    row::Row,
-    stats::Stats,
-    watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
+    record::{
+        config::Config,
+        event::{Note, TableStats},
+        flow::Flow,
+        layout::KernelLayout,
+        pair::{End, EndKey, Sequences},
+        places::Places,
+        reader::{PROCESSES, Process},
+        row::Row,
+        stats::Stats,
+        watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
+    },
+    rule::{habit::Program, order::Next},
 };
 
 use crate::table::snapshot::Scratch;

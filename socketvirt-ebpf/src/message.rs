@@ -7,13 +7,16 @@ use aya_ebpf::{
     programs::SkMsgContext,
 };
 use socketvirt_common::{
-    call,
-    flow::{Flow, UNKNOWN_GROUP},
-    order,
-    pair::{EndKey, Enrolment},
-    path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
     reason::Reason,
-    watch::NOWHERE,
+    record::{
+        flow::{Flow, UNKNOWN_GROUP},
+        pair::{EndKey, Enrolment},
+        watch::NOWHERE,
+    },
+    rule::{
+        call, order,
+        path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
+    },
 };
 
 use crate::{

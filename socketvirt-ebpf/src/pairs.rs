@@ -2,9 +2,11 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use socketvirt_common::{
-    flow::Flow,
-    pair::{End, EndKey, HandshakeId, Side},
     reason::Reason,
+    record::{
+        flow::Flow,
+        pair::{End, EndKey, HandshakeId, Side},
+    },
 };
 
 use crate::{count::count, kernel::Sock, maps::sv_pairs};

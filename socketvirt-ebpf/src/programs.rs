@@ -2,7 +2,11 @@
 //! may be ones that splice. And those that make an `io_uring`.
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
-use socketvirt_common::{config::Mode, habit::Program, looked, reason::Reason};
+use socketvirt_common::{
+    reason::Reason,
+    record::config::Mode,
+    rule::{habit::Program, looked},
+};
 
 use crate::{
     count::next,

@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
 use socketvirt_common::{
-    reader::{self, Holding, Process},
     reason::Reason,
+    record::reader::{self, Holding, Process},
 };
 
 use crate::{

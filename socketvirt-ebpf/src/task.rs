@@ -1,7 +1,7 @@
 //! The system call that a program is in, as its task tells.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
-use socketvirt_common::call::{self, Calls, Flags};
+use socketvirt_common::rule::call::{self, Calls, Flags};
 
 use crate::kernel::offset;
 

@@ -9,7 +9,7 @@ use aya_ebpf::{
     },
     helpers::generated::{bpf_get_socket_cookie, bpf_skb_adjust_room},
 };
-use socketvirt_common::order::Next;
+use socketvirt_common::rule::order::Next;
 
 use crate::{
     count::count,

@@ -3,12 +3,14 @@
 use core::ffi::c_void;
 
 use socketvirt_common::{
-    event::What,
-    flow::Flow,
-    pair::{Enrolment, Side},
     reason::Reason,
-    release,
-    watch::{Stage, Want, Watched},
+    record::{
+        event::What,
+        flow::Flow,
+        pair::{Enrolment, Side},
+        watch::{Stage, Want, Watched},
+    },
+    rule::release,
 };
 
 use super::{ready, watch};

@@ -4,7 +4,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
-use socketvirt_common::{pair::Side, path::TCP_ESTABLISHED, watch::Seen};
+use socketvirt_common::{
+    record::{pair::Side, watch::Seen},
+    rule::path::TCP_ESTABLISHED,
+};
 
 use super::note;
 use crate::{

@@ -8,9 +8,11 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
-    pair::{HandshakeId, Side},
     reason::Reason,
-    watch::{NOTED_ENDS, NOTES, NOWHERE, Noted, PAIRS, Stage, Watched, WatchedEnd},
+    record::{
+        pair::{HandshakeId, Side},
+        watch::{NOTED_ENDS, NOTES, NOWHERE, Noted, PAIRS, Stage, Watched, WatchedEnd},
+    },
 };
 
 use crate::{

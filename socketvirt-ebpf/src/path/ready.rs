@@ -2,13 +2,17 @@
 //! look, and again under its lock by the visit that enrols.
 
 use socketvirt_common::{
-    config::Config,
-    pair::{Enrolment, Side},
-    reader::{self, Process},
     reason::Reason,
-    release::{self, Leaving},
-    suitable,
-    watch::{Shared, Tiers, Watched, WatchedEnd},
+    record::{
+        config::Config,
+        pair::{Enrolment, Side},
+        reader::{self, Process},
+        watch::{Shared, Tiers, Watched, WatchedEnd},
+    },
+    rule::{
+        release::{self, Leaving},
+        suitable,
+    },
 };
 
 use crate::{

@@ -9,15 +9,19 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
 use socketvirt_common::{
-    config::{Config, Mode, ReceiveMode},
-    event::What,
-    habit,
-    pair::{EndKey, Enrolment, HandshakeId, Side},
-    path::{TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV},
     reason::Reason,
-    release,
-    watch::{HOT, NOTES, PAIRS, Run, Stage, Tiers, WARM, Want, Watched, WatchedEnd},
-    worth::{self, Sent, Worth},
+    record::{
+        config::{Config, Mode, ReceiveMode},
+        event::What,
+        pair::{EndKey, Enrolment, HandshakeId, Side},
+        watch::{HOT, NOTES, PAIRS, Run, Stage, Tiers, WARM, Want, Watched, WatchedEnd},
+    },
+    rule::{
+        habit,
+        path::{TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV},
+        release,
+        worth::{self, Sent, Worth},
+    },
 };
 
 use super::ready;

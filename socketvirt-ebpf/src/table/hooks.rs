@@ -10,7 +10,7 @@ use aya_ebpf::{
         bpf_get_current_uid_gid, bpf_get_socket_cookie, bpf_skc_to_tcp_sock,
     },
 };
-use socketvirt_common::{
+use socketvirt_common::record::{
     event::What,
     places::{Place, flag},
     row::{Protocol, State},
@@ -181,7 +181,7 @@ pub fn changed(sk: *const c_void, before: u32, after: u32) {
 
 /// Both ends and the namespace.
 #[inline(always)]
-fn ends(note: &mut socketvirt_common::event::Note, sock: *const u8) {
+fn ends(note: &mut socketvirt_common::record::event::Note, sock: *const u8) {
     let family: u16 = load(sock, place!(family));
     note.family = family;
     note.local_port = load(sock, place!(num));

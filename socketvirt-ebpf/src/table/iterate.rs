@@ -6,9 +6,9 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, bpf_sock_from_file,
 };
-use socketvirt_common::{
-    record::{Header, Holder, Tag},
+use socketvirt_common::record::{
     row::{Family, Protocol, Row, State},
+    stream::{Header, Holder, Tag},
 };
 
 use super::{

@@ -3,10 +3,12 @@
 use core::ffi::c_void;
 
 use socketvirt_common::{
-    flow::Traffic,
-    pair::{Enrolment, Side},
-    path::Path,
-    record::{Header, Joined, Tag},
+    record::{
+        flow::Traffic,
+        pair::{Enrolment, Side},
+        stream::{Header, Joined, Tag},
+    },
+    rule::path::Path,
 };
 
 use super::iterate::{Meta, write};
@@ -82,7 +84,7 @@ fn watched(meta: *mut Meta, sock: Sock) {
         peer: peer.cookie,
         handshake: pair.id,
         side,
-        path: if socketvirt_common::habit::is_habit(own.reason) {
+        path: if socketvirt_common::rule::habit::is_habit(own.reason) {
             Path::Pinned
         } else {
             Path::Stack

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use socketvirt_common::{
+use socketvirt_common::record::{
     options::{SocketOptions, UNKNOWN},
     places::flag,
     row::{Family, Protocol, Text},

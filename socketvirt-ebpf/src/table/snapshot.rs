@@ -6,7 +6,7 @@
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use socketvirt_common::{
+use socketvirt_common::record::{
     options::UNKNOWN,
     places::Place,
     row::{Family, Kind, Protocol, Row, State},

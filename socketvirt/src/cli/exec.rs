@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
-use socketvirt_common::config::Mode;
+use socketvirt_common::record::config::Mode;
 
 use super::summary_file::SummaryFile;
 use crate::{

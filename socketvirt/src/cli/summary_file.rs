@@ -66,7 +66,7 @@ impl SummaryFile {
 
 #[cfg(test)]
 mod tests {
-    use socketvirt_common::{
+    use socketvirt_common::record::{
         config::{Mode, ReceiveMode},
         stats::Stats,
     };

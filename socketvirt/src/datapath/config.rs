@@ -1,7 +1,7 @@
 //! The switches in `sv_config`.
 
 use aya::maps::{Array, MapData, MapError};
-use socketvirt_common::config::Config;
+use socketvirt_common::record::config::Config;
 
 /// The switches, and the map that shows them to the programs.
 ///

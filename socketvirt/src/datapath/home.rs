@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use aya::maps::MapData;
-use socketvirt_common::pair::EndKey;
+use socketvirt_common::record::pair::EndKey;
 
 use crate::{
     bpf::sys,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData, MapError};
-use socketvirt_common::config::{Config, Mode};
+use socketvirt_common::record::config::{Config, Mode};
 
 use super::{
     home::{self, take_away, take_away_cgroup, take_away_pins},

@@ -15,7 +15,9 @@ use aya::{
     },
 };
 use socketvirt_common::{
-    event::AGENT_NOTES, flow::Flow, habit, layout::KernelLayout, reader::Process, reason::Reason,
+    reason::Reason,
+    record::{event::AGENT_NOTES, flow::Flow, layout::KernelLayout, reader::Process},
+    rule::habit,
 };
 
 use super::{config::ConfigMap, home, stats::StatsMap};

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use socketvirt_common::config::ReceiveMode;
+use socketvirt_common::record::config::ReceiveMode;
 
 use super::{
     checks::{

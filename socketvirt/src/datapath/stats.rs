@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
-use socketvirt_common::stats::Stats;
+use socketvirt_common::record::stats::Stats;
 
 use crate::bpf::error::DataPathError;
 

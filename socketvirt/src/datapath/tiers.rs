@@ -16,10 +16,12 @@ use aya::{
 };
 use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
-    flow::Traffic,
-    reader::{Holding, Process},
     reason::Reason,
-    watch::{PAIRS, Run, Tiers as Shared, Watched},
+    record::{
+        flow::Traffic,
+        reader::{Holding, Process},
+        watch::{PAIRS, Run, Tiers as Shared, Watched},
+    },
 };
 
 use super::{home, spaces::Spaces};

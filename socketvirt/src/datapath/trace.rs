@@ -7,7 +7,7 @@ use aya::{
     maps::{HashMap, RingBuf},
     programs::{BtfTracePoint, FEntry},
 };
-use socketvirt_common::layout::KernelLayout;
+use socketvirt_common::record::layout::KernelLayout;
 
 use super::{home, load::DataPath};
 use crate::{

@@ -8,7 +8,10 @@ mod report;
 mod requirements;
 mod text;
 
-use socketvirt_common::{config::ReceiveMode, layout::KernelLayout, reason::Reason};
+use socketvirt_common::{
+    reason::Reason,
+    record::{config::ReceiveMode, layout::KernelLayout},
+};
 
 pub use self::{
     report::{Report, SCHEMA},

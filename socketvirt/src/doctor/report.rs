@@ -2,7 +2,7 @@
 //! renamed or removed.
 
 use serde::Serialize;
-use socketvirt_common::config::{Mode, ReceiveMode};
+use socketvirt_common::record::config::{Mode, ReceiveMode};
 
 use super::{Findings, Requirement};
 use crate::{

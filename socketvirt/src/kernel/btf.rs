@@ -9,7 +9,7 @@ mod fields;
 use std::path::Path;
 
 use btf_rs::{Backend, Btf, Struct, Type};
-use socketvirt_common::places::Place;
+use socketvirt_common::record::places::Place;
 
 use self::fields::{Found, follow, is_named};
 

@@ -10,7 +10,7 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
-use socketvirt_common::layout::{CAST, KernelLayout, OFFSET};
+use socketvirt_common::record::layout::{CAST, KernelLayout, OFFSET};
 
 use super::btf::KernelTypes;
 

@@ -4,7 +4,7 @@ use nix::{
     sys::time::TimeValLike as _,
     time::{ClockId, clock_getres},
 };
-use socketvirt_common::{call::Calls, layout::KernelLayout};
+use socketvirt_common::{record::layout::KernelLayout, rule::call::Calls};
 
 use super::{btf::KernelTypes, cast, charges, symbols};
 use crate::host::namespaces;

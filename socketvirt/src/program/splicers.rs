@@ -18,7 +18,7 @@ use std::{
 };
 
 use aya::maps::MapError;
-use socketvirt_common::{looked, reason::Reason};
+use socketvirt_common::{reason::Reason, rule::looked};
 
 use super::{
     begun::{Begun, Unlooked},

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::utsname::uname;
-use socketvirt_common::{
+use socketvirt_common::record::{
     config::{Config, Mode, ReceiveMode},
     layout::KernelLayout,
     stats::Stats,

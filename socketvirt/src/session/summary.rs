@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use socketvirt_common::{
-    config::{Mode, ReceiveMode},
     reason::Reason,
-    stats::Stats,
+    record::{
+        config::{Mode, ReceiveMode},
+        stats::Stats,
+    },
 };
 
 /// What a run did. Its JSON form is an interface: fields are added, never

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use socketvirt_common::{record::Joined, row::Row, status::Status};
+use socketvirt_common::{
+    record::{row::Row, stream::Joined},
+    rule::status::Status,
+};
 
 use super::{
     TableError, keeper,

@@ -12,11 +12,13 @@ use std::{
 
 use serde::Serialize;
 use socketvirt_common::{
-    event::{Note, What},
-    pair::HandshakeId,
     reason::Reason,
-    row::{Row, State},
-    status::Status,
+    record::{
+        event::{Note, What},
+        pair::HandshakeId,
+        row::{Row, State},
+    },
+    rule::status::Status,
 };
 
 use super::{

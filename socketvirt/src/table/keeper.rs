@@ -11,7 +11,7 @@ mod scan;
 use std::time::Duration;
 
 use aya::{Btf, Ebpf};
-use socketvirt_common::event::TableStats;
+use socketvirt_common::record::event::TableStats;
 
 pub use self::maps::{Maps, SHARED, kept};
 use self::{

@@ -3,7 +3,7 @@
 use std::{os::fd::AsFd as _, path::Path, ptr::read_volatile};
 
 use aya::maps::{Map, MapData, MapError};
-use socketvirt_common::event::Note;
+use socketvirt_common::record::event::Note;
 
 use super::TableError;
 use crate::{bpf::error::DataPathError, host::mapping::Mapping};

@@ -12,11 +12,11 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{Iter, ProgramError},
 };
-use socketvirt_common::{
+use socketvirt_common::record::{
     event::NOTES,
     layout::KernelLayout,
-    record::{Holder, Joined},
     row::Row,
+    stream::{Holder, Joined},
 };
 
 use super::{

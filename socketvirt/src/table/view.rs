@@ -9,9 +9,11 @@ use std::collections::HashMap;
 use serde::Serialize;
 use socketvirt_common::{
     reason::Reason,
-    record::Holder,
-    row::{ADDRESS_TEXT, Family, Row, State, Text},
-    status::Status,
+    record::{
+        row::{ADDRESS_TEXT, Family, Row, State, Text},
+        stream::Holder,
+    },
+    rule::status::Status,
 };
 
 pub use self::schema::{
@@ -172,10 +174,10 @@ fn name(row: &Row, address: &Text<ADDRESS_TEXT>) -> Name {
 impl Local {
     fn of(row: &Row) -> Self {
         let mut shutdown = Vec::new();
-        if row.shutdown & socketvirt_common::status::RCV_SHUTDOWN != 0 {
+        if row.shutdown & socketvirt_common::rule::status::RCV_SHUTDOWN != 0 {
             shutdown.push("receive");
         }
-        if row.shutdown & socketvirt_common::status::SEND_SHUTDOWN != 0 {
+        if row.shutdown & socketvirt_common::rule::status::SEND_SHUTDOWN != 0 {
             shutdown.push("send");
         }
         Self {
@@ -222,7 +224,7 @@ impl Owner {
 
 impl Path {
     fn of(row: &Row) -> Option<Self> {
-        let connection = row.local.protocol == socketvirt_common::row::Protocol::TCP
+        let connection = row.local.protocol == socketvirt_common::record::row::Protocol::TCP
             && row.local.family != Family::UNIX
             && !matches!(row.state, State::LISTEN)
             && !matches!(

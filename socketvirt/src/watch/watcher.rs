@@ -9,10 +9,8 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
-    config::Mode,
-    flow::Traffic,
-    pace::{Budget, Looks},
-    stats::Stats,
+    record::{config::Mode, flow::Traffic, stats::Stats},
+    rule::pace::{Budget, Looks},
 };
 
 use super::{

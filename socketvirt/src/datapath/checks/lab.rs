@@ -4,7 +4,7 @@
 use std::{io, path::Path, thread};
 
 use nix::sched::{CloneFlags, unshare};
-use socketvirt_common::config::{Mode, ReceiveMode};
+use socketvirt_common::record::config::{Mode, ReceiveMode};
 
 use super::{Answer, Check, Enrolled, pair::Pair, sockets};
 use crate::{
@@ -95,7 +95,7 @@ where
 
 /// How often a script is begun anew whose message was left on the stack: when
 /// the machine stood still meanwhile, it was a heartbeat
-/// ([`HEARTBEAT`](socketvirt_common::path::HEARTBEAT)).
+/// ([`HEARTBEAT`](socketvirt_common::rule::path::HEARTBEAT)).
 const ATTEMPTS: u32 = 3;
 
 /// The data path in the hands of the checks.

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socketvirt_common::{config::Mode, flow::Flow, pair::Enrolment, reason::Reason};
+use socketvirt_common::{
+    reason::Reason,
+    record::{config::Mode, flow::Flow, pair::Enrolment},
+};
 
 use super::{
     lab::CheckError,
@@ -24,7 +27,7 @@ use crate::{
 pub(super) const ROUNDS: u32 = 24;
 
 /// Exchanges before each round: enough to be worth it.
-const EXCHANGES: u32 = 2 * socketvirt_common::worth::MIN_EXCHANGES;
+const EXCHANGES: u32 = 2 * socketvirt_common::rule::worth::MIN_EXCHANGES;
 
 /// What a round moves the time of looks on: pairs that wait have waited enough.
 const LATER: Duration = Duration::from_secs(1);

@@ -2,8 +2,8 @@
 //! or released, for the reason that a check names.
 
 use socketvirt_common::{
-    config::{Mode, ReceiveMode},
     reason::Reason,
+    record::config::{Mode, ReceiveMode},
 };
 
 use super::{

@@ -12,7 +12,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, Map, MapData, MapError},
 };
-use socketvirt_common::{event::TableStats, row::Row};
+use socketvirt_common::record::{event::TableStats, row::Row};
 
 use crate::{
     bpf::{error::DataPathError, object},

@@ -15,14 +15,14 @@ use aya::{
 };
 use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
-    event::{NOTES, Note, TableStats},
-    pace,
-    pair::Enrolment,
-    path::Path,
     reason::Reason,
-    record::Joined,
-    row::Row,
-    status::Status,
+    record::{
+        event::{NOTES, Note, TableStats},
+        pair::Enrolment,
+        row::Row,
+        stream::Joined,
+    },
+    rule::{pace, path::Path, status::Status},
 };
 
 use super::maps::{map, rows};

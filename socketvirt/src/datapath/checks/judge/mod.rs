@@ -2,8 +2,8 @@
 //! verdict on each difference.
 
 use socketvirt_common::{
-    config::{Mode, ReceiveMode},
     reason::Reason,
+    record::config::{Mode, ReceiveMode},
 };
 
 use super::{Answer, Check, Keeper, lab::CheckError, proofs::Proof};

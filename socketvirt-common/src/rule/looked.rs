@@ -1,6 +1,6 @@
 //! Whether the agent has looked at every program of a cgroup.
 //!
-//! What a program may do (see [`habit`](crate::habit)) is read from its
+//! What a program may do (see [`habit`](crate::rule::habit)) is read from its
 //! executable and libraries, by the agent, after it has begun. The kernel side
 //! counts the programs that begin; the agent reads that count, then looks at
 //! all processes, and says up to which count it has looked. While the two

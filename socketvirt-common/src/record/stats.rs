@@ -1,6 +1,7 @@
 //! Counters, one set for each CPU.
 
-use crate::{flow::Traffic, reason::REASONS};
+use super::flow::Traffic;
+use crate::reason::REASONS;
 
 /// What has been counted since the data path was loaded. Each CPU has its own
 /// set; the sum is the truth.

@@ -1,9 +1,7 @@
 //! What poll(2) would say of a socket.
 
-use crate::{
-    row::{Family, Kind, Protocol, State},
-    status::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK},
-};
+use super::status::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK};
+use crate::record::row::{Family, Kind, Protocol, State};
 
 /// There is something to read.
 pub const POLLIN: u32 = 0x1;

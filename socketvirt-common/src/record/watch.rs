@@ -4,11 +4,11 @@
 //! *Watch* looks at these places without a socket's lock. *Act* visits the
 //! sockets of a pair that wants to change, under their locks.
 
-use crate::{
+use super::{
     flow::Traffic,
     pair::{HandshakeId, Side},
-    reason::Reason,
 };
+use crate::reason::Reason;
 
 /// Pairs that can be watched at once.
 pub const PAIRS: u32 = 131_072;
@@ -109,7 +109,7 @@ pub struct WatchedEnd {
     /// Address of the socket in the kernel; valid while the socket there has
     /// this cookie.
     pub sock: u64,
-    /// Who received from the socket last, see [`crate::reader`]; 0 before the
+    /// Who received from the socket last, see [`crate::record::reader`]; 0 before the
     /// first. Written where it receives.
     pub reader: u64,
     /// Address of the socket's flow in the kernel, 0 while it has none.

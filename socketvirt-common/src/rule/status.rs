@@ -1,7 +1,7 @@
 //! The ten statuses of a socket, and the rule by which one is told from what
 //! the kernel knows of it.
 
-use crate::row::{Family, Kind, Protocol, State};
+use crate::record::row::{Family, Kind, Protocol, State};
 
 /// `RCV_SHUTDOWN`, include/net/sock.h.
 pub const RCV_SHUTDOWN: u32 = 1;

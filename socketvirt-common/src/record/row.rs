@@ -4,13 +4,17 @@
 //! `bpftool map dump` prints, so they are words of an operator and not of the
 //! kernel's source.
 
-use crate::{
+use super::{
     flow::Traffic,
     options::SocketOptions,
     pair::{Enrolment, HandshakeId},
-    path::Path,
+};
+use crate::{
     reason::Reason,
-    status::{History, Status},
+    rule::{
+        path::Path,
+        status::{History, Status},
+    },
 };
 
 /// Text that ends at its first zero byte.

@@ -2,20 +2,19 @@
 
 use serde::Serialize;
 
-use crate::{
+use super::{
     config::{Config, Mode, ReceiveMode},
     event::{Note, TableStats},
     flow::{Flow, Traffic},
-    habit::Program,
     layout::KernelLayout,
     pair::{End, EndKey},
     places::Places,
     reader::Process,
-    reason::Reason,
     row::Row,
     stats::Stats,
     watch::{Tiers, Watched},
 };
+use crate::{reason::Reason, rule::habit::Program};
 
 // SAFETY: repr(C) records without padding that is ever read, made of integers
 // and of enumerations that only the programs of this workspace write.

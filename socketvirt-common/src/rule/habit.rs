@@ -5,7 +5,7 @@
 //! made, and a socket cannot leave while it is made. So it is at most the
 //! first connection of a program that is hit.
 
-use crate::{pair::Side, reason::Reason};
+use crate::{reason::Reason, record::pair::Side};
 
 /// What stands for a program.
 ///

@@ -3,7 +3,8 @@
 //! A socket in a SOCKHASH already behaves differently, so a socket is enrolled
 //! only when none of the differences can be seen by its program.
 
-use crate::{config::ReceiveMode, path::TCP_ESTABLISHED, reason::Reason};
+use super::path::TCP_ESTABLISHED;
+use crate::{reason::Reason, record::config::ReceiveMode};
 
 /// `O_NONBLOCK`, include/uapi/asm-generic/fcntl.h (the same on x86-64, arm64
 /// and riscv64).

@@ -167,7 +167,7 @@ pub struct End {
     pub enrolled_copied_seq: u32,
     /// Whether this end is enrolled.
     pub enrolment: Enrolment,
-    /// The pair's place among the watched ones; [`crate::watch::NOWHERE`] while
+    /// The pair's place among the watched ones; [`crate::record::watch::NOWHERE`] while
     /// it has none.
     pub place: u32,
     /// Why this end, or the pair, shall leave; `None` while it shall stay.

@@ -1,6 +1,6 @@
 //! Where the running kernel keeps what the rows of the socket table show.
 //!
-//! Beside [`crate::layout`], because of another promise: a field that the
+//! Beside [`crate::record::layout`], because of another promise: a field that the
 //! fast path needs and the kernel lacks refuses the kernel, while one that a
 //! column of the table needs only leaves that column unknown.
 

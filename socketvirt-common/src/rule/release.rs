@@ -5,10 +5,8 @@
 //! first both ends stop redirecting, then each waits until nothing is under
 //! way.
 
-use crate::{
-    path::{TCP_CLOSE_WAIT, TCP_ESTABLISHED},
-    reason::Reason,
-};
+use super::path::{TCP_CLOSE_WAIT, TCP_ESTABLISHED};
+use crate::reason::Reason;
 
 /// What is known when an enrolled socket that shall leave is visited, under
 /// its lock.

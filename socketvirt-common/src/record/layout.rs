@@ -4,7 +4,7 @@
 //! own BTF and writes this struct into the object's read-only data before the
 //! programs are verified. The verifier then sees constants.
 
-use crate::call::Calls;
+use crate::rule::call::Calls;
 
 /// Byte offsets into kernel structures, all from the start of the structure
 /// named first in the field's documentation. `struct tcp_sock` begins with

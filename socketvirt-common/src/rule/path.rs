@@ -1,6 +1,7 @@
 //! The path of one message: the decision taken at every send.
 
-use crate::{order, pressure, reason::Reason};
+use super::{order, pressure};
+use crate::reason::Reason;
 
 /// The path of one direction of a connection.
 #[repr(u32)]

@@ -1,10 +1,7 @@
 //! The flow: hot state of one direction, in the storage of the sending socket.
 
-use crate::{
-    pair::{Enrolment, HandshakeId, Side},
-    path::Path,
-    reason::Reason,
-};
+use super::pair::{Enrolment, HandshakeId, Side};
+use crate::{reason::Reason, rule::path::Path};
 
 /// What the sender's side of a connection remembers from one message to the
 /// next. Read and written only under the lock of its socket, so nothing here
@@ -55,7 +52,7 @@ pub struct Flow {
     /// `tcp_sock.data_segs_out` up to which segments are in `total`, as the
     /// messages of a socket that was not enrolled when it sent them.
     pub counted_segments: u32,
-    /// The pair's place among the watched ones; [`crate::watch::NOWHERE`] while
+    /// The pair's place among the watched ones; [`crate::record::watch::NOWHERE`] while
     /// it is not known.
     pub place: u32,
     /// `SO_RCVLOWAT` of the program, while the socket goes without it; 0 when

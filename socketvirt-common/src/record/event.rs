@@ -6,7 +6,8 @@
 //! keeps its own position, so any number of them see everything, and one that
 //! falls behind knows by the numbers how much it has lost.
 
-use crate::{reason::Reason, row::Text};
+use super::row::Text;
+use crate::reason::Reason;
 
 /// What happened.
 #[repr(u8)]

@@ -1,7 +1,7 @@
 //! Readers: the processes that receive from watched sockets.
 //!
 //! Whether a socket may be enrolled depends on the program that reads it
-//! ([`crate::habit`], splice(2), `io_uring`). Where it reads, the kernel side
+//! ([`crate::rule::habit`], splice(2), `io_uring`). Where it reads, the kernel side
 //! records who it is; the agent then looks at its executable and libraries, once
 //! for each process. What was not looked at is not harmless.
 

@@ -1,18 +1,17 @@
 //! What the iterators write to their reader.
 
-use crate::{
+use super::{
     flow::Traffic,
     pair::{Enrolment, HandshakeId, Side},
-    path::Path,
-    reason::Reason,
     row::{COMMAND_TEXT, Text},
 };
+use crate::{reason::Reason, rule::path::Path};
 
 /// What a record is: the number that begins it.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// A [`crate::row::Row`] follows.
+    /// A [`crate::record::row::Row`] follows.
     Row = 1,
     /// A [`Holder`] follows.
     Holder = 2,

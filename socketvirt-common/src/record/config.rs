@@ -1,6 +1,6 @@
 //! Switches that the agent sets while the programs run.
 
-use crate::release::FIRST_PAUSE;
+use crate::rule::release::FIRST_PAUSE;
 
 /// When sockets are enrolled.
 #[repr(u32)]
@@ -36,7 +36,7 @@ pub struct Config {
     /// inode number of its folder.
     pub cgroup: u64,
     /// How long a pair stays on the stack after its first release, in
-    /// nanoseconds: see [`crate::release::pause`].
+    /// nanoseconds: see [`crate::rule::release::pause`].
     pub first_pause: u64,
     /// When sockets are enrolled.
     pub mode: Mode,

@@ -1,6 +1,6 @@
 //! The options of a socket, by their names.
 
-use crate::row::Text;
+use super::row::Text;
 
 /// The value of an option that this kernel keeps elsewhere, or that this kind
 /// of socket does not have.
