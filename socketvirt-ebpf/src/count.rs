@@ -14,7 +14,7 @@ use socketvirt_common::{
     rule::worth::Sent,
 };
 
-use crate::{kernel::Sock, maps::sv_stats};
+use crate::{kernel::sock::Sock, maps::sv_stats};
 
 /// The counters of this CPU.
 #[inline(always)]

@@ -30,7 +30,7 @@ use socketvirt_common::{
     rule::{habit::Program, order::Next},
 };
 
-use crate::table::snapshot::Scratch;
+use crate::table::scratch::Scratch;
 
 /// A map that userspace reads as memory, `include/uapi/linux/bpf.h`.
 const BPF_F_MMAPABLE: usize = 1 << 10;

@@ -13,13 +13,11 @@ use socketvirt_common::{
     rule::release,
 };
 
-use super::{ready, watch};
+use super::{enrol, pairs, ready, watch};
 use crate::{
     count::{self, count},
-    enrol,
-    kernel::Sock,
+    kernel::{setting, sock::Sock},
     maps::{sv_config, sv_ends, sv_tiers, sv_watched},
-    pairs, setting,
     table::events,
 };
 

@@ -9,10 +9,9 @@ use socketvirt_common::{
     rule::path::TCP_ESTABLISHED,
 };
 
-use super::note;
+use super::{enrol, note};
 use crate::{
-    enrol,
-    kernel::Sock,
+    kernel::sock::Sock,
     maps::{sv_config, sv_ends, sv_seen},
 };
 

@@ -17,7 +17,7 @@ use socketvirt_common::{
 
 use crate::{
     count::{count, next},
-    kernel::Sock,
+    kernel::sock::Sock,
     maps::{
         sv_ends, sv_fresh, sv_noted, sv_notes, sv_places, sv_tiers, sv_waiting, sv_wake, sv_watched,
     },

@@ -15,9 +15,12 @@ use socketvirt_common::{
     },
 };
 
+use super::habits;
 use crate::{
-    habits,
-    kernel::{Sock, offset, read},
+    kernel::{
+        load::{offset, read},
+        sock::Sock,
+    },
     maps::{sv_config, sv_processes, sv_shared, sv_tiers, sv_watched},
 };
 

@@ -24,10 +24,10 @@ use socketvirt_common::{
     },
 };
 
-use super::ready;
+use super::{habits, ready};
 use crate::{
-    count, habits,
-    kernel::Sock,
+    count,
+    kernel::sock::Sock,
     maps::{
         sv_config, sv_ends, sv_hot, sv_next, sv_noted, sv_notes, sv_pairs, sv_places, sv_spaces,
         sv_tiers, sv_watched,

@@ -17,10 +17,11 @@ use socketvirt_common::{
 
 use super::{
     options::{Fill as _, socket_flag},
-    snapshot::{Identity, Snapshot, place, read},
+    scratch::Identity,
+    snapshot::{Snapshot, place, read},
     text,
 };
-use crate::{kernel::Sock, maps::PLACES};
+use crate::{kernel::sock::Sock, maps::PLACES};
 
 /// `SK_USER_DATA_PSOCK`, include/net/sock.h: the user data is a psock.
 const USER_DATA_PSOCK: u64 = 4;

@@ -13,9 +13,10 @@ use socketvirt_common::record::{
 
 use super::{
     fill, rows,
-    snapshot::{Identity, Snapshot, place, read},
+    scratch::Identity,
+    snapshot::{Snapshot, place, read},
 };
-use crate::{kernel::Sock, maps::sv_scratch};
+use crate::{kernel::sock::Sock, maps::sv_scratch};
 
 /// `struct bpf_iter_meta`, include/linux/bpf.h.
 #[repr(C)]

@@ -9,7 +9,10 @@ use socketvirt_common::record::{
     row::{Family, Protocol, Text},
 };
 
-use super::snapshot::{Identity, Snapshot, place};
+use super::{
+    scratch::Identity,
+    snapshot::{Snapshot, place},
+};
 use crate::maps::PLACES;
 
 /// A bit of `sk_flags`.

@@ -9,7 +9,10 @@ use socketvirt_common::{
 };
 
 use crate::{
-    kernel::{Sock, offset, read},
+    kernel::{
+        load::{offset, read},
+        sock::Sock,
+    },
     maps::{sv_ends, sv_processes, sv_shared, sv_wake, sv_watched},
     table::iterate::{self, IterFile},
 };

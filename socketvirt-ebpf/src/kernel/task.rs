@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use socketvirt_common::rule::call::{self, Calls, Flags};
 
-use crate::kernel::offset;
+use super::load::offset;
 
 /// The flags of the send that a message belongs to; 0 when they are not known.
 #[inline(always)]

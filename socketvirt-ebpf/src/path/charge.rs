@@ -18,7 +18,10 @@ use socketvirt_common::{
     rule::pressure,
 };
 
-use crate::kernel::{Sock, layout, offset, read};
+use crate::kernel::{
+    load::{layout, offset, read},
+    sock::Sock,
+};
 
 /// Counters that are looked at: a cgroup's own and those above it.
 const MAX_COUNTERS: u32 = 16;

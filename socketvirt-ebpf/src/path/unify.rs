@@ -13,7 +13,10 @@ use socketvirt_common::rule::order::Next;
 
 use crate::{
     count::count,
-    kernel::{Sock, offset, read},
+    kernel::{
+        load::{offset, read},
+        sock::Sock,
+    },
     maps::sv_next,
 };
 

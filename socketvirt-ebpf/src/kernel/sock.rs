@@ -8,8 +8,7 @@ use socketvirt_common::{
     rule::suitable::{Facts, O_NONBLOCK, Reading, Unread},
 };
 
-pub(crate) use crate::load::{layout, offset, read};
-use crate::psock::Psock;
+use super::load::{layout, offset, read};
 
 /// `1 << SOCK_NOSPACE`, include/linux/net.h.
 const SOCK_NOSPACE: u64 = 1 << 2;
@@ -306,19 +305,6 @@ impl Sock {
             entry = read(entry, 0);
         }
         MAX_WAITERS + 1
-    }
-
-    /// The psock of an enrolled socket, behind the flag bits of
-    /// `sk_user_data` (`SK_USER_DATA_PTRMASK`, include/net/sock.h).
-    #[inline(always)]
-    pub fn psock(self) -> Psock {
-        Psock(read::<u64>(self.0, offset!(sk_user_data)) & !7)
-    }
-
-    /// No packet waits in `sk_receive_queue` or for the psock.
-    #[inline(always)]
-    pub fn backlog_empty(self, psock: Psock) -> bool {
-        self.receive_queue_empty() && read::<u32>(psock.0, offset!(psock_ingress_skb_len)) == 0
     }
 }
 

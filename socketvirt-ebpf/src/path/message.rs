@@ -19,17 +19,15 @@ use socketvirt_common::{
     },
 };
 
-use crate::{
+use super::{
     charge,
-    count::count,
     enrol::{self, flow_of},
-    habits,
-    kernel::{Sock, offset},
-    load::Sender,
+    habits, note, pairs,
+};
+use crate::{
+    count::count,
+    kernel::{load::offset, sock::Sock, task, typed::Sender},
     maps::{handle, sv_config, sv_dispatch, sv_fast, sv_watched},
-    pairs,
-    path::note,
-    task,
 };
 
 /// Goes on in the program that `sv_dispatch` holds; returns when there is

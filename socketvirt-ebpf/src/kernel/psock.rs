@@ -1,6 +1,9 @@
 //! The psock of an enrolled socket: what a socket map keeps beside it.
 
-use crate::kernel::{Sock, offset, read};
+use super::{
+    load::{offset, read},
+    sock::Sock,
+};
 
 /// The address of a `struct sk_psock`, or 0.
 #[derive(Clone, Copy)]
@@ -45,5 +48,20 @@ impl Psock {
         let first: u64 = read(head, 0);
         let message = first - u64::from(offset!(msg_list));
         read::<u64>(first, 0) == head && read::<u32>(message, offset!(msg_size)) == 0
+    }
+}
+
+impl Sock {
+    /// The psock of an enrolled socket, behind the flag bits of
+    /// `sk_user_data` (`SK_USER_DATA_PTRMASK`, include/net/sock.h).
+    #[inline(always)]
+    pub fn psock(self) -> Psock {
+        Psock(read::<u64>(self.0, offset!(sk_user_data)) & !7)
+    }
+
+    /// No packet waits in `sk_receive_queue` or for the psock.
+    #[inline(always)]
+    pub fn backlog_empty(self, psock: Psock) -> bool {
+        self.receive_queue_empty() && read::<u32>(psock.0, offset!(psock_ingress_skb_len)) == 0
     }
 }

@@ -7,7 +7,7 @@ use aya_ebpf::{
         BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
         BPF_SOCK_OPS_TIMEOUT_INIT, bpf_sock_ops,
     },
-    helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock, bpf_sock_ops_cb_flags_set},
+    helpers::generated::{bpf_get_socket_cookie, bpf_sock_ops_cb_flags_set},
 };
 use socketvirt_common::{
     reason::Reason,
@@ -24,14 +24,15 @@ use socketvirt_common::{
     },
 };
 
+use super::{
+    callback::{field, socket},
+    ending, enrol, habits, note, pairs,
+};
 use crate::{
     count::count,
-    ending, enrol, habits,
-    kernel::{self, Sock},
+    kernel::sock::{self, Sock},
     maps::{Endpoint, sv_asked, sv_config, sv_pairs, sv_watched},
-    pairs,
-    path::note,
-    programs,
+    program::processes,
     table::events,
 };
 
@@ -44,15 +45,6 @@ const TCP_LAST_ACK: u32 = 9;
 /// `TCP_FIN_WAIT2`, `include/net/tcp_states.h`.
 const TCP_FIN_WAIT2: u32 = 5;
 const AF_INET: u32 = 2;
-
-/// A field of the context, read once: the verifier does not follow a merged
-/// load of the context pointer.
-macro_rules! field {
-    ($ops:expr, $($field:tt)+) => {
-        // SAFETY: a field of the context, at an offset that the verifier checks.
-        unsafe { core::ptr::read_volatile(&raw const (*$ops).$($field)+) }
-    };
-}
 
 /// An address of the context in network byte order, IPv4 mapped to IPv6 (RFC
 /// 4291, 2.5.5.2). Both forms are read before one is chosen, because loads on
@@ -92,21 +84,6 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
         BPF_SOCK_OPS_TIMEOUT_INIT => asked(ops),
         _ => {}
     }
-}
-
-/// The callback's socket, when it is a full one.
-#[inline(always)]
-pub fn socket(ops: *mut bpf_sock_ops) -> Option<(*mut core::ffi::c_void, Sock)> {
-    let sk: *mut core::ffi::c_void = field!(ops, __bindgen_anon_2.sk).cast();
-    if sk.is_null() {
-        return None;
-    }
-    // SAFETY: the verifier checks `sk`.
-    let tcp_sock = unsafe { bpf_skc_to_tcp_sock(sk) };
-    if tcp_sock.is_null() {
-        return None;
-    }
-    Some((sk, Sock(tcp_sock as u64)))
 }
 
 /// Notes an end of a new connection. In eager mode also enters and enrols it,
@@ -235,7 +212,7 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
 /// a listener stands for its next child.
 #[inline(always)]
 fn unready(sock: Sock, facts: Facts) -> Reason {
-    match programs::of(sock) {
+    match processes::of(sock) {
         Reason::None => suitable::unsuitable(&Facts {
             state: TCP_ESTABLISHED,
             ..facts
@@ -287,7 +264,7 @@ fn asked(ops: *mut bpf_sock_ops) {
         .get(0)
         .is_some_and(|config| matches!(config.mode, Mode::Eager));
     if eager {
-        let reason = refusal(kernel::listener_asked(ops as u64));
+        let reason = refusal(sock::listener_asked(ops as u64));
         let address = address!(ops, remote_ip4, remote_ip6);
         let client = Endpoint {
             address,

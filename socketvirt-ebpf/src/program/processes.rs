@@ -10,7 +10,7 @@ use socketvirt_common::{
 
 use crate::{
     count::next,
-    kernel::{Cgroup, Sock},
+    kernel::sock::{Cgroup, Sock},
     maps::{sv_begun, sv_config, sv_habits, sv_looked, sv_wake},
 };
 

@@ -10,14 +10,14 @@ use socketvirt_common::{
     rule::release::{self, Ended, Leaving},
 };
 
+use super::{callback::socket, enrol, habits, pairs, unify};
 use crate::{
-    count, enrol, habits,
-    handshake::socket,
-    kernel::{MAX_WAITERS, Sock},
+    count,
+    kernel::{
+        psock::Psock,
+        sock::{MAX_WAITERS, Sock},
+    },
     maps::{handle, sv_flow},
-    pairs,
-    psock::Psock,
-    unify,
 };
 
 /// The program has shut down sending. Once the peer does so too, its FIN

@@ -9,7 +9,7 @@ use socketvirt_common::{
     },
 };
 
-use crate::{count::count, kernel::Sock, maps::sv_pairs};
+use crate::{count::count, kernel::sock::Sock, maps::sv_pairs};
 
 const EEXIST: i32 = 17;
 

@@ -11,12 +11,11 @@ use socketvirt_common::{
     rule::path::Path,
 };
 
-use super::iterate::{Meta, write};
+use super::{enrol, pairs};
 use crate::{
-    enrol,
-    kernel::Sock,
+    kernel::sock::Sock,
     maps::{sv_ends, sv_watched},
-    pairs,
+    table::iterate::{Meta, write},
 };
 
 /// One TCP socket of a namespace.

@@ -12,11 +12,15 @@ use socketvirt_common::{
     rule::habit::{self, Program},
 };
 
+use super::enrol::flow_of;
 use crate::{
-    enrol::flow_of,
-    kernel::{Sock, offset, read},
+    kernel::{
+        load::{offset, read},
+        sock::Sock,
+        task,
+    },
     maps::{sv_habits, sv_wake},
-    reader, task,
+    program::reader,
 };
 
 /// `tcp_splice_read` is called, net/ipv4/tcp.c; its first argument is a

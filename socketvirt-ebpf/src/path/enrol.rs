@@ -22,12 +22,11 @@ use socketvirt_common::{
     },
 };
 
+use super::unify;
 use crate::{
     count::count,
-    kernel::Sock,
+    kernel::{psock::Psock, setting, sock::Sock},
     maps::{handle, sv_config, sv_fast, sv_flow},
-    psock::Psock,
-    setting, unify,
 };
 
 const EBUSY: i64 = 16;
