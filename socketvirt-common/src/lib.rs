@@ -1,7 +1,8 @@
 //! What the BPF programs and the agent share.
 //!
 //! Two kinds of modules live here: [`record`] is what the maps hold, [`rule`] is
-//! what is decided. [`mod@reason`] is why a socket is on the stack.
+//! what is decided. [`mod@reason`] is why a socket is on the stack, [`uapi`] are
+//! numbers of the kernel.
 
 #![no_std]
 #![expect(
@@ -15,3 +16,4 @@ extern crate std;
 pub mod reason;
 pub mod record;
 pub mod rule;
+pub mod uapi;

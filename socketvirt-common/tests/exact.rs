@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use socketvirt_common::{
     reason::Reason,
     rule::{
-        path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, TCP_ESTABLISHED, Verdict, verdict},
+        path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, Verdict, verdict},
         pressure::MESSAGE_OVERHEAD,
     },
+    uapi::TCP_ESTABLISHED,
 };
 
 /// How a receiver's queues are read.

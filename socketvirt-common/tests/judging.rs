@@ -5,11 +5,15 @@ use socketvirt_common::{
     reason::{REASONS, Reason},
     record::config::ReceiveMode,
     rule::{
-        path::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, may_send},
+        path::may_send,
         suitable::{Facts, Reading, Unread, unadoptable, unsuitable},
         worth::{Sent, WINDOW, Worth, begins_anew, judge},
     },
+    uapi::{self, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
 };
+
+/// As a socket holds it, in one byte.
+const SEND_SHUTDOWN: u8 = uapi::SEND_SHUTDOWN.to_le_bytes()[0];
 
 const SUITABLE: Facts = Facts {
     state: TCP_ESTABLISHED,

@@ -15,6 +15,7 @@ use crate::{
         path::Path,
         status::{History, Status},
     },
+    uapi::AF_INET,
 };
 
 /// Text that ends at its first zero byte.
@@ -45,7 +46,7 @@ pub enum Family {
     /// `AF_UNIX`.
     UNIX = 1,
     /// `AF_INET`: IPv4.
-    INET = 2,
+    INET = AF_INET as u32,
     /// `AF_INET6`: IPv6, and IPv4 mapped into it.
     INET6 = 10,
 }

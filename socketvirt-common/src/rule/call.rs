@@ -1,7 +1,10 @@
 //! The system call that a program is in, where a hook itself does not tell
 //! what matters: the flags of a send, and whether TCP is read by splice(2).
 
-use crate::reason::Reason;
+use crate::{
+    reason::Reason,
+    uapi::{MSG_MORE, MSG_OOB},
+};
 
 /// The numbers of the system calls that are told apart.
 ///
@@ -30,11 +33,6 @@ pub enum Flags {
     /// In its fourth argument.
     Fourth,
 }
-
-/// `MSG_OOB`, include/linux/socket.h.
-const MSG_OOB: u32 = 0x1;
-/// `MSG_MORE`, include/linux/socket.h.
-const MSG_MORE: u32 = 0x8000;
 
 /// Where the call of this number has the flags of a send.
 #[inline(always)]

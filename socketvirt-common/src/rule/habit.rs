@@ -5,7 +5,11 @@
 //! made, and a socket cannot leave while it is made. So it is at most the
 //! first connection of a program that is hit.
 
-use crate::{reason::Reason, record::pair::Side};
+use crate::{
+    reason::Reason,
+    record::pair::Side,
+    uapi::{MSG_DONTWAIT, MSG_OOB, MSG_TRUNC, MSG_WAITALL},
+};
 
 /// What stands for a program.
 ///
@@ -79,15 +83,6 @@ pub const fn is_habit(reason: Reason) -> bool {
             | Reason::Mapped
     )
 }
-
-/// `MSG_OOB`, include/linux/socket.h.
-const MSG_OOB: u32 = 0x1;
-/// `MSG_TRUNC`, include/linux/socket.h.
-const MSG_TRUNC: u32 = 0x20;
-/// `MSG_DONTWAIT`, include/linux/socket.h.
-const MSG_DONTWAIT: u32 = 0x40;
-/// `MSG_WAITALL`, include/linux/socket.h.
-const MSG_WAITALL: u32 = 0x100;
 
 /// The habit that the flags of a receive call on a TCP socket show; [`Reason::None`] for
 /// most. A file in non-blocking mode adds `MSG_DONTWAIT` (`__sys_recvfrom` in

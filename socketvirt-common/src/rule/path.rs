@@ -1,7 +1,13 @@
 //! The path of one message: the decision taken at every send.
 
-use super::{order, pressure};
-use crate::reason::Reason;
+use super::{
+    order,
+    pressure::{self, BULK_MESSAGE},
+};
+use crate::{
+    reason::Reason,
+    uapi::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
+};
 
 /// The path of one direction of a connection.
 #[repr(u32)]
@@ -15,10 +21,6 @@ pub enum Path {
     /// Plain TCP for good, with a reason.
     Pinned = 2,
 }
-
-/// Messages above this size, in bytes, are better off on the stack, which
-/// batches them while a redirect copies and wakes once for each.
-pub const BULK_MESSAGE: u32 = 64 * 1024;
 
 /// Sends that must each find the direction drained before it becomes fast
 /// again, once the receiver's queue had been full: a stream whose reader keeps
@@ -34,17 +36,6 @@ pub const CALM_SENDS: u32 = 16;
 /// message a second on the stack neither differs from plain TCP for long: what
 /// does not get through holds back all that follows, by the rule of order.
 pub const HEARTBEAT: u64 = 1_000_000_000;
-
-/// `TCP_ESTABLISHED`, `include/net/tcp_states.h`.
-pub const TCP_ESTABLISHED: u8 = 1;
-/// `TCP_SYN_RECV`, `include/net/tcp_states.h`.
-pub const TCP_SYN_RECV: u8 = 3;
-/// `TCP_CLOSE`, `include/net/tcp_states.h`.
-pub const TCP_CLOSE: u8 = 7;
-/// `TCP_CLOSE_WAIT`, `include/net/tcp_states.h`.
-pub const TCP_CLOSE_WAIT: u8 = 8;
-/// `SEND_SHUTDOWN`, include/net/sock.h.
-pub const SEND_SHUTDOWN: u8 = 2;
 
 /// The sender's own side of the decision.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +105,7 @@ pub enum Verdict {
 #[inline(always)]
 #[must_use]
 pub const fn may_send(state: u8, shutdown: u8) -> bool {
-    (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) && shutdown & SEND_SHUTDOWN == 0
+    (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) && shutdown as u32 & SEND_SHUTDOWN == 0
 }
 
 /// The decision for one message on a direction whose peer is known, enrolled

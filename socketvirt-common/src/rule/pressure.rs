@@ -33,13 +33,17 @@ pub const fn messages_queued(queued: u32, since_empty: u32) -> u32 {
     if queued == 0 { 0 } else { since_empty }
 }
 
+/// Messages above this size, in bytes, are better off on the stack, which
+/// batches them while a redirect copies and wakes once for each.
+pub const BULK_MESSAGE: u32 = 64 * 1024;
+
 /// The smallest page of any kernel, in bytes. Where pages are larger, fewer
 /// are charged than counted here.
 const PAGE: u64 = 4096;
 
 /// Pages that redirects under way on one processor may be charged: two of the
 /// largest messages, in pieces.
-const PAGES_UNDER_WAY: u64 = 2 * (crate::rule::path::BULK_MESSAGE as u64 / PAGE + 2);
+const PAGES_UNDER_WAY: u64 = 2 * (BULK_MESSAGE as u64 / PAGE + 2);
 
 /// Whether a message of `size` bytes has to look whether the host's memory for
 /// TCP is short, `sent` messages after the direction began.
@@ -79,8 +83,8 @@ mod tests {
         /// rest of half the limit, and the message still fits.
         #[test]
         fn a_charge_holds_whatever_others_charge(
-            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=crate::rule::path::BULK_MESSAGE,
-            others in prop::collection::vec(0..=crate::rule::path::BULK_MESSAGE, 1..64),
+            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=BULK_MESSAGE,
+            others in prop::collection::vec(0..=BULK_MESSAGE, 1..64),
         ) {
             let cpus = u32::try_from(others.len()).unwrap();
             prop_assume!(can_be_charged(usage, max, size, cpus));
@@ -94,7 +98,7 @@ mod tests {
         /// was allowed.
         #[test]
         fn more_room_never_hurts(
-            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=crate::rule::path::BULK_MESSAGE,
+            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=BULK_MESSAGE,
             cpus in 1..256_u32, less in 0..1_u64 << 20,
         ) {
             prop_assume!(can_be_charged(usage, max, size, cpus));
@@ -106,12 +110,12 @@ mod tests {
 
     #[test]
     fn what_passes_unseen_is_less_than_a_large_message() {
-        for size in [1, 64, 4096, 4097, crate::rule::path::BULK_MESSAGE] {
+        for size in [1, 64, 4096, 4097, BULK_MESSAGE] {
             let unseen = (0..1000).map(|sent| !looks_at_the_host(size, sent));
             let mut bytes = 0;
             for unseen in unseen {
                 bytes = if unseen { bytes + size } else { 0 };
-                assert!(bytes < crate::rule::path::BULK_MESSAGE);
+                assert!(bytes < BULK_MESSAGE);
             }
         }
         assert!(looks_at_the_host(1, 0));

@@ -1,7 +1,9 @@
 //! What poll(2) would say of a socket.
 
-use super::status::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK};
-use crate::record::row::{Family, Kind, Protocol, State};
+use crate::{
+    record::row::{Family, Kind, Protocol, State},
+    uapi::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK},
+};
 
 /// There is something to read.
 pub const POLLIN: u32 = 0x1;

@@ -5,8 +5,10 @@
 //! first both ends stop redirecting, then each waits until nothing is under
 //! way.
 
-use super::path::{TCP_CLOSE_WAIT, TCP_ESTABLISHED};
-use crate::reason::Reason;
+use crate::{
+    reason::Reason,
+    uapi::{TCP_CLOSE_WAIT, TCP_ESTABLISHED},
+};
 
 /// What is known when an enrolled socket that shall leave is visited, under
 /// its lock.

@@ -1,14 +1,10 @@
 //! The ten statuses of a socket, and the rule by which one is told from what
 //! the kernel knows of it.
 
-use crate::record::row::{Family, Kind, Protocol, State};
-
-/// `RCV_SHUTDOWN`, include/net/sock.h.
-pub const RCV_SHUTDOWN: u32 = 1;
-/// `SEND_SHUTDOWN`, include/net/sock.h.
-pub const SEND_SHUTDOWN: u32 = 2;
-/// Both.
-pub const SHUTDOWN_MASK: u32 = 3;
+use crate::{
+    record::row::{Family, Kind, Protocol, State},
+    uapi::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK},
+};
 
 /// What a socket does.
 #[repr(u32)]

@@ -3,12 +3,7 @@
 //! A socket in a SOCKHASH already behaves differently, so a socket is enrolled
 //! only when none of the differences can be seen by its program.
 
-use super::path::TCP_ESTABLISHED;
-use crate::{reason::Reason, record::config::ReceiveMode};
-
-/// `O_NONBLOCK`, include/uapi/asm-generic/fcntl.h (the same on x86-64, arm64
-/// and riscv64).
-pub const O_NONBLOCK: u32 = 0o4000;
+use crate::{reason::Reason, record::config::ReceiveMode, uapi::TCP_ESTABLISHED};
 
 /// What a socket is asked before it is enrolled, all read under its lock.
 #[derive(Clone, Copy, Debug)]

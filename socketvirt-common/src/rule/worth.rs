@@ -32,7 +32,7 @@ pub const MIN_EXCHANGES: u32 = 2;
 
 /// Bytes for each exchange, in either direction, up to which the fast path
 /// wins. Above the largest message that is redirected
-/// ([`crate::rule::path::BULK_MESSAGE`]), so that exchanges of such messages do not
+/// ([`crate::rule::pressure::BULK_MESSAGE`]), so that exchanges of such messages do not
 /// stand on the edge.
 pub const MAX_EXCHANGE_BYTES: u64 = 96 * 1024;
 

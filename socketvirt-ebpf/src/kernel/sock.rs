@@ -5,7 +5,8 @@ use socketvirt_common::{
         layout::KernelLayout,
         pair::{Sequences, Witness},
     },
-    rule::suitable::{Facts, O_NONBLOCK, Reading, Unread},
+    rule::suitable::{Facts, Reading, Unread},
+    uapi::O_NONBLOCK,
 };
 
 use super::load::{layout, offset, read};

@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use socketvirt_common::{
     record::{pair::Side, watch::Seen},
-    rule::path::TCP_ESTABLISHED,
+    uapi::TCP_ESTABLISHED,
 };
 
 use super::{enrol, note};

@@ -19,9 +19,10 @@ use socketvirt_common::{
         watch::{NOWHERE, Stage},
     },
     rule::{
-        path::{Path, TCP_ESTABLISHED},
+        path::Path,
         suitable::{self, Facts},
     },
+    uapi::{self, AF_INET, TCP_ESTABLISHED},
 };
 
 use super::{
@@ -36,15 +37,11 @@ use crate::{
     table::events,
 };
 
-/// `TCP_CLOSE`, `include/net/tcp_states.h`.
-const TCP_CLOSE: u32 = 7;
-/// `TCP_FIN_WAIT1`, `include/net/tcp_states.h`.
-const TCP_FIN_WAIT1: u32 = 4;
-/// `TCP_LAST_ACK`, `include/net/tcp_states.h`.
-const TCP_LAST_ACK: u32 = 9;
-/// `TCP_FIN_WAIT2`, `include/net/tcp_states.h`.
-const TCP_FIN_WAIT2: u32 = 5;
-const AF_INET: u32 = 2;
+// As the callback tells states.
+const TCP_CLOSE: u32 = uapi::TCP_CLOSE as u32;
+const TCP_FIN_WAIT1: u32 = uapi::TCP_FIN_WAIT1 as u32;
+const TCP_FIN_WAIT2: u32 = uapi::TCP_FIN_WAIT2 as u32;
+const TCP_LAST_ACK: u32 = uapi::TCP_LAST_ACK as u32;
 
 /// An address of the context in network byte order, IPv4 mapped to IPv6 (RFC
 /// 4291, 2.5.5.2). Both forms are read before one is chosen, because loads on
@@ -58,7 +55,7 @@ macro_rules! address {
             field!($ops, $v6[2]),
             field!($ops, $v6[3]),
         ];
-        if field!($ops, family) == AF_INET {
+        if field!($ops, family) == u32::from(AF_INET) {
             [0, 0, 0xffff_u32.to_be(), v4]
         } else {
             v6

@@ -17,6 +17,7 @@ use socketvirt_common::{
         call, order,
         path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
     },
+    uapi::TCP_ESTABLISHED,
 };
 
 use super::{
@@ -219,7 +220,7 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, write_seq: u32, size: u32) -> b
     };
     if answer != i64::from(SK_PASS) {
         // A peer that is being closed has left the map, which is no error.
-        if Sock(flow.peer_sock).state() == path::TCP_ESTABLISHED {
+        if Sock(flow.peer_sock).state() == TCP_ESTABLISHED {
             count!(redirect_missed);
         }
         return false;

@@ -17,11 +17,10 @@ use socketvirt_common::{
         watch::{HOT, NOTES, PAIRS, Run, Stage, Tiers, WARM, Want, Watched, WatchedEnd},
     },
     rule::{
-        habit,
-        path::{TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV},
-        release,
+        habit, release,
         worth::{self, Sent, Worth},
     },
+    uapi::{TCP_ESTABLISHED, TCP_SYN_RECV},
 };
 
 use super::{habits, ready};
@@ -723,4 +722,3 @@ fn reason_of_both(pair: &mut Watched, reason: Reason) {
 }
 
 const _: () = assert!(PAIRS <= 1 << 30);
-const _: () = assert!(TCP_CLOSE as u32 == 7);

@@ -11,8 +11,8 @@ use socketvirt_common::{
     rule::{
         readiness,
         status::{self, Status},
-        suitable::O_NONBLOCK,
     },
+    uapi::O_NONBLOCK,
 };
 
 use super::{

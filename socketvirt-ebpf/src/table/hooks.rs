@@ -10,16 +10,17 @@ use aya_ebpf::{
         bpf_get_current_uid_gid, bpf_get_socket_cookie, bpf_skc_to_tcp_sock,
     },
 };
-use socketvirt_common::record::{
-    event::What,
-    places::{Place, flag},
-    row::{Protocol, State},
+use socketvirt_common::{
+    record::{
+        event::What,
+        places::{Place, flag},
+        row::{Protocol, State},
+    },
+    uapi::AF_INET,
 };
 
 use super::{events::begin, options::socket_flag, snapshot::place};
 use crate::maps::{PLACES, sv_closing};
-
-const AF_INET: u16 = 2;
 
 /// A field of a context, read once: the verifier does not follow a merged
 /// load of the context pointer.

@@ -174,10 +174,10 @@ fn name(row: &Row, address: &Text<ADDRESS_TEXT>) -> Name {
 impl Local {
     fn of(row: &Row) -> Self {
         let mut shutdown = Vec::new();
-        if row.shutdown & socketvirt_common::rule::status::RCV_SHUTDOWN != 0 {
+        if row.shutdown & socketvirt_common::uapi::RCV_SHUTDOWN != 0 {
             shutdown.push("receive");
         }
-        if row.shutdown & socketvirt_common::rule::status::SEND_SHUTDOWN != 0 {
+        if row.shutdown & socketvirt_common::uapi::SEND_SHUTDOWN != 0 {
             shutdown.push("send");
         }
         Self {
