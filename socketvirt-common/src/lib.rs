@@ -7,33 +7,34 @@
 //! Two kinds of modules live here:
 //!
 //! - *Records* are what the maps hold, laid out for C so that both sides and
-//!   `bpftool` read the same bytes: [`pair`], [`flow`], [`watch`], [`stats`],
-//!   [`config`], [`layout`], [`row`] with its [`options`], [`record`],
-//!   [`places`], [`event`].
+//!   `bpftool` read the same bytes: [`record::pair`], [`record::flow`], [`record::watch`], [`record::stats`],
+//!   [`record::config`], [`record::layout`], [`record::row`] with its [`record::options`], [`record`],
+//!   [`record::places`], [`record::event`].
 //! - *Rules* are the decisions that keep bytes exact. They are pure functions
-//!   over plain numbers, so that they are tested without a kernel: [`order`],
-//!   [`pressure`], [`path`], [`suitable`], [`worth`], [`habit`], [`looked`],
-//!   [`call`], [`release`], [`pace`], [`status`], [`readiness`].
+//!   over plain numbers, so that they are tested without a kernel: [`rule::order`],
+//!   [`rule::pressure`], [`rule::path`], [`rule::suitable`], [`rule::worth`], [`rule::habit`], [`rule::looked`],
+//!   [`rule::call`], [`rule::release`], [`rule::pace`], [`rule::status`], [`rule::readiness`].
 //!
 //! # Words
 //!
-//! - *Socket table*, *row*: all sockets, and what is known of one ([`row`]). Its
-//!   *status* is one of ten words ([`status`]).
+//! - *Socket table*, *row*: all sockets, and what is known of one ([`record::row`]). Its
+//!   *status* is one of ten words ([`rule::status`]).
 //! - *Pair*, *end*: a connection with both ends on this host, and one of them.
 //!   The *handshake id* names a connection, the *packet hash* proves a pair
-//!   ([`pair`]).
+//!   ([`record::pair`]).
 //! - *Enrol*, *release*: put a socket into the SOCKHASH, and take it out
-//!   ([`suitable`], [`release`]).
+//!   ([`rule::suitable`], [`rule::release`]).
 //! - *Adopt*, *eager*: enrol in mid-life after proof, or at the handshake without
-//!   ([`config`]).
-//! - *Path*: the way of one direction, the stack or the fast one ([`path`]).
-//!   What keeps it on the stack is a *reason* ([`reason`]).
+//!   ([`record::config`]).
+//! - *Path*: the way of one direction, the stack or the fast one ([`rule::path`]).
+//!   What keeps it on the stack is a *reason* ([`mod@reason`]).
 //! - *Drained*: the receiver has consumed every byte that the sender ever gave to
-//!   the stack ([`order`]).
+//!   the stack ([`rule::order`]).
 //! - *Guard*, *habit*: a check that keeps a socket off the fast path, and what a
-//!   program is remembered for ([`reader`], [`habit`]).
+//!   program is remembered for ([`record::reader`], [`rule::habit`]).
 //! - *Note*, *watch*, *act*: the three tiers that find, measure and change pairs
-//!   ([`watch`]).
+//!   ([`record::watch`]).
+
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -43,30 +44,7 @@
 #[cfg(test)]
 extern crate std;
 
-pub mod call;
-pub mod config;
-pub mod event;
-pub mod flow;
-pub mod habit;
-pub mod layout;
-pub mod looked;
-pub mod options;
-pub mod order;
-pub mod pace;
-pub mod pair;
-pub mod path;
-pub mod places;
-pub mod pressure;
-pub mod reader;
-pub mod readiness;
 pub mod reason;
 pub mod record;
-pub mod release;
-pub mod row;
-pub mod stats;
-pub mod status;
-pub mod suitable;
-#[cfg(feature = "user")]
-mod user;
-pub mod watch;
-pub mod worth;
+pub mod rule;
+pub mod uapi;

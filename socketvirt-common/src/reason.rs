@@ -68,7 +68,7 @@ pub enum Reason {
     /// one.
     Splice = 27,
     /// The socket that agrees on the handshake id has not shown that it gets
-    /// this socket's packets: see [`Witness`](crate::pair::Witness).
+    /// this socket's packets: see [`Witness`](crate::record::pair::Witness).
     PeerNotProved = 28,
     /// Another connection has the same handshake id and came first.
     IdTaken = 29,

@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use socketvirt_common::{
-    path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, TCP_ESTABLISHED, Verdict, verdict},
-    pressure::MESSAGE_OVERHEAD,
     reason::Reason,
+    rule::{
+        path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, Verdict, verdict},
+        pressure::MESSAGE_OVERHEAD,
+    },
+    uapi::TCP_ESTABLISHED,
 };
 
 /// How a receiver's queues are read.

@@ -2,12 +2,18 @@
 
 use proptest::prelude::*;
 use socketvirt_common::{
-    config::ReceiveMode,
-    path::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED, may_send},
     reason::{REASONS, Reason},
-    suitable::{Facts, Reading, Unread, unadoptable, unsuitable},
-    worth::{Sent, WINDOW, Worth, begins_anew, judge},
+    record::config::ReceiveMode,
+    rule::{
+        path::may_send,
+        suitable::{Facts, Reading, Unread, unadoptable, unsuitable},
+        worth::{Sent, WINDOW, Worth, begins_anew, judge},
+    },
+    uapi::{self, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
 };
+
+/// As a socket holds it, in one byte.
+const SEND_SHUTDOWN: u8 = uapi::SEND_SHUTDOWN.to_le_bytes()[0];
 
 const SUITABLE: Facts = Facts {
     state: TCP_ESTABLISHED,

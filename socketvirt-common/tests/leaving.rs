@@ -2,8 +2,10 @@
 //! and visits and however slow a sender is between its verdict and its queueing.
 
 use proptest::prelude::*;
-use socketvirt_common::config::Config;
-use socketvirt_common::release::{FIRST_PAUSE, Leaving, Past, may_leave, may_return, pause, quiet};
+use socketvirt_common::{
+    record::config::Config,
+    rule::release::{FIRST_PAUSE, Leaving, Past, may_leave, may_return, pause, quiet},
+};
 
 /// One step of a schedule; `usize` names the end, modulo 2.
 #[derive(Clone, Copy, Debug)]

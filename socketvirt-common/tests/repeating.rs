@@ -1,7 +1,7 @@
 //! Bytes that a sender sends again, together with new ones, are read once.
 
 use proptest::prelude::*;
-use socketvirt_common::order::{Next, repeated};
+use socketvirt_common::rule::order::{Next, repeated};
 
 /// The receiver: TCP, which keeps any packet that brings something new and lies
 /// at its next byte, and the verdict program behind it.

@@ -2,17 +2,20 @@
 //! edge, with all others the way they let the message pass.
 
 use socketvirt_common::{
-    habit::{is_habit, of_receive},
-    order,
-    pair::{End, Enrolment},
-    path::{
-        BULK_MESSAGE, HEARTBEAT, Own, Path, Peer, SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED,
-        Verdict, may_send, verdict,
-    },
-    pressure::{MESSAGE_OVERHEAD, fits, messages_queued},
     reason::Reason,
-    worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge},
+    record::pair::{End, Enrolment},
+    rule::{
+        habit::{is_habit, of_receive},
+        order,
+        path::{HEARTBEAT, Own, Path, Peer, Verdict, may_send, verdict},
+        pressure::{BULK_MESSAGE, MESSAGE_OVERHEAD, fits, messages_queued},
+        worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge},
+    },
+    uapi::{self, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
 };
+
+/// As a socket holds it, in one byte.
+const SEND_SHUTDOWN: u8 = uapi::SEND_SHUTDOWN.to_le_bytes()[0];
 
 const WRITE_SEQ: u32 = 7;
 

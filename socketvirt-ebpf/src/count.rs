@@ -4,15 +4,17 @@ use core::{arch::asm, ffi::c_void, mem::offset_of};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::{
-    flow::{Flow, Traffic},
-    pair::Enrolment,
     reason::{REASONS, Reason},
-    stats::Stats,
-    watch::WatchedEnd,
-    worth::Sent,
+    record::{
+        flow::{Flow, Traffic},
+        pair::Enrolment,
+        stats::Stats,
+        watch::WatchedEnd,
+    },
+    rule::worth::Sent,
 };
 
-use crate::{kernel::Sock, maps::sv_stats};
+use crate::{kernel::sock::Sock, maps::sv_stats};
 
 /// Returns the counters of this CPU.
 #[inline(always)]

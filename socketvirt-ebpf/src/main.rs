@@ -24,25 +24,12 @@
     reason = "the kernel's own types are narrower or signed where the helpers' are not"
 )]
 
-mod charge;
 mod count;
-mod ending;
-mod enrol;
-mod habits;
-mod handshake;
 mod kernel;
-mod load;
 mod maps;
-mod message;
-mod pairs;
 mod path;
-mod programs;
-mod psock;
-mod reader;
-mod setting;
+mod program;
 mod table;
-mod task;
-mod unify;
 
 use aya_ebpf::{
     bindings::{bpf_sock_ops, sk_action::SK_PASS},
@@ -55,7 +42,8 @@ use aya_ebpf::{
     },
 };
 
-use path::{act, discover, watch};
+use path::{act, discover, habits, handshake, join, message, unify, watch};
+use program::{processes, reader};
 
 /// Watches connections come and go, attached to a cgroup.
 #[sock_ops]
@@ -117,7 +105,7 @@ pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
     reader::began();
-    programs::began(ctx.arg::<*const u8>(0) as u64);
+    processes::began(ctx.arg::<*const u8>(0) as u64);
     0
 }
 
@@ -125,14 +113,14 @@ pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
 #[btf_tracepoint(function = "io_uring_create")]
 pub fn sv_ring(_ctx: BtfTracePointContext) -> u32 {
     reader::made_ring();
-    programs::made_ring();
+    processes::made_ring();
     0
 }
 
 /// Runs when a process is moved to another cgroup.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {
-    programs::came(
+    processes::came(
         ctx.arg::<*const u8>(0) as u64,
         ctx.arg::<*const u8>(2) as u64,
     );
@@ -250,7 +238,7 @@ pub fn sv_table_state(ctx: BtfTracePointContext) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn sv_table_join(ctx: *mut table::iterate::IterSocket) -> i32 {
-    table::iterate::on_tcp(ctx, table::join::on_socket);
+    table::iterate::on_tcp(ctx, join::on_socket);
     0
 }
 

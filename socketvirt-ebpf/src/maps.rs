@@ -14,22 +14,23 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socketvirt_common::{
-    config::Config,
-    event::{Note, TableStats},
-    flow::Flow,
-    habit::Program,
-    layout::KernelLayout,
-    order::Next,
-    pair::{End, EndKey, Sequences},
-    places::Places,
-    reader::{PROCESSES, Process},
     reason::Reason,
-    row::Row,
-    stats::Stats,
-    watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
+    record::{
+        config::Config,
+        event::{Note, TableStats},
+        flow::Flow,
+        layout::KernelLayout,
+        pair::{End, EndKey, Sequences},
+        places::Places,
+        reader::{PROCESSES, Process},
+        row::Row,
+        stats::Stats,
+        watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
+    },
+    rule::{habit::Program, order::Next},
 };
 
-use crate::table::snapshot::Scratch;
+use crate::table::scratch::Scratch;
 
 /// A map that userspace reads as memory, `include/uapi/linux/bpf.h`.
 const BPF_F_MMAPABLE: usize = 1 << 10;

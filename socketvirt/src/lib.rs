@@ -15,25 +15,35 @@
 //!
 //! # Modules
 //!
-//! - [`agent`] loads the data path: the pinned maps, programs and links.
+//! From the ground up; a module uses those above it alone:
+//!
+//! - [`output`] prints.
+//! - [`host`] and [`bpf`] make and read what the agent needs of them.
+//! - [`kernel`] knows the running kernel.
+//! - [`program`] looks at who uses a socket: guards, habits.
+//! - [`datapath`] loads and proves the fast path: the pinned maps, programs and
+//!   links.
 //! - [`watch`] runs the tiers: it *notes* pairs, *watches* them, and *acts*, which
 //!   adopts and releases.
-//! - [`program`] looks at who uses a socket: guards, habits.
 //! - [`table`] is the socket table, a row for each socket.
 //! - [`doctor`] says what this kernel does to accelerated sockets.
-//! - [`kernel`] knows the running kernel.
-//! - [`child`] runs the command under `exec`.
-//! - [`mod@bench`] measures, [`output`] prints, [`cli`] is what a user types.
+//! - [`mod@bench`] measures.
+//! - [`child`] runs the command under `exec`; [`session`] is what `exec` and `run`
+//!   share.
+//! - [`cli`] is what a user types.
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-pub mod agent;
 pub mod bench;
+pub mod bpf;
 pub mod child;
 pub mod cli;
+pub mod datapath;
 pub mod doctor;
+pub mod host;
 pub mod kernel;
 pub mod output;
 pub mod program;
+pub mod session;
 pub mod table;
 pub mod watch;

@@ -11,8 +11,8 @@ use std::{
 use aya::maps::{Array, Map, MapData};
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
-use socketvirt::watch::tiers::Tiers;
-use socketvirt_common::config::{Config, Mode, ReceiveMode};
+use socketvirt::datapath::tiers::Tiers;
+use socketvirt_common::record::config::{Config, Mode, ReceiveMode};
 
 use crate::{
     process::{self, PATIENCE},

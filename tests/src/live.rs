@@ -9,7 +9,10 @@ use std::{
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use nix::unistd::Pid;
-use socketvirt_common::{reason::Reason, stats::Stats, watch::Tiers};
+use socketvirt_common::{
+    reason::Reason,
+    record::{stats::Stats, watch::Tiers},
+};
 
 use crate::{process::Process, session::PINS};
 

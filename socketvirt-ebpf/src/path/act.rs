@@ -3,21 +3,21 @@
 use core::ffi::c_void;
 
 use socketvirt_common::{
-    event::What,
-    flow::Flow,
-    pair::{Enrolment, Side},
     reason::Reason,
-    release,
-    watch::{Stage, Want, Watched},
+    record::{
+        event::What,
+        flow::Flow,
+        pair::{Enrolment, Side},
+        watch::{Stage, Want, Watched},
+    },
+    rule::release,
 };
 
-use super::{ready, watch};
+use super::{enrol, pairs, ready, watch};
 use crate::{
     count::{self, count},
-    enrol,
-    kernel::Sock,
+    kernel::{setting, sock::Sock},
     maps::{sv_config, sv_ends, sv_tiers, sv_watched},
-    pairs, setting,
     table::events,
 };
 

@@ -4,12 +4,14 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
-use socketvirt_common::{pair::Side, path::TCP_ESTABLISHED, watch::Seen};
+use socketvirt_common::{
+    record::{pair::Side, watch::Seen},
+    uapi::TCP_ESTABLISHED,
+};
 
-use super::note;
+use super::{enrol, note};
 use crate::{
-    enrol,
-    kernel::Sock,
+    kernel::sock::Sock,
     maps::{sv_config, sv_ends, sv_seen},
 };
 

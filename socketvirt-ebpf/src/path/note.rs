@@ -7,14 +7,16 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
-    pair::{HandshakeId, Side},
     reason::Reason,
-    watch::{NOTED_ENDS, NOTES, NOWHERE, Noted, PAIRS, Stage, Watched, WatchedEnd},
+    record::{
+        pair::{HandshakeId, Side},
+        watch::{NOTED_ENDS, NOTES, NOWHERE, Noted, PAIRS, Stage, Watched, WatchedEnd},
+    },
 };
 
 use crate::{
     count::{count, next},
-    kernel::Sock,
+    kernel::sock::Sock,
     maps::{
         sv_ends, sv_fresh, sv_noted, sv_notes, sv_places, sv_tiers, sv_waiting, sv_wake, sv_watched,
     },

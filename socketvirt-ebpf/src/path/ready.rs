@@ -2,18 +2,25 @@
 //! the end's lock; the visit that enrols asks again under it.
 
 use socketvirt_common::{
-    config::Config,
-    pair::{Enrolment, Side},
-    reader::{self, Process},
     reason::Reason,
-    release::{self, Leaving},
-    suitable,
-    watch::{Shared, Tiers, Watched, WatchedEnd},
+    record::{
+        config::Config,
+        pair::{Enrolment, Side},
+        reader::{self, Process},
+        watch::{Shared, Tiers, Watched, WatchedEnd},
+    },
+    rule::{
+        release::{self, Leaving},
+        suitable,
+    },
 };
 
+use super::{enrol, habits};
 use crate::{
-    enrol, habits,
-    kernel::{Sock, offset, read},
+    kernel::{
+        load::{offset, read},
+        sock::Sock,
+    },
     maps::{sv_config, sv_processes, sv_shared, sv_tiers, sv_watched},
 };
 

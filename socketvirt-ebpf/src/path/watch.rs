@@ -9,21 +9,24 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
 use socketvirt_common::{
-    config::{Config, Mode, ReceiveMode},
-    event::What,
-    habit,
-    pair::{EndKey, Enrolment, HandshakeId, Side},
-    path::{TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV},
     reason::Reason,
-    release,
-    watch::{HOT, NOTES, PAIRS, Run, Stage, Tiers, WARM, Want, Watched, WatchedEnd},
-    worth::{self, Sent, Worth},
+    record::{
+        config::{Config, Mode, ReceiveMode},
+        event::What,
+        pair::{EndKey, Enrolment, HandshakeId, Side},
+        watch::{HOT, NOTES, PAIRS, Run, Stage, Tiers, WARM, Want, Watched, WatchedEnd},
+    },
+    rule::{
+        habit, release,
+        worth::{self, Sent, Worth},
+    },
+    uapi::{TCP_ESTABLISHED, TCP_SYN_RECV},
 };
 
-use super::ready;
+use super::{habits, ready};
 use crate::{
-    count, habits,
-    kernel::Sock,
+    count,
+    kernel::sock::Sock,
     maps::{
         sv_config, sv_ends, sv_hot, sv_next, sv_noted, sv_notes, sv_pairs, sv_places, sv_spaces,
         sv_tiers, sv_watched,
@@ -734,4 +737,3 @@ fn reason_of_both(pair: &mut Watched, reason: Reason) {
 }
 
 const _: () = assert!(PAIRS <= 1 << 30);
-const _: () = assert!(TCP_CLOSE as u32 == 7);

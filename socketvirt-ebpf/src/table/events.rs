@@ -4,9 +4,9 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
-    event::{Note, What},
     reason::Reason,
-    status::Status,
+    record::event::{Note, What},
+    rule::status::Status,
 };
 
 use crate::{

@@ -4,19 +4,24 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::{
-    places::flag,
-    readiness,
-    row::{ADDRESS_TEXT, Family, Kind, NAME_LENGTH, Protocol, Row, State, Text},
-    status::{self, Status},
-    suitable::O_NONBLOCK,
+    record::{
+        places::flag,
+        row::{ADDRESS_TEXT, Family, Kind, NAME_LENGTH, Protocol, Row, State, Text},
+    },
+    rule::{
+        readiness,
+        status::{self, Status},
+    },
+    uapi::O_NONBLOCK,
 };
 
 use super::{
     options::{Fill as _, socket_flag},
-    snapshot::{Identity, Snapshot, place, read},
+    scratch::Identity,
+    snapshot::{Snapshot, place, read},
     text,
 };
-use crate::{kernel::Sock, maps::PLACES};
+use crate::{kernel::sock::Sock, maps::PLACES};
 
 /// `SK_USER_DATA_PSOCK`, include/net/sock.h: the user data is a psock.
 const USER_DATA_PSOCK: u64 = 4;
@@ -161,7 +166,7 @@ fn unix_address(to: &mut Text<ADDRESS_TEXT>, address: u64) {
 #[inline(always)]
 fn file(copy: &Snapshot, socket: u64, flags: u64) -> File {
     let file: u64 = read(socket, place!(socket_file));
-    let inode = if place!(ino).offset == socketvirt_common::places::Place::MISSING {
+    let inode = if place!(ino).offset == socketvirt_common::record::places::Place::MISSING {
         read(socket, place!(socket_ino))
     } else {
         copy.get::<u64>(place!(ino))

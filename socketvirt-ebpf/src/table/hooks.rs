@@ -11,15 +11,16 @@ use aya_ebpf::{
     },
 };
 use socketvirt_common::{
-    event::What,
-    places::{Place, flag},
-    row::{Protocol, State},
+    record::{
+        event::What,
+        places::{Place, flag},
+        row::{Protocol, State},
+    },
+    uapi::AF_INET,
 };
 
 use super::{events::begin, options::socket_flag, snapshot::place};
 use crate::maps::{PLACES, sv_closing};
-
-const AF_INET: u16 = 2;
 
 /// A field of a context, read once: the verifier does not follow a merged
 /// load of the context pointer.
@@ -183,7 +184,7 @@ pub fn changed(sk: *const c_void, before: u32, after: u32) {
 
 /// Fills in both ends and the namespace.
 #[inline(always)]
-fn ends(note: &mut socketvirt_common::event::Note, sock: *const u8) {
+fn ends(note: &mut socketvirt_common::record::event::Note, sock: *const u8) {
     let family: u16 = load(sock, place!(family));
     note.family = family;
     note.local_port = load(sock, place!(num));

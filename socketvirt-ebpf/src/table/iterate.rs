@@ -6,16 +6,17 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, bpf_sock_from_file,
 };
-use socketvirt_common::{
-    record::{Header, Holder, Tag},
+use socketvirt_common::record::{
     row::{Family, Protocol, Row, State},
+    stream::{Header, Holder, Tag},
 };
 
 use super::{
     fill, rows,
-    snapshot::{Identity, Snapshot, place, read},
+    scratch::Identity,
+    snapshot::{Snapshot, place, read},
 };
-use crate::{kernel::Sock, maps::sv_scratch};
+use crate::{kernel::sock::Sock, maps::sv_scratch};
 
 /// `struct bpf_iter_meta`, include/linux/bpf.h.
 #[repr(C)]

@@ -3,13 +3,16 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use socketvirt_common::{
+use socketvirt_common::record::{
     options::{SocketOptions, UNKNOWN},
     places::flag,
     row::{Family, Protocol, Text},
 };
 
-use super::snapshot::{Identity, Snapshot, place};
+use super::{
+    scratch::Identity,
+    snapshot::{Snapshot, place},
+};
 use crate::maps::PLACES;
 
 /// A bit of `sk_flags`.

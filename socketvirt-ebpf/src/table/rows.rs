@@ -2,10 +2,12 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use socketvirt_common::{
-    pair::Enrolment,
     reason::Reason,
-    row::{Row, State},
-    status::Status,
+    record::{
+        pair::Enrolment,
+        row::{Row, State},
+    },
+    rule::status::Status,
 };
 
 use super::events;

@@ -7,33 +7,17 @@
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use socketvirt_common::{
+use socketvirt_common::record::{
     options::UNKNOWN,
     places::Place,
-    row::{Family, Kind, Protocol, Row, State},
+    row::{Family, Kind, Protocol, State},
 };
 
+use super::scratch::{Identity, SNAPSHOT};
 use crate::maps::PLACES;
 
-/// More than a `tcp_sock`, the largest, of any kernel so far.
-pub const SNAPSHOT: usize = 4096;
-
-/// Room for one socket at work. One reader at a time: each loaded object has
-/// one thread that iterates.
-#[repr(C)]
-pub struct Scratch {
-    /// The copy.
-    pub bytes: [u8; SNAPSHOT],
-    /// Its identity.
-    pub identity: Identity,
-    /// The row made from it.
-    pub row: Row,
-}
-
-/// A place of `PLACES`.
-///
-/// It is volatile, because the compiler must not fold what stands there until
-/// the loader has replaced it.
+/// A place of `PLACES`. Volatile, because the compiler must not fold what
+/// stands there until the loader has replaced it.
 macro_rules! place {
     ($field:ident) => {{
         // SAFETY: a field of a static.
@@ -72,16 +56,6 @@ pub fn read<T: Copy + Default>(address: u64, place: Place) -> T {
     } else {
         T::default()
     }
-}
-
-/// The facts that say what is copied, told by a few single reads before.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Identity {
-    pub family: Family,
-    pub kind: Kind,
-    pub protocol: Protocol,
-    pub state: State,
 }
 
 impl Identity {

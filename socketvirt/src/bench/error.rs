@@ -13,7 +13,7 @@ pub enum Error {
 
     /// There is no cgroup to measure in.
     #[error(transparent)]
-    Cgroup(#[from] crate::kernel::cgroup::CgroupError),
+    Cgroup(#[from] crate::host::cgroup::CgroupError),
 
     /// A system call of a worker failed; on an accelerated socket this is also
     /// how a wrong answer of the fast path shows.

@@ -5,17 +5,18 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
-use socketvirt_common::config::Mode;
+use socketvirt_common::record::config::Mode;
 
 use super::summary_file::SummaryFile;
 use crate::{
-    agent::{
+    child::{Child, Event, Signals, manager},
+    kernel::capabilities,
+    output,
+    session::{
         run::{Finished, Options, Run},
         scope::Scope,
     },
-    child::{Child, Event, Signals, manager},
-    kernel::capabilities,
-    output, tell,
+    tell,
 };
 
 /// When sockets are enrolled.

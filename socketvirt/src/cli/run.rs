@@ -11,11 +11,11 @@ use super::{
     exec::{EAGER, ModeName, tell_shortcomings},
 };
 use crate::{
-    agent::{
+    output,
+    session::{
         run::{self, Run},
         scope::Scope,
     },
-    output,
     table::keeper::{Keeper, Options},
     tell,
 };

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::agent::summary::Summary;
+use crate::session::summary::Summary;
 
 /// More than any summary takes.
 const ROOM: i64 = 8192;
@@ -66,7 +66,7 @@ impl SummaryFile {
 
 #[cfg(test)]
 mod tests {
-    use socketvirt_common::{
+    use socketvirt_common::record::{
         config::{Mode, ReceiveMode},
         stats::Stats,
     };

@@ -105,7 +105,7 @@ fn watch(
         let began = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
         let mut table = Table::read(source, netns)?;
         let ended = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
-        let pause = socketvirt_common::pace::pause((ended - began).into(), LEAST);
+        let pause = socketvirt_common::rule::pace::pause((ended - began).into(), LEAST);
         filter.apply(&mut table, order);
         let text = if as_json {
             json(&table)?

@@ -1,14 +1,17 @@
 //! What `socketvirt doctor` finds out: whether this machine has what the agent
 //! needs, and what its kernel does to accelerated sockets.
 //!
-//! The checks are the agent's own ([`crate::agent::checks`]), on a data path
+//! The checks are the agent's own ([`crate::datapath::checks`]), on a data path
 //! of their own in a scratch cgroup; nothing of it is left.
 
 mod report;
 mod requirements;
 mod text;
 
-use socketvirt_common::{config::ReceiveMode, layout::KernelLayout, reason::Reason};
+use socketvirt_common::{
+    reason::Reason,
+    record::{config::ReceiveMode, layout::KernelLayout},
+};
 
 pub use self::{
     report::{Report, SCHEMA},
@@ -16,18 +19,38 @@ pub use self::{
     text::render,
 };
 use crate::{
-    agent::{
+    bpf::error::DataPathError,
+    datapath::{
         checks::{
             Answer, Check, Enrolled, LIST,
             judge::{self, Judgement},
             lab::{self, CheckError, Lab},
             proofs::{self, Proof},
         },
-        datapath::DataPath,
-        run::{Places, RunError},
+        home::{Home, HomeError},
+        load::DataPath,
+        selftest::SelfTestError,
     },
+    host::cgroup::CgroupError,
     kernel::{layout, require},
 };
+
+/// Live connections could not be examined.
+#[derive(Debug, thiserror::Error)]
+enum LiveError {
+    /// The home of the data path.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The programs and maps.
+    #[error(transparent)]
+    DataPath(#[from] DataPathError),
+    /// The checks.
+    #[error(transparent)]
+    Checks(#[from] SelfTestError),
+}
 
 /// The answers of every check in one receive mode, in the order of the list.
 struct Answers {
@@ -89,25 +112,25 @@ pub fn examine() -> Report {
 fn on_live_connections(
     layout: &KernelLayout,
     requirements: &mut Vec<Requirement>,
-) -> Result<Findings, RunError> {
-    let mut places = Places::make("doctor")?;
-    let found = in_places(layout, requirements, &places);
-    places.take_away()?;
+) -> Result<Findings, LiveError> {
+    let mut home = Home::make("doctor")?;
+    let found = in_home(layout, requirements, &home);
+    home.take_away()?;
     found
 }
 
-fn in_places(
+fn in_home(
     layout: &KernelLayout,
     requirements: &mut Vec<Requirement>,
-    places: &Places,
-) -> Result<Findings, RunError> {
-    let folder = places.pins.path();
+    home: &Home,
+) -> Result<Findings, LiveError> {
+    let folder = home.pins.path();
     let mut path = DataPath::load(layout, folder)?;
     requirements.push(Requirement::fulfilled(
         "programs",
         "the verifier accepts every program, with its helpers".into(),
     ));
-    path.attach(&places.cgroup.open()?, folder)?;
+    path.attach(&home.cgroup.open()?, folder)?;
     requirements.push(match path.watch_splice(layout, folder) {
         Ok(watched) => Requirement::fulfilled("splice_watch", watched.into()),
         Err(error) => Requirement::missing("splice_watch", &error).with_hint(
@@ -116,9 +139,9 @@ fn in_places(
     });
     path.watch_receive(folder)?;
     let mut config = path.take_config()?;
-    let _inside = places.cgroup.enter()?;
-    let findings = lab::within(&mut path, &mut config, folder, every_check)
-        .map_err(crate::agent::selftest::SelfTestError::from)?;
+    let _inside = home.cgroup.enter()?;
+    let findings =
+        lab::within(&mut path, &mut config, folder, every_check).map_err(SelfTestError::from)?;
     Ok(findings)
 }
 

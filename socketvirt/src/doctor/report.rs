@@ -2,11 +2,11 @@
 //! renamed or removed.
 
 use serde::Serialize;
-use socketvirt_common::config::{Mode, ReceiveMode};
+use socketvirt_common::record::config::{Mode, ReceiveMode};
 
 use super::{Findings, Requirement};
 use crate::{
-    agent::checks::{
+    datapath::checks::{
         Check, Keeper, LIST,
         judge::{self, Judgement, Recommendation},
         proofs::Proof,

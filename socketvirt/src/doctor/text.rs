@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use socketvirt_common::config::ReceiveMode;
+use socketvirt_common::record::config::ReceiveMode;
 
 use super::report::{Difference, Report, Seen};
 

@@ -10,7 +10,7 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
-use socketvirt_common::layout::{CAST, KernelLayout, OFFSET};
+use socketvirt_common::record::layout::{CAST, KernelLayout, OFFSET};
 
 use super::btf::KernelTypes;
 
@@ -160,7 +160,7 @@ fn marked([code, registers, off, off_high, number @ ..]: [u8; 8]) -> Option<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::object::OBJECT;
+    use crate::bpf::object::OBJECT;
 
     fn marks(object: &[u8]) -> usize {
         let is_mark = |word: &&[u8; 8]| **word == CAST.to_ne_bytes() || marked(**word).is_some();

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use socketvirt_common::layout::{Charging, KernelLayout};
+use socketvirt_common::record::layout::{Charging, KernelLayout};
 
 use crate::kernel::btf::{KernelTypes, LayoutError};
 

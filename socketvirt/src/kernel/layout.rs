@@ -4,10 +4,11 @@ use nix::{
     sys::time::TimeValLike as _,
     time::{ClockId, clock_getres},
 };
-use socketvirt_common::{call::Calls, layout::KernelLayout};
+use socketvirt_common::{record::layout::KernelLayout, rule::call::Calls};
 
+use super::{btf::KernelTypes, cast, charges, symbols};
+use crate::host::namespaces;
 pub use crate::kernel::btf::LayoutError;
-use crate::kernel::{btf::KernelTypes, cast, charges, namespaces, symbols};
 
 const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
 

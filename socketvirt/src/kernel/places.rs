@@ -2,7 +2,7 @@
 //! table show.
 
 use nix::time::{ClockId, clock_getres};
-use socketvirt_common::places::{Place, Places, flag};
+use socketvirt_common::record::places::{Place, Places, flag};
 
 use crate::kernel::btf::{KernelTypes, LayoutError};
 

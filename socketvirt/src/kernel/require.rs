@@ -9,10 +9,12 @@ use std::{
 use aya::maps::MapType;
 use nix::sys::utsname::uname;
 
-use crate::kernel::{
-    bpffs::{self, PinError},
+use super::{
     btf,
     capabilities::{Held, NEEDED},
+};
+use crate::host::{
+    bpffs::{self, PinError},
     cgroup::{self, CgroupError},
     mounts::Mount,
 };
@@ -229,7 +231,7 @@ fn is_confidential(lockdown: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::testing::{cover, in_private_mounts, own_sys};
+    use crate::host::testing::{cover, in_private_mounts, own_sys};
 
     #[test]
     fn this_machine_has_what_is_needed() {

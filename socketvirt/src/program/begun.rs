@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{HashMap, MapData, MapError, RingBuf};
-use socketvirt_common::looked;
+use socketvirt_common::rule::looked;
 
 /// What the kernel side counts, and how far the agent has come.
 pub struct Begun {

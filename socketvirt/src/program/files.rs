@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::kernel::{
+use crate::host::{
     executable::{self, ExecutableError},
-    loader::{self, Loading},
+    ldso::{self, Loading},
 };
 
 /// A file as it is, whatever its names: device, inode, and when it was last
@@ -116,7 +116,7 @@ fn code(maps: &str) -> impl Iterator<Item = &str> {
 /// `age`.
 #[must_use]
 pub fn has_loaded(pid: u32, age: Duration, patience: Duration) -> bool {
-    match loader::loading(pid) {
+    match ldso::loading(pid) {
         Ok(Loading::Done) => true,
         Ok(Loading::UnderWay) => false,
         Ok(Loading::Unknown) => age >= patience,

@@ -20,7 +20,11 @@ use procfs::{
     net::{TcpNetEntry, TcpState},
     process::{FDTarget, Process},
 };
-use socketvirt_common::{habit::Program, pace::Budget, pair::Side, reason::Reason};
+use socketvirt_common::{
+    reason::Reason,
+    record::pair::Side,
+    rule::{habit::Program, pace::Budget},
+};
 
 /// Executables and habits that are remembered, at most; with more, all are
 /// forgotten.

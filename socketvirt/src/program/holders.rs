@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use aya::maps::MapError;
 use socketvirt_common::{
-    reader::{Holding, Process},
     reason::Reason,
+    record::reader::{Holding, Process},
 };
 
 use super::{files, readers::Readers};

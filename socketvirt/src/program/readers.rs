@@ -1,6 +1,6 @@
 //! Looks at the processes that read watched sockets: the map `sv_processes`.
 //!
-//! The kernel side enters who reads ([`socketvirt_common::reader`]). Each process
+//! The kernel side enters who reads ([`socketvirt_common::record::reader`]). Each process
 //! is looked at once, and again when it runs another program or has mapped other
 //! code. A process that cannot be looked at is not harmless.
 
@@ -14,8 +14,8 @@ use std::{
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
 use procfs::ticks_per_second;
 use socketvirt_common::{
-    reader::{self, Process},
     reason::Reason,
+    record::reader::{self, Process},
 };
 
 use super::{

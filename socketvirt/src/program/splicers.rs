@@ -18,14 +18,14 @@ use std::{
 };
 
 use aya::maps::MapError;
-use socketvirt_common::{looked, reason::Reason};
+use socketvirt_common::{reason::Reason, rule::looked};
 
 use super::{
     begun::{Begun, Unlooked},
     files::{self, FileId, Files},
     habits::Habits,
 };
-use crate::kernel::{
+use crate::host::{
     cgroup::Cgroup,
     cgroup_id::{self, Hierarchy},
 };

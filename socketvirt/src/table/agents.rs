@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use socketvirt_common::{record::Joined, row::Row, status::Status};
+use socketvirt_common::{
+    record::{row::Row, stream::Joined},
+    rule::status::Status,
+};
 
 use super::{
     TableError, keeper,
     source::{Joiner, Namespaces, Scan},
 };
-use crate::kernel::bpffs::PinDir;
+use crate::host::bpffs::PinDir;
 
 /// What was joined.
 #[derive(Default)]

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use crate::kernel::cgroup;
+use crate::host::cgroup;
 
 /// How deep cgroups are looked for.
 const MAX_DEPTH: u32 = 32;

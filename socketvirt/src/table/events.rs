@@ -12,11 +12,13 @@ use std::{
 
 use serde::Serialize;
 use socketvirt_common::{
-    event::{Note, What},
-    pair::HandshakeId,
     reason::Reason,
-    row::{Row, State},
-    status::Status,
+    record::{
+        event::{Note, What},
+        pair::HandshakeId,
+        row::{Row, State},
+    },
+    rule::status::Status,
 };
 
 use super::{
@@ -25,7 +27,7 @@ use super::{
     ring::Ring,
     words::{Word, text},
 };
-use crate::kernel::bpffs::PinDir;
+use crate::host::bpffs::PinDir;
 
 /// How long the reader sleeps when there is nothing.
 pub const PAUSE: Duration = Duration::from_millis(20);

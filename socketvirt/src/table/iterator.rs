@@ -7,9 +7,9 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
-use socketvirt_common::{
-    record::{Header, Holder, Joined, Tag},
+use socketvirt_common::record::{
     row::Row,
+    stream::{Header, Holder, Joined, Tag},
 };
 
 /// `BPF_TRACE_ITER` of `enum bpf_attach_type`.

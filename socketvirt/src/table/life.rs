@@ -4,9 +4,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use socketvirt_common::{
-    event::{Note, What},
-    row::{ADDRESS_TEXT, Family, Kind, Protocol, Row, State, Text},
-    status::{Status, Step},
+    record::{
+        event::{Note, What},
+        row::{ADDRESS_TEXT, Family, Kind, Protocol, Row, State, Text},
+    },
+    rule::status::{Status, Step},
 };
 
 /// A change of status.
@@ -45,7 +47,7 @@ pub fn apply(row: &mut Row, note: &Note) -> Option<Change> {
 }
 
 /// By their numbers.
-const ALL: [Status; socketvirt_common::status::STATUSES] = [
+const ALL: [Status; socketvirt_common::rule::status::STATUSES] = [
     Status::UNCONNECTED,
     Status::BOUND,
     Status::LISTENING,

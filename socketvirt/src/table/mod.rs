@@ -38,7 +38,7 @@ pub enum TableError {
     Layout(#[from] crate::kernel::btf::LayoutError),
     /// The programs.
     #[error(transparent)]
-    DataPath(#[from] crate::agent::datapath::DataPathError),
+    DataPath(#[from] crate::bpf::error::DataPathError),
     /// An iterator.
     #[error("{attempt} failed: {source}; `dmesg` may tell more")]
     Iterate {
@@ -50,7 +50,7 @@ pub enum TableError {
     },
     /// A network namespace.
     #[error(transparent)]
-    Namespace(#[from] crate::kernel::namespaces::NamespaceError),
+    Namespace(#[from] crate::host::namespaces::NamespaceError),
     /// Somebody else keeps it.
     #[error("a table is kept already: end the other `socketvirt run` first")]
     Kept,
@@ -71,7 +71,7 @@ pub enum TableError {
 impl TableError {
     /// Refuses what another build has pinned in `folder`.
     fn unless_ours(folder: &std::path::Path) -> Result<(), Self> {
-        if crate::kernel::object::is_ours(folder) {
+        if crate::bpf::object::is_ours(folder) {
             Ok(())
         } else {
             Err(Self::OtherBuild(folder.to_owned()))

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use socketvirt_common::row::{ADDRESS_TEXT, NAME_LENGTH, Text};
+use socketvirt_common::record::row::{ADDRESS_TEXT, NAME_LENGTH, Text};
 
 /// The name of a Unix socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

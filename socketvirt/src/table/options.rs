@@ -1,7 +1,7 @@
 //! The options of a socket by the names that programs use.
 
 use serde_json::{Map, Value};
-use socketvirt_common::{
+use socketvirt_common::record::{
     options::{SocketOptions, UNKNOWN},
     row::{Family, Row},
 };

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use socketvirt_common::row::{Family, Protocol, Row, State};
+use socketvirt_common::record::row::{Family, Protocol, Row, State};
 
 /// How far the sequence numbers of two ends may lie apart when the rows were
 /// made one after the other: more than any window (RFC 7323), far less than

@@ -3,10 +3,10 @@
 use std::{os::fd::AsFd as _, path::Path, ptr::read_volatile};
 
 use aya::maps::{Map, MapData, MapError};
-use socketvirt_common::event::Note;
+use socketvirt_common::record::event::Note;
 
 use super::TableError;
-use crate::{agent::datapath::DataPathError, kernel::mapping::Mapping};
+use crate::{bpf::error::DataPathError, host::mapping::Mapping};
 
 /// A reader of one ring, at a position of its own.
 pub struct Ring {

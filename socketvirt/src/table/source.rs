@@ -12,11 +12,11 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{Iter, ProgramError},
 };
-use socketvirt_common::{
+use socketvirt_common::record::{
     event::NOTES,
     layout::KernelLayout,
-    record::{Holder, Joined},
     row::Row,
+    stream::{Holder, Joined},
 };
 
 use super::{
@@ -24,12 +24,9 @@ use super::{
     iterator::{Iterator, Record, records},
 };
 use crate::{
-    agent::datapath::DataPathError,
-    kernel::{
-        cast, layout,
-        namespaces::{self, NetNamespace, NetNamespaces},
-        object, places, require,
-    },
+    bpf::{error::DataPathError, object},
+    host::namespaces::{self, NetNamespace, NetNamespaces},
+    kernel::{cast, layout, places, require},
 };
 
 /// Whose sockets are read.

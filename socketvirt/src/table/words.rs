@@ -1,11 +1,15 @@
 //! The words of the table for what the programs keep as numbers.
 
 use socketvirt_common::{
-    pair::Enrolment,
-    path::Path,
-    readiness::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP},
-    row::{Family, Kind, Protocol, Row, State},
-    status::Status,
+    record::{
+        pair::Enrolment,
+        row::{Family, Kind, Protocol, Row, State},
+    },
+    rule::{
+        path::Path,
+        readiness::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP},
+        status::Status,
+    },
 };
 
 /// The word for a value.
@@ -21,7 +25,7 @@ impl Word for Status {
 }
 
 /// The words for all statuses, in the order of a life.
-pub const ALL_STATUSES: [&str; socketvirt_common::status::STATUSES] = [
+pub const ALL_STATUSES: [&str; socketvirt_common::rule::status::STATUSES] = [
     "UNCONNECTED",
     "BOUND",
     "LISTENING",

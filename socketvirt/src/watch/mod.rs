@@ -3,10 +3,10 @@
 //! *Note* is the kernel side's: it finds pairs at their handshake. *Watch* looks
 //! at the pairs, without a lock, as often as there is something to see. *Act*
 //! walks the TCP sockets of a namespace, under their locks, only while one of them
-//! wants to change.
+//! wants to change. What runs them is [`tiers`](crate::datapath::tiers); what is
+//! decided here is when.
 
 mod memory;
-pub mod spaces;
-pub mod tiers;
+pub mod scope;
 pub mod waiting;
 pub mod watcher;

@@ -14,7 +14,7 @@ use nix::{
     sys::time::TimeSpec,
 };
 
-use socketvirt_common::pace::Looks;
+use socketvirt_common::rule::pace::Looks;
 
 use crate::program::{begun::Begun, splicers::Splicers};
 

@@ -9,25 +9,24 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
-    config::Mode,
-    flow::Traffic,
-    pace::{Budget, Looks},
-    stats::Stats,
+    record::{config::Mode, flow::Traffic, stats::Stats},
+    rule::pace::{Budget, Looks},
 };
 
 use super::{
     memory,
-    spaces::Spaces,
-    tiers::{TierError, Tiers},
+    scope::Id,
     waiting::{self, Pause, WaitError},
 };
 use crate::{
-    agent::{
+    bpf::error::DataPathError,
+    datapath::{
         config::ConfigMap,
-        datapath::{DataPathError, StatsMap},
-        scope::again::Id,
+        spaces::Spaces,
+        stats::StatsMap,
+        tiers::{TierError, Tiers},
     },
-    kernel::namespaces,
+    host::namespaces,
     program::{holders, readers::Readers, splicers::Splicers},
 };
 

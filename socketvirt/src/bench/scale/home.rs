@@ -9,7 +9,7 @@ use nix::{
 
 use crate::{
     bench::error::Error,
-    kernel::cgroup::{Cgroup, Inside},
+    host::cgroup::{Cgroup, Inside},
 };
 
 /// A cgroup of this benchmark. A process beside it takes it away, however the benchmark ends.

@@ -7,11 +7,7 @@ use aya::{
     programs::{BtfTracePoint, CgroupAttachMode, CgroupSock, Program, ProgramError},
 };
 
-use super::super::TableError;
-use crate::{
-    agent::datapath::DataPathError,
-    kernel::{cgroup, require},
-};
+use crate::{bpf::error::DataPathError, host::cgroup, kernel::require, table::TableError};
 
 fn program(name: &'static str) -> impl FnOnce(ProgramError) -> TableError {
     move |source| {

@@ -12,12 +12,13 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, Map, MapData, MapError},
 };
-use socketvirt_common::{event::TableStats, row::Row};
+use socketvirt_common::record::{event::TableStats, row::Row};
 
-use super::super::{TableError, life, ring::Ring};
 use crate::{
-    agent::datapath::DataPathError,
-    kernel::{bpffs, object, owner::Lock, require},
+    bpf::{error::DataPathError, object},
+    host::{bpffs, owner::Lock},
+    kernel::require,
+    table::{TableError, life, ring::Ring},
 };
 
 /// The maps that others may open.

@@ -15,27 +15,28 @@ use aya::{
 };
 use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
-    event::{NOTES, Note, TableStats},
-    pace,
-    pair::Enrolment,
-    path::Path,
     reason::Reason,
-    record::Joined,
-    row::Row,
-    status::Status,
+    record::{
+        event::{NOTES, Note, TableStats},
+        pair::Enrolment,
+        row::Row,
+        stream::Joined,
+    },
+    rule::{pace, path::Path, status::Status},
 };
 
-use super::{
-    super::{
+use super::maps::{map, rows};
+use crate::{
+    bpf::error::DataPathError,
+    host::bpffs::PinDir,
+    table::{
         TableError, agents,
         iterator::{Iterator, Record, records},
         life, peers,
         ring::Ring,
         source::{self, Joiner, Namespaces},
     },
-    maps::{map, rows},
 };
-use crate::{agent::datapath::DataPathError, kernel::bpffs::PinDir};
 
 /// How long the row of a closed socket stays.
 const AFTER_THE_END: Duration = Duration::from_secs(30);

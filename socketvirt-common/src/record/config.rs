@@ -1,0 +1,63 @@
+//! Switches that the agent sets while the programs run.
+
+use crate::rule::release::FIRST_PAUSE;
+
+/// The moment at which sockets are enrolled.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Never: the sockets are watched, nothing is redirected.
+    #[default]
+    Off = 0,
+    /// In mid-life, by a visit, after a pair has proved suitable.
+    Adopt = 1,
+    /// At the handshake, without proof; what misses it is adopted.
+    Eager = 2,
+}
+
+/// The way in which an enrolled socket receives.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReceiveMode {
+    /// Not at all: no mode of this kernel passed the self-test.
+    #[default]
+    TableOnly = 0,
+    /// Redirected bytes have a queue of their own.
+    TxOnly = 1,
+    /// Bytes of the stack join the redirected ones in one queue.
+    Unified = 2,
+}
+
+/// The single entry of `sv_config`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The cgroup whose sockets, and those of cgroups below it, are followed: the
+    /// inode number of its folder.
+    pub cgroup: u64,
+    /// The time that a pair stays on the stack after its first release, in
+    /// nanoseconds: see [`crate::rule::release::pause`].
+    pub first_pause: u64,
+    /// The moment at which sockets are enrolled.
+    pub mode: Mode,
+    /// The way in which enrolled sockets receive.
+    pub receive_mode: ReceiveMode,
+    /// 1 while everything shall be released.
+    pub draining: u32,
+    /// 1 while TCP is under memory pressure: redirect nothing new, so that no
+    /// redirect fails with `ENOMEM`.
+    pub memory_pressure: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cgroup: 0,
+            first_pause: FIRST_PAUSE,
+            mode: Mode::Off,
+            receive_mode: ReceiveMode::TableOnly,
+            draining: 0,
+            memory_pressure: 0,
+        }
+    }
+}

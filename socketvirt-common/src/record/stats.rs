@@ -1,0 +1,72 @@
+//! Counters, one set for each CPU.
+
+use super::flow::Traffic;
+use crate::reason::REASONS;
+
+/// The counts since the data path was loaded. Each CPU has its own set; the sum
+/// is the truth.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    /// Sockets whose connect(2) was answered.
+    pub connected: u64,
+    /// Sockets that a listener has made.
+    pub accepted: u64,
+    /// Sockets that have a flow: those that a scan has found to have their
+    /// peer on this host, and those enrolled at the handshake.
+    pub followed: u64,
+    /// Connections whose two ends were found on this host.
+    pub pairs: u64,
+    /// Pairs adopted in mid-life.
+    pub adopted: u64,
+    /// Sockets that were adopted with bytes unread.
+    pub adopted_unread: u64,
+    /// Pairs enrolled at the handshake.
+    pub eager: u64,
+    /// Pairs released again.
+    pub released: u64,
+    /// Bytes, messages and switches of all followed sockets.
+    pub traffic: Traffic,
+    /// Followed sockets that ended without a redirected byte, by
+    /// [`crate::reason::Reason`].
+    pub left_on_stack: [u64; REASONS],
+    /// Connections that were not followed because `sv_pairs` was full.
+    pub pairs_full: u64,
+    /// Sockets that got no storage.
+    pub storage_full: u64,
+    /// Enrolments that the kernel refused because another map has the socket
+    /// (`EBUSY`).
+    pub enrol_busy: u64,
+    /// Enrolments that the kernel refused for another cause.
+    pub enrol_refused: u64,
+    /// Redirects that did not find an open peer in `sv_fast`; the message
+    /// took the stack.
+    pub redirect_missed: u64,
+    /// Packets that were lost, because the bytes in them that had arrived
+    /// before could not be cut off. The kernel had no memory for a copy of 4
+    /// KiB.
+    pub packets_lost: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            connected: 0,
+            accepted: 0,
+            followed: 0,
+            pairs: 0,
+            adopted: 0,
+            adopted_unread: 0,
+            eager: 0,
+            released: 0,
+            traffic: Traffic::default(),
+            left_on_stack: [0; REASONS],
+            pairs_full: 0,
+            storage_full: 0,
+            enrol_busy: 0,
+            enrol_refused: 0,
+            redirect_missed: 0,
+            packets_lost: 0,
+        }
+    }
+}

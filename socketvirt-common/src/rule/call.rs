@@ -1,0 +1,90 @@
+//! The system call that a program is in. A hook itself tells neither the flags
+//! of a send nor whether TCP is read by splice(2); the call tells both.
+
+use crate::{
+    reason::Reason,
+    uapi::{MSG_MORE, MSG_OOB},
+};
+
+/// The numbers of the system calls that are told apart.
+///
+/// Of those that send, write(2), writev(2), sendfile(2) and splice(2) carry no
+/// flags. What `io_uring` sends is not told: its program is in another call, or
+/// in none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// sendto(2), which send(2) is too: the flags are its fourth argument.
+    pub sendto: u32,
+    /// sendmsg(2): the third.
+    pub sendmsg: u32,
+    /// sendmmsg(2): the fourth.
+    pub sendmmsg: u32,
+    /// splice(2).
+    pub splice: u32,
+}
+
+/// The argument of a system call that holds the flags of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// None: it sends without flags.
+    None,
+    /// The third argument.
+    Third,
+    /// The fourth argument.
+    Fourth,
+}
+
+/// Returns where the call of this number has the flags of a send.
+#[inline(always)]
+#[must_use]
+pub const fn flags(number: u32, calls: &Calls) -> Flags {
+    if number == calls.sendto || number == calls.sendmmsg {
+        Flags::Fourth
+    } else if number == calls.sendmsg {
+        Flags::Third
+    } else {
+        Flags::None
+    }
+}
+
+/// Returns why a message with these flags is the stack's; [`Reason::None`] for
+/// most.
+#[inline(always)]
+#[must_use]
+pub const fn needs_stack(flags: u32) -> Reason {
+    if flags & MSG_OOB != 0 {
+        Reason::Urgent
+    } else if flags & MSG_MORE != 0 {
+        Reason::More
+    } else {
+        Reason::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_call_has_them_elsewhere() {
+        let calls = Calls {
+            sendto: 44,
+            sendmsg: 46,
+            sendmmsg: 307,
+            splice: 275,
+        };
+        assert_eq!(flags(44, &calls), Flags::Fourth);
+        assert_eq!(flags(307, &calls), Flags::Fourth);
+        assert_eq!(flags(46, &calls), Flags::Third);
+        // write(2), whose fourth argument is whatever was there.
+        assert_eq!(flags(1, &calls), Flags::None);
+    }
+
+    #[test]
+    fn what_a_redirect_does_not_carry() {
+        assert_eq!(needs_stack(0), Reason::None);
+        assert_eq!(needs_stack(MSG_MORE), Reason::More);
+        assert_eq!(needs_stack(MSG_OOB | MSG_MORE), Reason::Urgent);
+    }
+}

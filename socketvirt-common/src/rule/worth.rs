@@ -1,0 +1,76 @@
+//! Worth: which connections gain from the fast path.
+//!
+//! A redirect wins where requests and responses alternate. It loses on bulk,
+//! because TCP batches while each redirect pays an allocation, a lock hand-over
+//! and a wake-up.
+
+/// The traffic that one end sent in the time under measurement.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Messages: sends of an enrolled socket, data segments of one that is
+    /// not (`tcp_sock.data_segs_out`).
+    pub messages: u32,
+}
+
+/// The kind of a pair's traffic.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// Too little to tell.
+    Quiet = 0,
+    /// Requests and responses with small messages.
+    Exchange = 1,
+    /// Large or one-way.
+    Bulk = 2,
+}
+
+/// Exchanges within [`WINDOW`] from which on a connection is worth it.
+pub const MIN_EXCHANGES: u32 = 2;
+
+/// Bytes for each exchange, in either direction, up to which the fast path
+/// wins. It is above the largest message that is redirected
+/// ([`crate::rule::pressure::BULK_MESSAGE`]), so that exchanges of such messages do not
+/// stand on the edge.
+pub const MAX_EXCHANGE_BYTES: u64 = 96 * 1024;
+
+/// The time for which a pair is measured at most before measuring begins anew,
+/// nanoseconds. A connection with fewer exchanges a second gains nothing.
+pub const WINDOW: u64 = 1_000_000_000;
+
+/// The time that a pair waits after it was found to be bulk, nanoseconds.
+pub const BULK_PAUSE: u64 = 200_000_000;
+
+/// True when measuring begins anew after a look that found `worth`, `age`
+/// nanoseconds after it began.
+#[inline(always)]
+#[must_use]
+pub const fn begins_anew(worth: Worth, age: u64) -> bool {
+    !matches!(worth, Worth::Quiet) || age >= WINDOW
+}
+
+/// Judges what both ends sent in the same time.
+///
+/// An exchange needs a message each way, so the number of exchanges is at most
+/// the smaller count. A one-way stream has none. A download has few for its
+/// bytes, also where a small MSS cuts a response into many segments.
+#[inline(always)]
+#[must_use]
+pub const fn judge(one: &Sent, other: &Sent) -> Worth {
+    let exchanges = if one.messages < other.messages {
+        one.messages
+    } else {
+        other.messages
+    };
+    // One more, because an exchange may be cut by the look.
+    let limit = MAX_EXCHANGE_BYTES * (exchanges as u64 + 1);
+    if one.bytes > limit || other.bytes > limit {
+        Worth::Bulk
+    } else if exchanges >= MIN_EXCHANGES {
+        Worth::Exchange
+    } else {
+        Worth::Quiet
+    }
+}

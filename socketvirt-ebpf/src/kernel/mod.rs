@@ -1,0 +1,10 @@
+//! What the kernel's own structures tell: of sockets (`sock`, of a message's two
+//! `typed`), of what a socket map keeps beside one (`psock`), of the running task
+//! (`task`). `load` reads numbers at the least cost; `setting` sets options.
+
+pub mod load;
+pub mod psock;
+pub mod setting;
+pub mod sock;
+pub mod task;
+pub mod typed;

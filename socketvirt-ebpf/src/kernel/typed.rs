@@ -1,0 +1,97 @@
+//! What a message asks of its two sockets, read all at once.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+
+use super::{
+    load::{cast, offset, read},
+    sock::Sock,
+};
+
+/// What a message needs to know of its sender.
+#[derive(Clone, Copy)]
+pub struct Sender {
+    /// `skc_state`.
+    pub state: u8,
+    /// `sk_shutdown`.
+    pub shutdown: u8,
+    /// `tcp_sock.write_seq`.
+    pub write_seq: u32,
+}
+
+/// What it needs to know of its receiver at every time.
+#[derive(Clone, Copy)]
+pub struct Receiver {
+    /// `skc_cookie`: 0 when the memory is gone or the socket has none.
+    pub cookie: u64,
+    /// `sk_shutdown`.
+    pub shutdown: u8,
+    /// `sk_rmem_alloc`.
+    pub queued: u32,
+    /// `sk_rcvbuf`.
+    pub rcvbuf: u32,
+}
+
+/// Loads a field of a cast socket, whose offset the verifier checks against the
+/// kernel's own type.
+macro_rules! field {
+    ($typed:ident, $field:ident) => {{
+        let offset = offset!($field) as usize;
+        // SAFETY: as in `read`.
+        unsafe { core::ptr::read_volatile($typed.add(offset).cast()) }
+    }};
+}
+
+impl Sock {
+    /// The socket of an `sk_msg` program's context, with which the verifier
+    /// permits no arithmetic. There is always one.
+    #[inline(always)]
+    pub fn of_message(sk: *mut c_void) -> Option<Self> {
+        if offset!(tcp_sock_type) != 0 {
+            return Some(Self(cast(sk as u64) as u64));
+        }
+        // SAFETY: the verifier checks `sk`.
+        let sock = unsafe { bpf_skc_to_tcp_sock(sk) };
+        (!sock.is_null()).then_some(Self(sock as u64))
+    }
+
+    /// The fields of a sender, all at once: asking before each whether a program
+    /// may cast would cost more than they do.
+    #[inline(always)]
+    pub fn sender(self) -> Sender {
+        if offset!(tcp_sock_type) == 0 {
+            return Sender {
+                state: self.state(),
+                shutdown: self.shutdown(),
+                write_seq: read(self.0, offset!(write_seq)),
+            };
+        }
+        let sock = cast(self.0);
+        Sender {
+            state: field!(sock, sk_state),
+            shutdown: field!(sock, sk_shutdown),
+            write_seq: field!(sock, write_seq),
+        }
+    }
+
+    /// The fields of a receiver.
+    #[inline(always)]
+    pub fn receiver(self) -> Receiver {
+        if offset!(tcp_sock_type) == 0 {
+            return Receiver {
+                cookie: self.cookie(),
+                shutdown: self.shutdown(),
+                queued: self.queued(),
+                rcvbuf: self.rcvbuf(),
+            };
+        }
+        let sock = cast(self.0);
+        Receiver {
+            cookie: field!(sock, sk_cookie),
+            shutdown: field!(sock, sk_shutdown),
+            queued: field!(sock, sk_rmem_alloc),
+            rcvbuf: field!(sock, sk_rcvbuf),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Enrolling sockets and letting them go: the changes of `sv_fast`.
+
+use core::{ffi::c_void, mem::offset_of};
+
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops},
+    helpers::generated::{
+        bpf_jiffies64, bpf_ktime_get_ns, bpf_map_delete_elem, bpf_map_update_elem,
+        bpf_sk_storage_get, bpf_sock_hash_update,
+    },
+};
+use socketvirt_common::{
+    reason::Reason,
+    record::{
+        config::{Config, ReceiveMode},
+        flow::Flow,
+        pair::{End, EndKey, Enrolment},
+    },
+    rule::{
+        path::Path,
+        release::{self, Past},
+    },
+};
+
+use super::unify;
+use crate::{
+    count::count,
+    kernel::{load::read, psock::Psock, setting, sock::Sock},
+    maps::{handle, sv_config, sv_fast, sv_flow},
+};
+
+const EBUSY: i64 = 16;
+
+/// Number of times that a visit looks for a call that is about to wait for its
+/// lock. This takes some 300 ns, several times what such a call takes to get
+/// there.
+const LOOKS: u32 = 16;
+
+/// Returns the flow of a socket, if it has one.
+#[inline(always)]
+pub fn flow_of(sk: *mut c_void) -> Option<&'static mut Flow> {
+    // SAFETY: the verifier checks `sk`; storage stays while the program runs.
+    unsafe {
+        bpf_sk_storage_get(handle(&sv_flow), sk, core::ptr::null_mut(), 0)
+            .cast::<Flow>()
+            .as_mut()
+    }
+}
+
+/// Returns the flow of a socket, made when missing.
+#[inline(always)]
+pub fn flow_made(sk: *mut c_void) -> Option<&'static mut Flow> {
+    // SAFETY: as above; new storage is zeroed, which is a valid `Flow`.
+    unsafe {
+        bpf_sk_storage_get(
+            handle(&sv_flow),
+            sk,
+            core::ptr::null_mut(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+        .cast::<Flow>()
+        .as_mut()
+    }
+}
+
+/// Returns the key of a socket in `sv_fast`. It names the connection and not
+/// the socket, so that a message of an old connection cannot reach the next one
+/// of the same socket.
+#[inline(always)]
+fn key_of(flow: &Flow) -> EndKey {
+    EndKey {
+        id: flow.id,
+        side: flow.side,
+    }
+}
+
+/// Enrols the socket of a handshake callback.
+#[inline(always)]
+pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Sock) {
+    if !follow(flow) {
+        return;
+    }
+    let mut key = key_of(flow);
+    // SAFETY: the verifier checks all arguments.
+    let answer = unsafe {
+        bpf_sock_hash_update(
+            ops,
+            handle(&sv_fast),
+            (&raw mut key).cast(),
+            u64::from(BPF_NOEXIST),
+        )
+    };
+    enrolled(flow, end, sock, Enrolment::Eager, answer);
+}
+
+/// True when nothing of an earlier enrolment is left that would harm this one.
+#[inline(always)]
+pub fn may_return(flow: &Flow, sock: Sock, config: &Config) -> bool {
+    // Most were never enrolled.
+    flow.psock == 0
+        || release::may_return(&Past {
+            psock_done: Psock(flow.psock).is_done(sock),
+            releases: flow.releases,
+            // SAFETY: takes nothing.
+            age: unsafe { bpf_ktime_get_ns() }.saturating_sub(flow.released_at),
+            first_pause: config.first_pause,
+        })
+}
+
+/// True when the kernel has done with the psock of the last enrolment, or there was
+/// none: asked without the socket's lock, by the address of its flow, or 0.
+#[inline(always)]
+pub fn has_done(flow: u64, sock: Sock) -> bool {
+    flow == 0 || Psock(read(flow, offset_of!(Flow, psock) as u32)).is_done(sock)
+}
+
+/// Enrols the socket that a walk visits, whose lock the iterator holds.
+#[inline(always)]
+pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config: &Config) {
+    if !follow(flow) {
+        return;
+    }
+    let key = key_of(flow);
+    // SAFETY: the verifier checks all arguments; for a SOCKHASH the value is
+    // the socket itself.
+    let answer = unsafe {
+        bpf_map_update_elem(
+            handle(&sv_fast),
+            (&raw const key).cast(),
+            sk,
+            u64::from(BPF_NOEXIST),
+        )
+    };
+    enrolled(flow, end, sock, Enrolment::Adopted, answer);
+    if answer == 0 && !sock.receive_queue_empty() {
+        count!(adopted_unread);
+        take_unread(sk, sock, config);
+    }
+}
+
+/// Makes the psock take what is unread in the TCP receive queue, because
+/// `FIONREAD` of an enrolled socket does not look there. When a call of the
+/// program came in the way, another visit follows.
+///
+/// A receive call that has begun before the socket was enrolled looks at the
+/// TCP receive queue alone, and would answer `EAGAIN` with bytes there.
+/// (K-RECV-3 in `docs/kernel`.) It waits for the lock that the visit holds, or
+/// is a few instructions from that. Left alone, it reads what is in its queue.
+#[inline(always)]
+pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
+    if !matches!(config.receive_mode, ReceiveMode::Unified) || sock.receive_queue_empty() {
+        return;
+    }
+    // Above 1, nothing would be told.
+    if sock.rcvlowat() > 1 {
+        return;
+    }
+    for _ in 0..LOOKS {
+        if sock.in_call() {
+            return;
+        }
+    }
+    setting::rcvlowat(sk, 1);
+}
+
+/// Follows its packets before it is enrolled.
+#[inline(always)]
+fn follow(flow: &mut Flow) -> bool {
+    let unified = sv_config
+        .get(0)
+        .is_some_and(|config| matches!(config.receive_mode, ReceiveMode::Unified));
+    let followed = !unified || unify::follow(flow.cookie);
+    if !followed {
+        flow.reason = Reason::MapFull;
+    }
+    followed
+}
+
+#[inline(always)]
+fn enrolled(flow: &mut Flow, end: &mut End, sock: Sock, how: Enrolment, answer: i64) {
+    if answer != 0 {
+        unify::forget(flow.cookie);
+        if answer == -EBUSY {
+            flow.reason = Reason::Foreign;
+            count!(enrol_busy);
+        } else {
+            flow.reason = Reason::Refused;
+            count!(enrol_refused);
+        }
+        return;
+    }
+    flow.enrolment = how;
+    flow.path = Path::Stack;
+    flow.calm = 0;
+    flow.since_empty = 0;
+    // SAFETY: takes nothing.
+    flow.stack_at = unsafe { bpf_jiffies64() };
+    flow.reason = Reason::PeerNotEnrolled;
+    flow.psock = sock.psock().0;
+    end.enrolled_copied_seq = sock.copied_seq();
+    end.leave = Reason::None;
+    end.enrolment = how;
+}
+
+/// Stops redirecting; the socket stays enrolled until it may leave.
+#[inline(always)]
+pub fn stop(flow: &mut Flow, end: &mut End) {
+    if matches!(flow.path, Path::Fast) {
+        flow.total.to_stack += 1;
+        flow.path = Path::Stack;
+    }
+    flow.peer_cookie = 0;
+    flow.enrolment = Enrolment::Leaving;
+    end.enrolment = Enrolment::Leaving;
+}
+
+/// Takes a socket out of `sv_fast`. Its redirect queue is freed.
+#[inline(always)]
+pub fn remove(flow: &mut Flow) {
+    let key = key_of(flow);
+    // SAFETY: the verifier checks all arguments.
+    unsafe { bpf_map_delete_elem(handle(&sv_fast), (&raw const key).cast()) };
+    unify::forget(flow.cookie);
+    flow.enrolment = Enrolment::None;
+    // SAFETY: takes nothing.
+    flow.released_at = unsafe { bpf_ktime_get_ns() };
+}

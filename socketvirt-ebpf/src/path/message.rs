@@ -1,0 +1,239 @@
+//! The path of one message. It runs at every send of an enrolled socket, under
+//! its lock.
+
+use aya_ebpf::{
+    bindings::{BPF_F_INGRESS, sk_action::SK_PASS},
+    helpers::generated::{bpf_jiffies64, bpf_msg_redirect_hash},
+    programs::SkMsgContext,
+};
+use socketvirt_common::{
+    reason::Reason,
+    record::{
+        flow::{Flow, UNKNOWN_GROUP},
+        pair::{EndKey, Enrolment},
+        watch::NOWHERE,
+    },
+    rule::{
+        call, order,
+        path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
+    },
+    uapi::TCP_ESTABLISHED,
+};
+
+use super::{
+    charge,
+    enrol::{self, flow_of},
+    habits, note, pairs,
+};
+use crate::{
+    count::count,
+    kernel::{load::offset, sock::Sock, task, typed::Sender},
+    maps::{handle, sv_config, sv_dispatch, sv_fast, sv_watched},
+};
+
+/// Goes on in the program that `sv_dispatch` holds. Returns when there is none.
+#[inline(always)]
+pub fn dispatch(ctx: &SkMsgContext) {
+    // SAFETY: nothing is left to drop here.
+    unsafe { sv_dispatch.tail_call(ctx, 0) };
+}
+
+/// Decides about one message and redirects it when that is safe.
+#[inline(always)]
+pub fn on_message(ctx: &SkMsgContext) {
+    // SAFETY: a field of the context; read once, as the verifier does not
+    // follow a merged load of the context pointer.
+    let sk = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).__bindgen_anon_3.sk) };
+    let Some(flow) = flow_of(sk.cast()) else {
+        return;
+    };
+    // SAFETY: a field of the context.
+    let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
+    let Some(sock) = Sock::of_message(sk.cast()) else {
+        return;
+    };
+    let sender = sock.sender();
+    // SAFETY: takes nothing. The verifier makes a load of it, which no clock is.
+    let now = unsafe { bpf_jiffies64() };
+    let verdict = verdict(flow, sock, sender, size, now);
+    let reason = match verdict {
+        Verdict::Redirect => match call::needs_stack(task::send_flags()) {
+            Reason::None => {
+                if redirect(ctx, flow, sender.write_seq, size) {
+                    return;
+                }
+                Reason::Closing
+            }
+            reason => {
+                leave(flow, sock, reason);
+                reason
+            }
+        },
+        Verdict::Stack(reason) => reason,
+        Verdict::Calm => {
+            flow.calm -= 1;
+            Reason::QueueFull
+        }
+        Verdict::Heartbeat => {
+            flow.total.stack_messages += 1;
+            flow.stack_at = now;
+            return;
+        }
+    };
+    flow.total.stack_messages += 1;
+    flow.stack_at = now;
+    flow.reason = reason;
+    if matches!(flow.path, Path::Fast) {
+        flow.path = Path::Stack;
+        flow.total.to_stack += 1;
+        if matches!(reason, Reason::QueueFull) {
+            flow.calm = CALM_SENDS;
+        }
+    }
+}
+
+#[inline(always)]
+fn verdict(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> Verdict {
+    if !flow.enrolment.is_active() {
+        return Verdict::Stack(Reason::Draining);
+    }
+    let Some(config) = sv_config.get(0) else {
+        return Verdict::Stack(Reason::Draining);
+    };
+    if config.draining != 0 {
+        return Verdict::Stack(Reason::Draining);
+    }
+    if config.memory_pressure != 0 {
+        return Verdict::Stack(Reason::MemoryLimit);
+    }
+    if flow.peer_cookie == 0
+        && let Some(reason) = meet(flow, sock)
+    {
+        return Verdict::Stack(reason);
+    }
+    if let Some(pair) = sv_watched.get_ptr(flow.place)
+        // SAFETY: one word of a place, written by the agent's programs.
+        && unsafe { core::ptr::read_volatile(&raw const (*pair).stopped) } != 0
+    {
+        return Verdict::Stack(Reason::Draining);
+    }
+    let peer = Sock(flow.peer_sock).receiver();
+    // The peer's memory may be another socket's by now.
+    if peer.cookie != flow.peer_cookie {
+        return Verdict::Stack(Reason::Closing);
+    }
+    if peer.queued == 0 {
+        flow.since_empty = 0;
+    }
+    let own = Own {
+        state: sender.state,
+        shutdown: sender.shutdown,
+        write_seq: sender.write_seq,
+        path: flow.path,
+        fast_write_seq: flow.fast_write_seq,
+        since_empty: flow.since_empty,
+        calm: flow.calm,
+        size,
+        stack_age: now.saturating_sub(flow.stack_at) * u64::from(offset!(tick)),
+    };
+    let verdict = path::verdict(
+        &own,
+        &Peer {
+            shutdown: peer.shutdown,
+            copied_seq: if own.stays_fast() {
+                0
+            } else {
+                Sock(flow.peer_sock).copied_seq()
+            },
+            queued: peer.queued,
+            rcvbuf: peer.rcvbuf,
+        },
+    );
+    if matches!(verdict, Verdict::Redirect) && !charge::is_certain(flow, size) {
+        return Verdict::Stack(Reason::MemoryLimit);
+    }
+    verdict
+}
+
+/// Gives up on a program that sends in a way that a redirect does not have.
+/// This message and all that follow take the stack, and the next look releases
+/// the pair: enrolled sockets are slower on the stack than plain ones.
+#[inline(always)]
+fn leave(flow: &mut Flow, own: Sock, reason: Reason) {
+    let peer = pairs::peer_of(flow);
+    habits::remember_of_both(own, flow.side, &peer, reason);
+    if let Some(end) = pairs::own_of(flow) {
+        end.leave = reason;
+        enrol::stop(flow, end);
+        note::wake();
+    }
+}
+
+/// Looks the peer up in the pair, and returns why not to redirect to it.
+///
+/// It does so until the peer is enrolled, has proved that it gets what this
+/// socket sends, and has proved that it reads the fast way.
+#[inline(always)]
+fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
+    let peer = pairs::peer_of(flow);
+    if !peer.is_known() {
+        return Some(Reason::PeerNotHere);
+    }
+    if !own.witness().agrees(Sock(peer.sock).witness()) {
+        return Some(Reason::PeerNotProved);
+    }
+    match peer.enrolment {
+        Enrolment::Eager => {}
+        Enrolment::Adopted => {
+            if !order::receiver_proved(Sock(peer.sock).copied_seq(), peer.enrolled_copied_seq) {
+                return Some(Reason::ReaderNotProved);
+            }
+        }
+        Enrolment::None | Enrolment::Leaving => return Some(Reason::PeerNotEnrolled),
+    }
+    if flow.place == NOWHERE {
+        // The client of a handshake was entered before its server came.
+        flow.place = peer.place;
+    }
+    flow.pressure = own.pressure_note();
+    flow.peer_group = UNKNOWN_GROUP;
+    flow.peer_sock = peer.sock;
+    flow.peer_cookie = peer.cookie;
+    None
+}
+
+/// Redirects the message and counts it. Returns false when the peer is not in
+/// the map any more.
+#[inline(always)]
+fn redirect(ctx: &SkMsgContext, flow: &mut Flow, write_seq: u32, size: u32) -> bool {
+    let mut key = EndKey {
+        id: flow.id,
+        side: flow.side.other(),
+    };
+    // SAFETY: the verifier checks all arguments.
+    let answer = unsafe {
+        bpf_msg_redirect_hash(
+            ctx.msg,
+            handle(&sv_fast),
+            (&raw mut key).cast(),
+            u64::from(BPF_F_INGRESS),
+        )
+    };
+    if answer != i64::from(SK_PASS) {
+        // A peer that is being closed has left the map, which is no error.
+        if Sock(flow.peer_sock).state() == TCP_ESTABLISHED {
+            count!(redirect_missed);
+        }
+        return false;
+    }
+    flow.total.fast_bytes += u64::from(size);
+    flow.total.fast_messages += 1;
+    flow.since_empty += 1;
+    flow.fast_write_seq = write_seq;
+    if !matches!(flow.path, Path::Fast) {
+        flow.path = Path::Fast;
+        flow.total.to_fast += 1;
+        flow.reason = Reason::None;
+    }
+    true
+}

@@ -1,0 +1,166 @@
+//! Where checks run: connections within a network namespace of their own, by a
+//! process in the cgroup that the data path is attached to.
+
+use std::{io, path::Path, thread};
+
+use nix::sched::{CloneFlags, unshare};
+use socketvirt_common::record::config::{Mode, ReceiveMode};
+
+use super::{Answer, Check, Enrolled, pair::Pair, sockets};
+use crate::{
+    bpf::error::DataPathError,
+    datapath::{
+        config::ConfigMap,
+        load::DataPath,
+        tiers::{TierError, Tiers},
+    },
+};
+
+/// A check has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The data path failed.
+    #[error(transparent)]
+    DataPath(#[from] DataPathError),
+    /// A switch could not be set.
+    #[error("setting a switch failed: {0}")]
+    Switch(#[from] aya::maps::MapError),
+    /// A tier failed.
+    #[error(transparent)]
+    Tier(#[from] TierError),
+    /// A call that has nothing to do with the difference failed.
+    #[error("the check could not {attempt}: {source}")]
+    Setup {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// This kernel does not have what the check is about.
+    #[error("this kernel has no {0}")]
+    Absent(&'static str),
+    /// The data path left the message on the stack.
+    #[error("a message that could be redirected was not")]
+    NotRedirected,
+    /// The pair could not be enrolled as the check needs it.
+    #[error("{0}")]
+    NotEnrolled(String),
+}
+
+impl CheckError {
+    /// For `map_err`: a call of the check itself that failed.
+    pub(super) fn setup(attempt: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Setup { attempt, source }
+    }
+}
+
+/// Runs `work` in a thread and network namespace of its own, with a lab. The
+/// caller's process must be in the cgroup that `path` is attached to.
+///
+/// # Errors
+/// When there is no such namespace, or what `work` returns.
+pub fn within<R, E>(
+    path: &mut DataPath,
+    config: &mut ConfigMap,
+    folder: &Path,
+    work: impl FnOnce(&mut Lab<'_>) -> Result<R, E> + Send,
+) -> Result<R, E>
+where
+    R: Send,
+    E: From<CheckError> + Send,
+{
+    // A thread, because a namespace is entered by a thread for good.
+    thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNET)
+                    .map_err(io::Error::from)
+                    .map_err(CheckError::setup("make a network namespace"))?;
+                sockets::loopback_up().map_err(CheckError::setup("bring up its loopback"))?;
+                let mut lab = Lab {
+                    path,
+                    config,
+                    tiers: Tiers::open(folder).map_err(CheckError::from)?,
+                    receive_mode: ReceiveMode::TableOnly,
+                };
+                let done = work(&mut lab);
+                lab.finish()?;
+                done
+            })
+            .join()
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+    })
+}
+
+/// How often a script is begun anew whose message was left on the stack: when
+/// the machine stood still meanwhile, it was a heartbeat
+/// ([`HEARTBEAT`](socketvirt_common::rule::path::HEARTBEAT)).
+const ATTEMPTS: u32 = 3;
+
+/// The data path in the hands of the checks.
+pub struct Lab<'a> {
+    path: &'a mut DataPath,
+    config: &'a mut ConfigMap,
+    tiers: Tiers,
+    receive_mode: ReceiveMode,
+}
+
+impl Lab<'_> {
+    /// Sets how sockets that are enrolled from now on receive.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn receive(&mut self, mode: ReceiveMode) -> Result<(), CheckError> {
+        let unified = mode == ReceiveMode::Unified;
+        if unified != (self.receive_mode == ReceiveMode::Unified) {
+            self.path.unify(unified)?;
+        }
+        self.receive_mode = mode;
+        Ok(self.config.change(|config| config.receive_mode = mode)?)
+    }
+
+    /// What a check answers on a pair that is enrolled in the receive mode
+    /// that is set; on a plain pair when that is table-only.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn answer(&mut self, check: &Check) -> Answer {
+        let mode = match (self.receive_mode, check.enrolled) {
+            (ReceiveMode::TableOnly, _) => Mode::Off,
+            (_, Enrolled::Eagerly) => Mode::Eager,
+            (_, Enrolled::ByScan) => Mode::Adopt,
+        };
+        for _ in 1..ATTEMPTS {
+            let answer = (check.script)(&mut self.pair(mode)?);
+            if !matches!(answer, Err(CheckError::NotRedirected)) {
+                return answer;
+            }
+        }
+        (check.script)(&mut self.pair(mode)?)
+    }
+
+    /// A connection whose handshake falls into a mode of enrolment.
+    pub(super) fn pair(&mut self, mode: Mode) -> Result<Pair<'_>, CheckError> {
+        // What a script showed on purpose says nothing of the next one, which
+        // may be given the same port.
+        self.path.forget_habits()?;
+        self.config.change(|config| {
+            config.mode = mode;
+            config.memory_pressure = 0;
+        })?;
+        Pair::open(mode, self.path, self.config, &mut self.tiers)
+    }
+
+    /// Leaves everything as it was found: nothing is enrolled or remembered.
+    fn finish(&mut self) -> Result<(), CheckError> {
+        self.path.forget_habits()?;
+        // Its connections have ended, and are watched no more.
+        self.tiers.look()?;
+        self.tiers.sweep()?;
+        Ok(self.config.change(|config| {
+            config.mode = Mode::Off;
+            config.memory_pressure = 0;
+        })?)
+    }
+}
