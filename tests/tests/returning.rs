@@ -48,6 +48,17 @@ fn turns(turns: u32, sockets: usize, apart: bool) {
     running.end();
     let outcome = running.finish();
     let summary = outcome.success().summary();
+    // For who reads of the tests alone what they say.
+    println!(
+        "seen: {}, {} enrolments, {} releases",
+        if apart {
+            "tx_only"
+        } else {
+            summary.word("/receive_mode")
+        },
+        summary.count("/adopted"),
+        summary.count("/released")
+    );
     assert_eq!(complaints(), before);
     // A pair is released once, whether both of its ends were enrolled or one.
     let least = u64::from(turns) * sockets as u64 / 2;

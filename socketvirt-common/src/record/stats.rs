@@ -30,7 +30,8 @@ pub struct Stats {
     /// Followed sockets that ended without a redirected byte, by
     /// [`crate::reason::Reason`].
     pub left_on_stack: [u64; REASONS],
-    /// Connections that were not followed because `sv_pairs` was full.
+    /// How often a connection was not followed, or an end not enrolled, because
+    /// `sv_watched`, `sv_ends`, `sv_pairs` or `sv_next` was full.
     pub pairs_full: u64,
     /// Sockets that got no storage.
     pub storage_full: u64,

@@ -172,6 +172,7 @@ fn follow(flow: &mut Flow) -> bool {
     let followed = !unified || unify::follow(flow.cookie);
     if !followed {
         flow.reason = Reason::MapFull;
+        count!(pairs_full);
     }
     followed
 }

@@ -64,6 +64,9 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
     let place = free_place();
     let Some(pair) = sv_watched.get_ptr_mut(place) else {
         count!(pairs_full);
+        // Places of pairs that are over are free after a sweep, which an agent
+        // that watches nothing does not make by itself.
+        wake();
         return NOWHERE;
     };
     let end = |(cookie, sock): (u64, Sock)| WatchedEnd {
@@ -84,8 +87,7 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
         core::ptr::write_volatile(&raw mut (*pair).stage, Stage::Plain);
     }
     // From here on the habits of its programs are remembered, also before the
-    // agent has looked. With a full map, a look enters the end when there is
-    // room again.
+    // agent has looked. With a full map the first look tries again, and counts it.
     let _ = sv_ends.insert(&client.0, &(place << 1 | Side::Client as u32), 0);
     let _ = sv_ends.insert(&server.0, &(place << 1 | Side::Server as u32), 0);
     count!(pairs);

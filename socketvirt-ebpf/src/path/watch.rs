@@ -25,7 +25,7 @@ use socketvirt_common::{
 
 use super::{habits, ready};
 use crate::{
-    count,
+    count::{self, count},
     kernel::sock::Sock,
     maps::{
         sv_config, sv_ends, sv_hot, sv_next, sv_noted, sv_notes, sv_pairs, sv_places, sv_spaces,
@@ -203,8 +203,12 @@ pub extern "C" fn sv_look(place: u32, now: u64, sweep: u32) -> u32 {
     let soon = match pair.stage {
         Stage::Free => false,
         Stage::Over => {
-            if sweep && sv_places.push(place, 0).is_ok() {
+            if sweep {
+                // Before it is in the queue: the next pair may have it in the same moment.
                 pair.stage = Stage::Free;
+                if sv_places.push(place, 0).is_err() {
+                    pair.stage = Stage::Over;
+                }
             }
             false
         }
@@ -622,6 +626,8 @@ struct Seen {
 #[inline(always)]
 fn again(id: HandshakeId, cookie: u64, known: u32) -> bool {
     let Some(entry) = sv_ends.get_ptr_mut(&cookie) else {
+        // It finds no room.
+        count!(pairs_full);
         return false;
     };
     // SAFETY: one word.

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     job::Job,
-    report::{Deeds, Totals},
+    report::{Deeds, Totals, Usage, errors_of_text},
 };
 
 /// Without a CPU and memory everything takes its time.
@@ -43,6 +43,8 @@ pub struct Agents {
     folder: PathBuf,
     number: u32,
     running: Option<Job>,
+    /// Its mode, and what it had used when it was ready.
+    ready: Option<(Mode, Usage)>,
 }
 
 impl Agents {
@@ -53,6 +55,7 @@ impl Agents {
             folder: folder.to_owned(),
             number: 0,
             running: None,
+            ready: None,
         }
     }
 
@@ -98,6 +101,7 @@ impl Agents {
             thread::sleep(Duration::from_millis(10));
         }
         let refused = job.text().contains("nothing is accelerated");
+        self.ready = Usage::of(job.pid()).map(|usage| (mode, usage));
         self.running = Some(job);
         Ok(!refused)
     }
@@ -114,7 +118,8 @@ impl Agents {
         Ok(())
     }
 
-    pub fn kill(&mut self) -> Result<()> {
+    pub fn kill(&mut self, totals: &mut Totals) -> Result<()> {
+        self.add_usage(totals);
         if let Some(mut job) = self.running.take() {
             job.signal(Signal::SIGKILL)?;
             job.wait(PATIENCE)?.context("a killed agent goes on")?;
@@ -129,8 +134,17 @@ impl Agents {
             .map_or(Ok(()), |job| job.signal(signal))
     }
 
+    /// Adds what the agent that runs has used of a CPU since it was ready.
+    fn add_usage(&mut self, totals: &mut Totals) {
+        let now = self.pid().and_then(Usage::of);
+        if let (Some((mode, ready)), Some(now)) = (self.ready.take(), now) {
+            *totals.agents_cpu.entry(mode.word()).or_default() += now - ready;
+        }
+    }
+
     /// Ends it in order, and adds what it did.
     pub fn end(&mut self, totals: &mut Totals) -> Result<()> {
+        self.add_usage(totals);
         let Some(mut job) = self.running.take() else {
             return Ok(());
         };
@@ -146,6 +160,7 @@ impl Agents {
         if let Some(deeds) = Deeds::of_text(&job.text()) {
             totals.deeds += deeds;
         }
+        totals.add_errors(&errors_of_text(&job.text()));
         job.discard();
         Ok(())
     }

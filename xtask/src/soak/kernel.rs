@@ -99,6 +99,20 @@ impl std::fmt::Display for Kernel {
     }
 }
 
+/// Sockets of this namespace in `TIME_WAIT`.
+pub fn time_wait() -> Result<u64> {
+    let sockets = fs::read_to_string("/proc/net/sockstat").context("reading /proc/net/sockstat")?;
+    Ok(waiting(&sockets))
+}
+
+fn waiting(sockets: &str) -> u64 {
+    sockets
+        .lines()
+        .find(|line| line.starts_with("TCP:"))
+        .and_then(|line| line.split_once(" tw ")?.1.split(' ').next()?.parse().ok())
+        .unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +124,7 @@ mod tests {
                 "sockets: used 64\nTCP: inuse 5 orphan 0 tw 1 alloc 5 mem {pages}\nUDP: inuse 0 mem 7\n"
             )
         };
+        assert_eq!(waiting(&sockets(10)), 1);
         let memory = |slab| {
             format!("SReclaimable: 1 kB\nSUnreclaim:  {slab} kB\nVmallocUsed: 9 kB\nPercpu: 8 kB\n")
         };

@@ -1,7 +1,8 @@
-//! `cargo xtask soak`: mixed real traffic for an hour, each byte checked, while agents are started, ended and killed
-//! and memory and CPUs are taken away.
+//! `cargo xtask soak`: mixed real traffic for an hour, each byte checked, while agents are started, ended and killed,
+//! memory and CPUs are taken away, connections come in storms, namespaces come and go, and maps are full.
 
 mod agent;
+mod faults;
 mod job;
 mod kernel;
 mod place;
@@ -99,6 +100,7 @@ fn soak(programs: Programs, seed: u64, duration: Duration) -> Result<Report> {
     let folder = programs.folder.clone();
     let traces = Traces::take()?;
     let before = Kernel::now()?;
+    place::sweep_spaces()?;
     let place = Place::make()?;
     let memory_pressed_by = place.pressed_by();
     let mut soak = Soak::new(programs, &place, seed, duration, before)?;
@@ -107,6 +109,11 @@ fn soak(programs: Programs, seed: u64, duration: Duration) -> Result<Report> {
     let mut result = ran.and(ended).and(place.remove());
     run::keep(&diary, &folder)?;
 
+    // Of scripts that were killed, after a failure.
+    let spaces = place::sweep_spaces()?;
+    if result.is_ok() && !spaces.is_empty() {
+        result = Err(anyhow::anyhow!("left behind: {}", spaces.join(", ")));
+    }
     let left = traces.new_since()?;
     if !left.found.is_empty() {
         result = result.and(Err(anyhow::anyhow!(

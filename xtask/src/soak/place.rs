@@ -5,11 +5,15 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
-    process, thread,
+    process::{self, Command},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+
+use super::faults::SPACE;
+use crate::command;
 
 /// Begins the name, before this process's id.
 const NAME: &str = "svt-soak-";
@@ -19,6 +23,23 @@ const LIMIT: u64 = 768 << 20;
 
 /// The kernel lets a cgroup go once its last process is gone altogether.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Removes network namespaces of runs whose process has ended, and those of this one.
+pub fn sweep_spaces() -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name
+            .strip_prefix(SPACE)
+            .and_then(|rest| rest.split('-').next());
+        let is_own = |pid: &str| pid == process::id().to_string();
+        if owner.is_some_and(|pid| is_own(pid) || !Path::new("/proc").join(pid).exists()) {
+            command::run(Command::new("ip").args(["netns", "del", &name]))?;
+            removed.push(name);
+        }
+    }
+    Ok(removed)
+}
 
 /// Folders of this run's cgroups, removed when dropped.
 pub struct Place {

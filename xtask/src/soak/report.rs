@@ -1,6 +1,13 @@
 //! What a soak did, for people and as JSON.
 
-use std::{collections::BTreeMap, fmt::Write as _, ops::AddAssign, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    ops::{AddAssign, Sub},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -64,6 +71,75 @@ impl AddAssign for Deeds {
     }
 }
 
+/// What went wrong by kind, as the same summary tells it.
+pub fn errors_of_text(text: &str) -> BTreeMap<String, u64> {
+    text.lines()
+        .find_map(|line| line.trim_start().strip_prefix("errors: "))
+        .into_iter()
+        .flat_map(|list| list.split(", "))
+        .filter_map(|one| {
+            let (kind, count) = one.split_once(' ')?;
+            Some((kind.to_owned(), count.parse().ok()?))
+        })
+        .collect()
+}
+
+/// Time of a CPU that agents took, and how long they lived for it.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Usage {
+    /// Each may have saved credit for a burst when it starts.
+    pub agents: u32,
+    pub cpu: Duration,
+    pub lived: Duration,
+}
+
+impl Usage {
+    /// Of a process that lives, since it began.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let uptime = fs::read_to_string("/proc/uptime").ok()?;
+        Self::parse(&stat, &uptime)
+    }
+
+    /// From a `/proc/<pid>/stat` and `/proc/uptime`, whose clock ticks 100 times a second.
+    fn parse(stat: &str, uptime: &str) -> Option<Self> {
+        // Behind the name, which may have spaces: state is the first of the words, user time the 12th.
+        let words: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |at: usize| words.get(at)?.parse::<u64>().ok();
+        let tick = |ticks: u64| Duration::from_millis(10 * ticks);
+        let now = Duration::from_secs_f64(uptime.split(' ').next()?.parse().ok()?);
+        Some(Self {
+            agents: 1,
+            cpu: tick(ticks(11)? + ticks(12)?),
+            lived: now.saturating_sub(tick(ticks(19)?)),
+        })
+    }
+
+    fn share(self) -> f64 {
+        self.cpu.as_secs_f64() / self.lived.as_secs_f64().max(0.001)
+    }
+}
+
+impl Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            agents: self.agents,
+            cpu: self.cpu.saturating_sub(before.cpu),
+            lived: self.lived.saturating_sub(before.lived),
+        }
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.agents += other.agents;
+        self.cpu += other.cpu;
+        self.lived += other.lived;
+    }
+}
+
 #[derive(Debug, Default, Serialize)]
 pub struct Totals {
     /// What was done to agents, memory and CPUs, by kind.
@@ -72,6 +148,20 @@ pub struct Totals {
     pub traffic: BTreeMap<&'static str, u64>,
     pub bytes_checked: u64,
     pub deeds: Deeds,
+    /// What agents that ended in order say that was refused or went wrong, by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// By the mode of agents, without their start and end.
+    pub agents_cpu: BTreeMap<&'static str, Usage>,
+    /// Sockets in `TIME_WAIT`, at most.
+    pub most_time_wait: u64,
+}
+
+impl Totals {
+    pub fn add_errors(&mut self, errors: &BTreeMap<String, u64>) {
+        for (kind, count) in errors {
+            *self.errors.entry(kind.clone()).or_default() += count;
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -100,9 +190,12 @@ impl Report {
             traffic,
             bytes_checked,
             deeds,
+            errors,
+            agents_cpu,
+            most_time_wait,
         } = &self.totals;
         let mut text = String::new();
-        let took = progress::elapsed(std::time::Duration::from_secs(self.seconds));
+        let took = progress::elapsed(Duration::from_secs(self.seconds));
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
@@ -120,7 +213,21 @@ impl Report {
             deeds.pairs,
             100.0 * deeds.bytes.fast_share()
         );
-        let _ = writeln!(text, "  kernel   {}", self.growth_kb);
+        let _ = writeln!(text, "  counted  {}", counts(errors));
+        let usage: Vec<_> = agents_cpu
+            .iter()
+            .map(|(mode, usage)| {
+                let lived = usage.lived.as_secs();
+                let (share, agents) = (100.0 * usage.share(), usage.agents);
+                format!("{mode} {share:.2}% of {lived} s ({agents} agents)")
+            })
+            .collect();
+        let _ = writeln!(text, "  CPU      of agents at work: {}", usage.join(", "));
+        let _ = writeln!(
+            text,
+            "  kernel   {}; up to {most_time_wait} sockets in TIME_WAIT",
+            self.growth_kb
+        );
         match &self.failure {
             None => text.push_str(&style.green("passed\n")),
             Some(failure) => {
@@ -134,7 +241,7 @@ impl Report {
     }
 }
 
-pub fn counts(all: &BTreeMap<&'static str, u64>) -> String {
+pub fn counts<W: std::fmt::Display>(all: &BTreeMap<W, u64>) -> String {
     let words: Vec<_> = all
         .iter()
         .map(|(word, count)| format!("{word} {count}"))
@@ -154,5 +261,16 @@ mod tests {
         assert_eq!((deeds.pairs, deeds.adopted, deeds.released), (4, 2, 1));
         assert_eq!((deeds.bytes.fast, deeds.bytes.stack), (128, 61));
         assert_eq!(Deeds::of_text("socketvirt: keeping the table\n"), None);
+    }
+
+    #[test]
+    fn errors_and_usage_are_read() {
+        let text = "  left on the stack: bulk 3\n  errors: pairs_full 12, storage_full 1\n";
+        let errors = errors_of_text(text);
+        assert_eq!(counts(&errors), "pairs_full 12, storage_full 1");
+        assert!(errors_of_text("  pairs 4 seen\n").is_empty());
+        let stat = "7 (a b) S 1 1 1 0 -1 0 0 0 0 0 150 50 0 0 20 0 9 0 1000 0 0";
+        let usage = Usage::parse(stat, "110.00 200.00\n").expect("two files");
+        assert!((usage.share() - 0.02).abs() < 1e-9);
     }
 }

@@ -1,6 +1,7 @@
 //! The loop: traffic is kept going, and something happens to it every few seconds.
 
 use std::{
+    collections::VecDeque,
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use nix::sys::{
 use super::{
     agent::{Agents, Mode},
     job::Job,
-    kernel::Kernel,
+    kernel::{self, Kernel},
     place::Place,
     press::Press,
     random::Random,
@@ -47,6 +48,8 @@ pub struct Soak<'a> {
     random: Random,
     jobs: Vec<(Kind, u32, Job)>,
     number: u32,
+    /// Faults that have not been met yet.
+    faults: VecDeque<Kind>,
     start: Instant,
     end: Instant,
     before: Kernel,
@@ -81,6 +84,7 @@ impl<'a> Soak<'a> {
             random: Random::new(seed),
             jobs: Vec::new(),
             number: 0,
+            faults: Kind::FAULTS.into(),
             start,
             end: start + duration,
             before,
@@ -115,6 +119,8 @@ impl<'a> Soak<'a> {
                     told = Instant::now();
                 }
                 shown = Instant::now();
+                let waits = kernel::time_wait()?;
+                self.totals.most_time_wait = self.totals.most_time_wait.max(waits);
                 let growth = Kernel::now()?.grown_since(self.before);
                 if let Some(wrong) = growth.too_much_at_work() {
                     bail!("{wrong}");
@@ -157,11 +163,16 @@ impl<'a> Soak<'a> {
                     };
                     self.totals.bytes_checked += bytes;
                     *self.totals.traffic.entry(kind.word()).or_default() += 1;
-                    if kind == Kind::Exec {
+                    if kind.is_exec() {
                         let json = super::job::read(&self.programs.summary(number));
                         let summary: Summary = serde_json::from_str(&json)
                             .context("reading the summary of `socketvirt exec`")?;
                         self.totals.deeds += Deeds::of_summary(&summary);
+                        if let Kind::Full(full) = kind {
+                            self.totals.add_errors(&summary.errors);
+                            full.judge(&summary)
+                                .with_context(|| format!("{}: {}", job.name, json.trim()))?;
+                        }
                     }
                     self.note(&format!("{} is right", job.name));
                     self.programs.tidy(number);
@@ -186,18 +197,14 @@ impl<'a> Soak<'a> {
     /// Starts traffic where there is less than there shall be.
     fn keep_going(&mut self) -> Result<()> {
         while self.jobs.len() < 4 {
-            let kind = Kind::any(&mut self.random);
-            if kind.alone() && self.jobs.iter().any(|(other, ..)| *other == kind) {
-                continue;
-            }
+            let kind = self.next_kind();
             self.number += 1;
-            let name = format!("{}-{}", kind.word(), self.number);
+            let name = format!("{}-{}", kind.word(), self.number).replace(' ', "-");
             let words = self
                 .programs
                 .command(kind, &self.servers, self.number, &mut self.random);
             let groups: Vec<PathBuf> = match kind {
-                // It makes a cgroup of its own.
-                Kind::Exec => Vec::new(),
+                kind if kind.is_exec() => Vec::new(),
                 _ => self.place.traffic_groups(),
             };
             let log = self.programs.folder.join(format!("{name}.log"));
@@ -206,6 +213,30 @@ impl<'a> Soak<'a> {
             self.jobs.push((kind, self.number, job));
         }
         Ok(())
+    }
+
+    /// What comes next: a fault whose time has come, or anything.
+    fn next_kind(&mut self) -> Kind {
+        let goes = |kind: Kind, jobs: &[(Kind, u32, Job)]| {
+            jobs.iter().all(|(other, ..)| kind.goes_with(*other))
+        };
+        // All of them within two thirds of the time: some take a while.
+        let many = u32::try_from(Kind::FAULTS.len()).unwrap_or(1);
+        let met = many - u32::try_from(self.faults.len()).unwrap_or(0);
+        let due = (self.end - self.start) * 2 / 3 * met / many;
+        if self.start.elapsed() >= due
+            && let Some(fault) = self.faults.front().copied()
+            && goes(fault, &self.jobs)
+        {
+            self.faults.pop_front();
+            return fault;
+        }
+        loop {
+            let kind = Kind::any(&mut self.random);
+            if goes(kind, &self.jobs) {
+                return kind;
+            }
+        }
     }
 
     /// Lets something happen.
@@ -231,7 +262,7 @@ impl<'a> Soak<'a> {
             0..=2 => {
                 press.wake(&mut self.agents)?;
                 self.count("kill", "");
-                self.agents.kill()
+                self.agents.kill(&mut self.totals)
             }
             3..=4 => {
                 press.wake(&mut self.agents)?;

@@ -1,11 +1,15 @@
 //! The traffic: what is run, and what of it was checked byte for byte.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{random::Random, servers::Servers};
+use super::{
+    faults::{self, Full, SPACE},
+    random::Random,
+    servers::Servers,
+};
 
 /// The longest that anything of it may take, though memory and CPUs are taken away from it.
 pub const LIMIT: Duration = Duration::from_mins(10);
@@ -25,13 +29,30 @@ pub enum Kind {
     Wrk,
     Files,
     Exec,
+    Storm,
+    Spaces,
+    Full(Full),
 }
 
 impl Kind {
+    /// What each soak has, however short it is, in the order in which it comes.
+    pub const FAULTS: [Self; 7] = [
+        Self::Storm,
+        Self::Spaces,
+        Self::Full(Full::ALL[0]),
+        Self::Full(Full::ALL[1]),
+        Self::Full(Full::ALL[2]),
+        Self::Full(Full::ALL[3]),
+        Self::Full(Full::ALL[4]),
+    ];
+
     pub fn any(random: &mut Random) -> Self {
         use Kind::{
-            Backpressure, Churn, Exec, Files, Memcached, Redis, RedisBenchmark, Streams, Wrk,
+            Backpressure, Churn, Exec, Files, Memcached, Redis, RedisBenchmark, Spaces, Storm,
+            Streams, Wrk,
         };
+        let [first, others @ ..] = Full::ALL.map(Kind::Full);
+        let full = random.pick(first, &others);
         random.pick(
             Streams,
             &[
@@ -45,6 +66,9 @@ impl Kind {
                 Wrk,
                 Files,
                 Exec,
+                Storm,
+                Spaces,
+                full,
             ],
         )
     }
@@ -60,12 +84,28 @@ impl Kind {
             Self::Wrk => "wrk",
             Self::Files => "files",
             Self::Exec => "exec",
+            Self::Storm => "storm",
+            Self::Spaces => "namespaces",
+            Self::Full(full) => full.word(),
         }
     }
 
-    /// Whether two at a time would overwrite each other's keys.
-    pub const fn alone(self) -> bool {
-        matches!(self, Self::Redis | Self::Memcached)
+    /// Whether it may run while the other does: two would overwrite each other's keys, or take more of the machine
+    /// than the rest gets.
+    pub const fn goes_with(self, other: Self) -> bool {
+        !matches!(
+            (self, other),
+            (Self::Redis, Self::Redis)
+                | (Self::Memcached, Self::Memcached)
+                | (Self::Storm, Self::Storm)
+                | (Self::Spaces, Self::Spaces)
+                | (Self::Full(_), Self::Full(_))
+        )
+    }
+
+    /// Whether it is `socketvirt exec`, which makes a cgroup of its own.
+    pub const fn is_exec(self) -> bool {
+        matches!(self, Self::Exec | Self::Full(_))
     }
 }
 
@@ -150,6 +190,39 @@ impl Programs {
                 self.summary(number).display(),
                 self.streams(seed, random)
             )),
+            Kind::Storm => words(format!(
+                "{workload} --deadline {DEADLINE} streams --late-accept --seed {seed} {}",
+                faults::storm(random)
+            )),
+            Kind::Spaces => {
+                let script = include_str!("spaces.sh").to_owned();
+                let name = space(number);
+                let (many, rounds) = (random.within(2..=6), random.within(500..=4000));
+                [
+                    ["sh", "-c"].map(String::from).to_vec(),
+                    vec![script, "spaces".into(), workload.to_string(), name],
+                    vec![many.to_string(), rounds.to_string()],
+                ]
+                .concat()
+            }
+            Kind::Full(full) => {
+                let script = include_str!("full.sh").to_owned();
+                let file = self.folder.join(format!("full-{number}"));
+                let line = format!(
+                    "{} exec --mode {} --quiet --summary {} -- sh -c",
+                    self.binary.display(),
+                    random.pick("adopt", &["eager"]),
+                    self.summary(number).display()
+                );
+                [
+                    words(line),
+                    vec![script, "full".into(), full.what().into()],
+                    vec![format!("{workload} --deadline {DEADLINE}")],
+                    vec![file.display().to_string(), full.storm().to_string()],
+                    vec![space(number)],
+                ]
+                .concat()
+            }
         }
     }
 
@@ -203,6 +276,11 @@ impl Programs {
     }
 }
 
+/// How the names of a job's network namespaces begin.
+fn space(number: u32) -> String {
+    format!("{SPACE}{}-{number}", process::id())
+}
+
 /// The bytes that were checked, from what traffic has printed; an error is what it got wrong.
 pub fn checked(kind: Kind, text: &str) -> Result<u64> {
     match kind {
@@ -224,7 +302,12 @@ pub fn checked(kind: Kind, text: &str) -> Result<u64> {
                 bytes += match kind {
                     Kind::Backpressure => said["sent"].as_u64(),
                     // Either side has checked what it received.
-                    Kind::Streams | Kind::Churn | Kind::Exec => said["received"].as_u64(),
+                    Kind::Streams
+                    | Kind::Churn
+                    | Kind::Exec
+                    | Kind::Storm
+                    | Kind::Spaces
+                    | Kind::Full(_) => said["received"].as_u64(),
                     _ => said["bytes"].as_u64(),
                 }
                 .unwrap_or(0);

@@ -23,6 +23,8 @@ pub struct Tests {
     pub filters: &'static [&'static str],
     /// They say nothing where nothing is accelerated.
     pub accelerated: bool,
+    /// They run with `--quick` too.
+    pub quick: bool,
 }
 
 /// The core of the suite, the short ones first: the table, bytes that come again, namespaces, ends, unread bytes,
@@ -35,7 +37,11 @@ pub const TESTS: [Tests; 11] = [
     tests("closing", &[], true),
     // Without those of many connections.
     tests("unread", &["a_request_that_waits"], true),
-    tests("returning", &[], true),
+    // What a kernel's counts of references have to bear.
+    Tests {
+        quick: true,
+        ..tests("returning", &[], true)
+    },
     tests(
         "exact_streams",
         &[
@@ -85,6 +91,7 @@ const fn tests(
         program,
         filters,
         accelerated,
+        quick: false,
     }
 }
 

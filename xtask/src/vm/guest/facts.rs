@@ -48,9 +48,10 @@ fn kprobes() -> String {
 
 /// Nothing that a kernel says when it has found a fault of its own.
 pub fn kernel_log() -> Result<Seen> {
-    const WORDS: [&str; 6] = [
+    const WORDS: [&str; 7] = [
         "WARNING:",
         "BUG:",
+        "refcount_t",
         "Oops",
         "lockdep",
         "hung task",
@@ -58,12 +59,16 @@ pub fn kernel_log() -> Result<Seen> {
     ];
     let ended = run_limited(&mut std::process::Command::new("dmesg"), 20, |_| Ok(()))
         .context("reading the kernel's log")?;
-    let found = ended
+    let found: Vec<_> = ended
         .lines
         .iter()
-        .find(|line| WORDS.iter().any(|word| line.contains(word)));
-    Ok(match found {
-        Some(line) => (Outcome::Failed, line.trim().to_owned()),
+        .filter(|line| WORDS.iter().any(|word| line.contains(word)))
+        .collect();
+    Ok(match found.first() {
+        Some(first) => {
+            let detail = format!("{} complaints, first: {}", found.len(), first.trim());
+            (Outcome::Failed, detail)
+        }
         None => (Outcome::Works, "no fault is reported".into()),
     })
 }

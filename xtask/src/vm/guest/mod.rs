@@ -25,6 +25,7 @@ type Seen = (Outcome, String);
 #[derive(Deserialize)]
 struct Summary {
     receive_mode: String,
+    adopted: u64,
     bytes: Bytes,
     left_on_stack: BTreeMap<String, u64>,
 }
@@ -44,6 +45,9 @@ struct Bytes {
 
 /// How a refusal begins (socketvirt/src/datapath/selftest.rs).
 const REFUSAL: &str = "nothing is accelerated";
+
+/// How a line begins with which a test says what it saw.
+const SAYS: &str = "seen: ";
 
 /// A program for `exec` inside the machine.
 pub use nfs::ask;
@@ -193,11 +197,11 @@ fn exec(mode: &str) -> Result<Seen> {
             return Ok((Outcome::Failed, ended.reason()));
         }
         let summary = Summary::read(file)?;
-        if summary.bytes.fast > 0 {
+        if summary.adopted > 0 && summary.bytes.fast > 0 {
             let Bytes { fast, stack } = summary.bytes;
             let detail = format!(
-                "receive mode {}, contents exact, {fast} bytes fast, {stack} by the stack",
-                summary.receive_mode
+                "receive mode {}, contents exact, {} pairs enrolled, {fast} bytes fast, {stack} by the stack",
+                summary.receive_mode, summary.adopted
             );
             return Ok((Outcome::Works, detail));
         }
@@ -216,7 +220,9 @@ fn exec(mode: &str) -> Result<Seen> {
 /// Integration tests, one after another.
 fn test(program: &Path, filters: &[&str], limit: u64) -> Result<Seen> {
     let mut command = Command::new(program);
-    command.args(filters).arg("--test-threads=1");
+    command
+        .args(filters)
+        .args(["--test-threads=1", "--show-output"]);
     let ended = run_limited(&mut command, limit, |line| {
         let done = line.starts_with("test ") && !line.starts_with("test result");
         if done {
@@ -235,6 +241,13 @@ fn test(program: &Path, filters: &[&str], limit: u64) -> Result<Seen> {
         .iter()
         .rfind(|line| line.starts_with("test result"))
         .map_or_else(|| ended.reason(), |line| counts(line));
+    // What a test says that it saw.
+    let said: Vec<_> = ended
+        .lines
+        .iter()
+        .filter_map(|line| line.strip_prefix(SAYS))
+        .collect();
+    let result = [&[result.as_str()], said.as_slice()].concat().join("; ");
     let failed: Vec<_> = failed_tests(&ended).collect();
     if ended.succeeded() {
         return Ok((Outcome::Works, result));
