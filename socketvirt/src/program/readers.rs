@@ -180,8 +180,7 @@ impl Readers {
 
 /// What an error of `/proc` says of a process.
 fn of_error(error: &io::Error) -> Found {
-    // ESRCH: it ended while its file was open.
-    if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) {
+    if files::has_ended(error) {
         Found::Gone
     } else {
         Found::Judged(Reason::Unseen)
