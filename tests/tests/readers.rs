@@ -105,6 +105,28 @@ fn a_library_loaded_later_tells_of_splice() {
     assert_eq!(summary.count("/released"), 1, "{summary}");
 }
 
+/// An enrolled socket cannot be put into a map of its program's own. The program is
+/// remembered by its map: its next sockets stay plain, also those of a process
+/// that has none yet.
+#[test]
+fn a_map_of_sockets_is_found_and_remembered() {
+    let _session = Session::beside_others();
+    let folder = exchanger(false);
+    let script = format!("exec {}/exchanger map", folder.path().display());
+    let mut running = Run::new(Mode::Adopt, shell(&script)).start();
+    running.until(|seen| seen.adopted > 0);
+    running.go();
+    running.until(|seen| seen.released > 0);
+    running.end();
+    let outcome = running.finish();
+    let summary = outcome.success().summary();
+    let said = outcome.finished.stdout.as_str();
+    assert_eq!(said, "Device or resource busy\ntaken\n");
+    assert_eq!(summary.count("/pairs"), 3, "{summary}");
+    assert_eq!(summary.count("/adopted"), 1, "{summary}");
+    assert_eq!(summary.count("/released"), 1, "{summary}");
+}
+
 /// An agent without `CAP_SYS_PTRACE` may not look at a service of another user:
 /// what was not looked at is not harmless.
 #[test]

@@ -28,7 +28,7 @@ use crate::{
         scope::again::Id,
     },
     kernel::namespaces,
-    program::{holders, readers::Readers, splicers::Splicers},
+    program::{holders, maps::Made, readers::Readers, splicers::Splicers},
 };
 
 /// How often all pairs are looked at, at most.
@@ -74,6 +74,7 @@ pub struct Watcher {
     tiers: Tiers,
     spaces: Spaces,
     readers: Readers,
+    maps: Made,
     /// Who may splice by cgroup, for handshakes.
     splicers: Splicers,
     /// Lists the processes whose sockets are watched; all of the host are
@@ -112,6 +113,7 @@ impl Watcher {
             tiers,
             spaces: Spaces::new(),
             readers,
+            maps: Made::from_now_on(),
             splicers,
             procs,
             budget: Budget::default(),
@@ -231,6 +233,9 @@ impl Watcher {
                 self.config
                     .change(|config| config.memory_pressure = short)?;
             }
+        }
+        if self.maps.any() {
+            self.readers.find_maps()?;
         }
         let began = cpu_time();
         self.live = self.tiers.sweep()?;
