@@ -70,6 +70,11 @@ pub fn sent(flow: u64, sock: Sock) -> Sent {
 #[inline(always)]
 pub fn of_plain(end: &mut WatchedEnd, bytes: u64, messages: u32) {
     let Some(stats) = stats() else { return };
+    // A connection that its program has cut off (`SO_LINGER` of 0) counts from 0
+    // again (`tcp_disconnect`).
+    if bytes < end.counted_bytes {
+        return;
+    }
     stats.traffic.stack_bytes += bytes - end.counted_bytes;
     stats.traffic.stack_messages += u64::from(messages.wrapping_sub(end.counted_messages));
     end.counted_bytes = bytes;

@@ -5,6 +5,7 @@ use std::{ffi::OsString, fs, process::Command};
 
 use socketvirt_tests::{
     cgroup::Apart,
+    live::Counters,
     netns::{Netns, bridged, routed, veth_pair},
     process::{PATIENCE, Process, must, until},
     run::{GO, Mode, Outcome, Run, shell, workload, workload_path},
@@ -169,9 +170,10 @@ fn identical_tuples() {
 }
 
 /// Two connections that nothing but their packets tells apart, older than the
-/// agent: nobody sees their handshakes. The agent says so of two sockets.
+/// agent: nobody sees their handshakes. They end once it was `seen` what the agent
+/// makes of them; gives what it said.
 #[track_caller]
-fn twins(more: &str, reason: &str) -> String {
+fn twins(more: &str, seen: impl Fn(&Process) -> bool) -> String {
     let (a, b) = (Netns::new("twin"), Netns::new("twin"));
     let apart = Apart::new();
     let folder = tempfile::tempdir().expect("a directory");
@@ -184,7 +186,7 @@ fn twins(more: &str, reason: &str) -> String {
         [&a, &b].iter().all(|netns| established(netns) == 2)
     });
     let agent = accelerate(&format!("--mode adopt --cgroup {}", apart.path().display()));
-    until("a look at the twins", || kept_for(reason) == 2);
+    until("a look at the twins", || seen(&agent));
     fs::write(&go, "").expect("the sign to end");
     twins.finish(PATIENCE).success();
     end(agent)
@@ -204,12 +206,29 @@ fn established(netns: &Netns) -> usize {
     must("ip", ss).lines().count()
 }
 
+/// The same four numbers and the same sequence numbers: the same id. Both are
+/// tried by the same walk, and one of them is adopted.
+#[test]
+fn identical_ids() {
+    let _session = Session::start();
+    let said = twins("--more 400", |agent| {
+        Counters::of(agent.pid()).is_some_and(|seen| seen.adopted > 0)
+    });
+    assert!(said.contains("pairs      2 seen, 1 accelerated"), "{said}");
+    assert!(said.contains("id_taken 2"), "{said}");
+    // All have closed with a reset, which takes nothing from the sums.
+    let messages = said.lines().find(|line| line.contains("messages"));
+    let messages = messages.and_then(|line| line.split_whitespace().nth(3));
+    let messages: u32 = messages.expect("a sum").parse().expect("a count");
+    assert!(messages > 800, "{said}");
+}
+
 /// Of each of two such connections one end is seen: those two ends are no
 /// pair.
 #[test]
 fn halves_of_two_connections() {
     let _session = Session::start();
-    let said = twins("--halves", "peer_not_proved");
+    let said = twins("--halves", |_| kept_for("peer_not_proved") == 2);
     assert!(said.contains("peer_not_proved 2"), "{said}");
     assert!(said.contains(" 0 accelerated"), "{said}");
 }

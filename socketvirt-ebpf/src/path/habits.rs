@@ -88,9 +88,14 @@ fn has_record(sk: *mut c_void) -> bool {
 /// Remembers what the program of a socket has shown.
 #[inline(always)]
 pub fn remember(sock: Sock, side: Side, reason: Reason) {
-    if !habit::is_habit(reason) {
-        return;
+    if habit::is_habit(reason) {
+        keep_off(sock, side, reason);
     }
+}
+
+/// Keeps the next sockets of a socket's program off, whatever the reason is.
+#[inline(always)]
+pub fn keep_off(sock: Sock, side: Side, reason: Reason) {
     let program = program(sock, side);
     // A full map drops the oldest.
     let new = sv_habits.insert(&program, &reason, u64::from(BPF_NOEXIST));

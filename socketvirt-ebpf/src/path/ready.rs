@@ -108,6 +108,7 @@ fn ask(
         return reason;
     }
     let reason = reader_of(end, tiers);
+    remember_map(sock, side, reason);
     if !matches!(reason, Reason::None) {
         return reason;
     }
@@ -180,6 +181,16 @@ fn reader_of(end: &WatchedEnd, tiers: &mut Tiers) -> Reason {
     process.reason
 }
 
+/// Remembers a program that has a map of sockets, which its next process may make
+/// only after the first of its sockets was adopted. Of a socket that is found in a
+/// map this says nothing: it may be there by another agent.
+#[inline(always)]
+fn remember_map(sock: Sock, side: Side, reader: Reason) {
+    if matches!(reader, Reason::Foreign) {
+        habits::keep_off(sock, side, reader);
+    }
+}
+
 /// True when the process has mapped other code since it was looked at.
 #[inline(always)]
 fn has_loaded(process: &Process) -> bool {
@@ -214,6 +225,7 @@ fn stays_unless(
     }
     if !eager {
         let reader = reader_of(end, tiers);
+        remember_map(sock, side, reader);
         if !matches!(reader, Reason::None) {
             return reader;
         }

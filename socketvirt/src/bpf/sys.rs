@@ -120,6 +120,36 @@ pub fn keys<K: Copy>(map: impl AsFd, mut key: K) -> usize {
     }
 }
 
+/// The smallest id of a map above `id`; none when there is none, or the kernel
+/// does not tell.
+#[must_use]
+pub fn map_after(id: u32) -> Option<u32> {
+    /// `BPF_MAP_GET_NEXT_ID`.
+    const GET_NEXT_ID: libc::c_int = 12;
+    /// The part of `union bpf_attr` for it.
+    #[repr(C)]
+    struct Attributes {
+        start: u32,
+        next: u32,
+        flags: u32,
+    }
+    let mut attributes = Attributes {
+        start: id,
+        next: 0,
+        flags: 0,
+    };
+    // SAFETY: the attributes live during the call and their size is given.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            GET_NEXT_ID,
+            &raw mut attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    (answer == 0).then_some(attributes.next)
+}
+
 /// The id of the cgroup that a pinned link attaches a program to; 0 once that
 /// cgroup and its sockets are gone.
 ///

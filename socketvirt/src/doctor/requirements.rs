@@ -75,11 +75,19 @@ pub fn of_the_machine() -> Vec<Requirement> {
         .collect()
 }
 
-/// What an agent can be started without, but does not work without.
+/// What an agent can be started without, but does not work without, or not for
+/// every socket.
 pub fn of_the_caller() -> Vec<Requirement> {
     capabilities::shortcomings()
         .iter()
-        .map(|missing| Requirement::missing(missing.name, &missing.words))
+        .map(|missing| {
+            let found = Requirement::missing(missing.name, &missing.words);
+            if missing.is_limit {
+                found.optional()
+            } else {
+                found
+            }
+        })
         .collect()
 }
 

@@ -13,6 +13,10 @@ use super::cgroup;
 /// `FILEID_KERNFS`, include/linux/exportfs.h: the handle is the id.
 const FILEID_KERNFS: i32 = 0xfe;
 
+/// Stands in a list of processes for one that is not in this pid namespace
+/// (`cgroup_procs_show`, kernel/cgroup/cgroup.c).
+pub const INVISIBLE: u32 = 0;
+
 /// `struct file_handle` with room for an id.
 #[repr(C)]
 struct Handle {
@@ -36,8 +40,8 @@ impl Hierarchy {
         File::open(&mount.point).map(Self)
     }
 
-    /// The processes of the cgroup with this id, as far as they are visible
-    /// here.
+    /// The processes of the cgroup with this id; [`INVISIBLE`] for each that is
+    /// not visible here.
     ///
     /// # Errors
     /// See [`is_gone`]; others when it cannot be listed.
@@ -63,8 +67,6 @@ impl Hierarchy {
         Ok(fs::read_to_string(list)?
             .lines()
             .filter_map(|pid| pid.parse().ok())
-            // What is not visible in this pid namespace.
-            .filter(|pid| *pid != 0)
             .collect())
     }
 }

@@ -163,6 +163,15 @@ pub fn own_pids() -> io::Result<u32> {
     u32::try_from(inode).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
+/// `PROC_PID_INIT_INO`, include/linux/proc_ns.h: the outermost pid namespace.
+const OUTERMOST_PIDS: u32 = 0xEFFF_FFFC;
+
+/// Whether `/proc` shows every process of the host.
+#[must_use]
+pub fn all_are_visible() -> bool {
+    own_pids().is_ok_and(|own| own == OUTERMOST_PIDS)
+}
+
 /// The processes of the host, as far as `/proc` shows them.
 pub fn processes() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")

@@ -25,11 +25,7 @@ const SYSLOG: Capability = (
     "the addresses of kernel functions, by which epoll and poll are told from a reader asleep",
 );
 
-const PTRACE: Capability = (
-    "CAP_SYS_PTRACE",
-    19,
-    "looking at programs of other users before their sockets are enrolled",
-);
+const PTRACE: Capability = ("CAP_SYS_PTRACE", 19, "looking at programs of other users");
 
 /// Something that does not work for want of a capability, or of a setting that
 /// takes its place.
@@ -37,8 +33,10 @@ const PTRACE: Capability = (
 pub struct Shortcoming {
     /// Its name in the report of `doctor`; never changed.
     pub name: &'static str,
-    /// What is missing for what, and what to do.
+    /// What is missing for what, and what comes of it.
     pub words: String,
+    /// True when it costs some sockets acceleration, and the others nothing.
+    pub is_limit: bool,
 }
 
 /// The set of capabilities in force. Being root is not asked: a container's
@@ -98,13 +96,17 @@ impl Held {
                 words: format!(
                     "{cause}: a socket that waits there stays on the stack (`reader_asleep`)"
                 ),
+                is_limit: false,
             });
         }
         if !self.has(PTRACE) {
             let (name, _, purpose) = PTRACE;
             found.push(Shortcoming {
                 name: "other_users",
-                words: format!("{name} is missing, for {purpose}"),
+                words: format!(
+                    "{name} is missing, for {purpose}: their sockets stay on the stack (`unseen`)"
+                ),
+                is_limit: true,
             });
         }
         found
@@ -153,6 +155,11 @@ mod tests {
     fn what_is_missing_is_named_with_what_it_is_for() {
         let named = |held: Held, waiters, restricted| -> Vec<String> {
             let found = held.shortcomings(waiters, restricted);
+            assert!(
+                found
+                    .iter()
+                    .all(|one| one.is_limit == (one.name == "other_users"))
+            );
             found.into_iter().map(|one| one.words).collect()
         };
         assert!(named(held(ALL), [1, 2], "0\n").is_empty());

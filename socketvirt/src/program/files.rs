@@ -86,6 +86,14 @@ pub fn id_of(path: &Path) -> io::Result<FileId> {
     fs::metadata(path).map(|found| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
+/// Whether an error of a file in `/proc` says that its process has ended;
+/// others say that it may not be looked at.
+#[must_use]
+pub fn has_ended(error: &io::Error) -> bool {
+    // ESRCH: it ended while its file was open.
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
 /// The files that a process has mapped as code, by paths that hold whatever
 /// the root directory of the process is (proc(5), `map_files`).
 ///

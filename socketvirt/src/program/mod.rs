@@ -9,5 +9,6 @@ pub mod begun;
 pub mod files;
 pub mod habits;
 pub mod holders;
+pub mod maps;
 pub mod readers;
 pub mod splicers;

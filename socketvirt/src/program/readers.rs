@@ -91,6 +91,27 @@ impl Readers {
         Ok(complete)
     }
 
+    /// Looks at harmless ones again, for a map of sockets alone.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn find_maps(&mut self) -> Result<(), MapError> {
+        let known: Vec<(u64, Process)> = self.map.iter().filter_map(Result::ok).collect();
+        for (name, process) in known {
+            if process.reason == Reason::None
+                && process.pid != 0
+                && files::has_socket_map(process.pid)
+            {
+                let judged = Process {
+                    reason: Reason::Foreign,
+                    ..process
+                };
+                self.map.insert(name, judged, 0)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What is known of a process; none when it has ended.
     ///
     /// # Errors
@@ -180,8 +201,7 @@ impl Readers {
 
 /// What an error of `/proc` says of a process.
 fn of_error(error: &io::Error) -> Found {
-    // ESRCH: it ended while its file was open.
-    if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) {
+    if files::has_ended(error) {
         Found::Gone
     } else {
         Found::Judged(Reason::Unseen)

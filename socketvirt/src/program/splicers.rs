@@ -4,7 +4,8 @@
 //! enrolled cannot leave while its program only splices: what is queued is
 //! never read. So a program that could is found before any of its sockets is
 //! enrolled: by its executable, and the libraries that it has loaded. All
-//! sockets of its cgroup are then left on the stack.
+//! sockets of its cgroup are then left on the stack. So are they for a process
+//! that cannot be looked at.
 //!
 //! While a program of a cgroup was not looked at since it began, nothing of
 //! that cgroup is enrolled ([`super::begun`]): a look comes at once, and once
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::host::{
     cgroup::Cgroup,
-    cgroup_id::{self, Hierarchy},
+    cgroup_id::{self, Hierarchy, INVISIBLE},
 };
 
 /// How often the libraries of known processes are looked at again: a program
@@ -164,10 +165,15 @@ impl Splicers {
     /// Looks at a process, if it was not looked at as it is; `again` also when
     /// it was. Says whether what it has loaded was all there.
     fn look_at(&mut self, pid: u32, cgroup: Option<u64>, again: bool) -> Result<bool, MapError> {
+        if pid == INVISIBLE {
+            return self.unseen(pid, cgroup);
+        }
         let path = PathBuf::from(format!("/proc/{pid}/exe"));
-        // Kernel threads have none, nor has what has ended.
-        let Ok(program) = files::id_of(&path) else {
-            return Ok(true);
+        let program = match files::id_of(&path) {
+            Ok(program) => program,
+            // Kernel threads have none, nor has what has ended.
+            Err(error) if files::has_ended(&error) => return Ok(true),
+            Err(_) => return self.unseen(pid, cgroup),
         };
         let known = self.processes.get(&pid).copied();
         let known = known.filter(|known| known.program == program);
@@ -198,10 +204,13 @@ impl Splicers {
             }
             // In this order: what is loaded later is not in the list.
             loaded = files::has_loaded(pid, since.elapsed(), LOADING);
+            let code = match files::code_of(pid) {
+                Ok(code) => code,
+                Err(error) if files::has_ended(&error) => Vec::new(),
+                Err(_) => return self.unseen(pid, cgroup),
+            };
             // The executable is among them.
-            may_splice = self
-                .files
-                .may_splice_sockets(&files::code_of(pid).unwrap_or_default());
+            may_splice = self.files.may_splice_sockets(&code);
         }
         let process = Process {
             program,
@@ -220,6 +229,15 @@ impl Splicers {
             self.harmless.insert((cgroup, program));
         }
         Ok(process.loaded)
+    }
+
+    /// Keeps the cgroup of a process off that cannot be looked at. The look at it
+    /// is over.
+    fn unseen(&mut self, pid: u32, cgroup: Option<u64>) -> Result<bool, MapError> {
+        if let Some(cgroup) = cgroup.or_else(|| cgroup_of(pid)) {
+            self.habits.keep_off(cgroup, Reason::Unseen)?;
+        }
+        Ok(true)
     }
 }
 

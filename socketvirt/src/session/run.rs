@@ -29,7 +29,7 @@ use crate::{
         stats::StatsMap,
         tiers::Tiers,
     },
-    host::{bpffs::PinError, cgroup::CgroupError},
+    host::{bpffs::PinError, cgroup::CgroupError, namespaces},
     kernel::{
         layout::{self, LayoutError},
         require::{self, Requirement},
@@ -44,6 +44,10 @@ use crate::{
 /// How long the end of a run waits for pairs to be released. Programs that
 /// have ended have none; those that go on in the background are waited for.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why connections are adopted by an agent in a pid namespace of its own.
+const HIDDEN: &str = "eager mode is not used, connections are adopted: processes outside of this pid namespace \
+                      cannot be looked at before their sockets are enrolled";
 
 /// A run could not be started or ended as it should.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +168,11 @@ impl Run {
         config
             .change(|config| config.cgroup = cgroup)
             .map_err(WatchError::from)?;
+        // Of its own cgroup, it sees all but those that are moved there.
+        if mode == Mode::Eager && target.is_some() && !namespaces::all_are_visible() {
+            mode = Mode::Adopt;
+            warnings.push(HIDDEN.into());
+        }
         watch_programs(&mut path, home.pins.path(), &mut mode, &mut warnings);
         let splicers = Splicers::new(Habits::new(path.take_habits()?), path.take_begun()?);
         let readers = Readers::new(path.take_processes()?);

@@ -27,7 +27,7 @@ use crate::{
         tiers::{TierError, Tiers},
     },
     host::namespaces,
-    program::{holders, readers::Readers, splicers::Splicers},
+    program::{holders, maps::Made, readers::Readers, splicers::Splicers},
 };
 
 /// How often all pairs are looked at, at most.
@@ -73,6 +73,7 @@ pub struct Watcher {
     tiers: Tiers,
     spaces: Spaces,
     readers: Readers,
+    maps: Made,
     /// Who may splice by cgroup, for handshakes.
     splicers: Splicers,
     /// Lists the processes whose sockets are watched; all of the host are
@@ -111,6 +112,7 @@ impl Watcher {
             tiers,
             spaces: Spaces::new(),
             readers,
+            maps: Made::from_now_on(),
             splicers,
             procs,
             budget: Budget::default(),
@@ -230,6 +232,9 @@ impl Watcher {
                 self.config
                     .change(|config| config.memory_pressure = short)?;
             }
+        }
+        if self.maps.any() {
+            self.readers.find_maps()?;
         }
         let began = cpu_time();
         self.live = self.tiers.sweep()?;

@@ -242,6 +242,9 @@ pub(crate) struct Twins {
     /// Rounds a second, until the test says that it has seen enough.
     #[arg(long, default_value_t = 200)]
     pub(crate) rate: u32,
+    /// Rounds after that.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) more: u32,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -87,7 +87,11 @@ pub(crate) fn run(args: &Twins, deadline: u64) -> Result<()> {
     let start = Instant::now();
     let pace = Duration::from_secs(1) / args.rate.max(1);
     let mut round = 0;
-    while !gate::may_go() {
+    let mut more = args.more;
+    while !gate::may_go() || more > 0 {
+        if gate::may_go() {
+            more -= 1;
+        }
         for from in [CLIENT, SERVER] {
             // Both send before either reads: a message that has gone to the
             // wrong one is there when that one reads.
