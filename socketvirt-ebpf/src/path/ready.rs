@@ -4,7 +4,6 @@
 use socketvirt_common::{
     reason::Reason,
     record::{
-        config::Config,
         pair::{Enrolment, Side},
         reader::{self, Process},
         watch::{Shared, Tiers, Watched, WatchedEnd},
@@ -56,43 +55,76 @@ fn ends(known: u32) -> Option<(&'static mut WatchedEnd, &'static mut WatchedEnd,
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_unready(known: u32) -> u32 {
-    let (Some((end, peer, side)), Some(config), Some(tiers)) =
-        (ends(known), sv_config.get(0), sv_tiers.get_ptr_mut(0))
-    else {
+    let Some((end, peer, side)) = ends(known) else {
         return Reason::MapFull as u32;
     };
-    // SAFETY: the agent's programs run one at a time.
-    let tiers = unsafe { &mut *tiers };
-    ask(end, known, side, Sock(peer.sock), config, tiers) as u32
+    ask(end, known, side, Sock(peer.sock)) as u32
 }
 
 /// Does [`leave_for`] likewise.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_leave_for(known: u32, eager: u32) -> u32 {
-    let (Some((end, _, side)), Some(tiers)) = (ends(known), sv_tiers.get_ptr_mut(0)) else {
+    let Some((end, _, side)) = ends(known) else {
         return Reason::None as u32;
+    };
+    stays_unless(Sock(end.sock), known, side, eager != 0) as u32
+}
+
+/// Returns why the options and the state of an end keep it on the stack.
+///
+/// Cut off from those that ask, like [`sv_users`]: their frames share one stack
+/// with what they call (K-BPF-11 in `docs/kernel`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_unsuitable(known: u32, enrolled: u32) -> u32 {
+    let Some((end, ..)) = ends(known) else {
+        return Reason::None as u32;
+    };
+    suitable::unsuitable(&Sock(end.sock).facts(enrolled != 0)) as u32
+}
+
+/// Returns why what an end has to read, or who waits for it, keeps it on the stack
+/// for the moment.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_unadoptable(known: u32) -> u32 {
+    let (Some((end, ..)), Some(config)) = (ends(known), sv_config.get(0)) else {
+        return Reason::MapFull as u32;
+    };
+    suitable::unadoptable(&Sock(end.sock).reading(), config.receive_mode) as u32
+}
+
+/// Returns why a process that reads an end, or holds it beside its reader, keeps
+/// it on the stack. While the end is enrolled, holders that were not looked up
+/// yet do not: most are another thread in the middle of a call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
+    let (Some((end, _, side)), Some(tiers)) = (ends(known), sv_tiers.get_ptr_mut(0)) else {
+        return Reason::NotLooked as u32;
     };
     // SAFETY: the agent's programs run one at a time.
     let tiers = unsafe { &mut *tiers };
-    stays_unless(end, known, side, tiers, eager != 0) as u32
+    let reader = reader_of(end, tiers);
+    remember_map(Sock(end.sock), side, reader);
+    if !matches!(reader, Reason::None) {
+        return reader as u32;
+    }
+    match holders_of(end, known, tiers) {
+        Reason::NotLooked if enrolled != 0 => Reason::None as u32,
+        holder => holder as u32,
+    }
 }
 
 #[inline(always)]
-fn ask(
-    end: &mut WatchedEnd,
-    known: u32,
-    side: Side,
-    peer: Sock,
-    config: &Config,
-    tiers: &mut Tiers,
-) -> Reason {
+fn ask(end: &mut WatchedEnd, known: u32, side: Side, peer: Sock) -> Reason {
     let sock = Sock(end.sock);
     let habit = habits::shown(sock, side);
     if !matches!(habit, Reason::None) {
         return habit;
     }
-    let reason = suitable::unsuitable(&sock.facts(false));
+    let reason = Reason::of(sv_unsuitable(known, 0));
     if !matches!(reason, Reason::None) {
         habits::remember(sock, side, reason);
         if matches!(reason, Reason::Urgent) {
@@ -103,16 +135,11 @@ fn ask(
     if !enrol::has_done(end.flow, sock) {
         return Reason::TooSoon;
     }
-    let reason = suitable::unadoptable(&sock.reading(), config.receive_mode);
+    let reason = Reason::of(sv_unadoptable(known));
     if !matches!(reason, Reason::None) {
         return reason;
     }
-    let reason = reader_of(end, tiers);
-    remember_map(sock, side, reason);
-    if !matches!(reason, Reason::None) {
-        return reason;
-    }
-    let reason = holders_of(end, known, tiers);
+    let reason = Reason::of(sv_users(known, 0));
     if !matches!(reason, Reason::None) {
         return reason;
     }
@@ -198,14 +225,7 @@ fn has_loaded(process: &Process) -> bool {
 }
 
 #[inline(always)]
-fn stays_unless(
-    end: &mut WatchedEnd,
-    known: u32,
-    side: Side,
-    tiers: &mut Tiers,
-    eager: bool,
-) -> Reason {
-    let sock = Sock(end.sock);
+fn stays_unless(sock: Sock, known: u32, side: Side, eager: bool) -> Reason {
     let habit = if eager {
         habits::of(sock, side)
     } else {
@@ -214,7 +234,7 @@ fn stays_unless(
     if !matches!(habit, Reason::None) {
         return habit;
     }
-    let reason = suitable::unsuitable(&sock.facts(true));
+    let reason = Reason::of(sv_unsuitable(known, 1));
     let blocking = sock.is_blocking();
     if blocking && !eager {
         return Reason::Blocking;
@@ -224,16 +244,9 @@ fn stays_unless(
         return reason;
     }
     if !eager {
-        let reader = reader_of(end, tiers);
-        remember_map(sock, side, reader);
-        if !matches!(reader, Reason::None) {
-            return reader;
-        }
-        // Unknown ones are looked up while the pair stays. Most are another
-        // thread in the middle of a call.
-        let holder = holders_of(end, known, tiers);
-        if !matches!(holder, Reason::None | Reason::NotLooked) {
-            return holder;
+        let user = Reason::of(sv_users(known, 1));
+        if !matches!(user, Reason::None) {
+            return user;
         }
     }
     if !blocking && sock.waits_for_nothing() {

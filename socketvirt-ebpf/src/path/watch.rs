@@ -183,39 +183,85 @@ extern "C" fn swept(index: u64, turn: *mut Turn) -> i64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_look(place: u32, now: u64, sweep: u32) -> u32 {
-    let (Some(pair), Some(config), Some(tiers)) = (
-        sv_watched.get_ptr_mut(place),
-        sv_config.get(0),
-        sv_tiers.get_ptr_mut(0),
-    ) else {
+    let Some(pair) = sv_watched.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: the agent's programs run one at a time; elsewhere a place is
     // written before it is noted, and single words of it.
-    let (pair, tiers) = unsafe { (&mut *pair, &mut *tiers) };
-    let mut look = Look {
-        now,
-        config,
-        tiers,
-        place,
-    };
-    let sweep = sweep != 0;
-    let soon = match pair.stage {
-        Stage::Free => false,
+    let pair = unsafe { &mut *pair };
+    match pair.stage {
+        Stage::Free => 0,
         Stage::Over => {
-            if sweep {
+            if sweep != 0 {
                 // Before it is in the queue: the next pair may have it in the same moment.
                 pair.stage = Stage::Free;
                 if sv_places.push(place, 0).is_err() {
                     pair.stage = Stage::Over;
                 }
             }
-            false
+            0
         }
-        Stage::Plain => look.plain(pair, sweep),
-        Stage::Enrolled | Stage::Leaving => look.enrolled(pair, sweep),
-    };
-    u32::from(soon)
+        Stage::Plain => sv_plain(place, now, sweep),
+        Stage::Enrolled | Stage::Leaving => sv_enrolled(place, now, sweep),
+    }
+}
+
+/// Looks at the pair of a place of which no end is enrolled. Apart from
+/// [`sv_enrolled`], because their frames share one stack with what they call
+/// (K-BPF-11 in `docs/kernel`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_plain(place: u32, now: u64, sweep: u32) -> u32 {
+    Look::of(place, now).map_or(0, |(mut look, pair)| {
+        u32::from(look.plain(pair, sweep != 0))
+    })
+}
+
+/// Makes the first look at a pair: it can be found by its sockets from now on. 0
+/// when it has a place already.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_first(place: u32, now: u64) -> u32 {
+    Look::of(place, now).map_or(0, |(mut look, pair)| u32::from(look.first(pair)))
+}
+
+/// Handles the pair of a place whose ends have both left.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_left(place: u32, now: u64) -> u32 {
+    if let Some((mut look, pair)) = Look::of(place, now) {
+        look.left(pair);
+    }
+    0
+}
+
+/// Looks at the pair of a place of which an end is enrolled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_enrolled(place: u32, now: u64, sweep: u32) -> u32 {
+    Look::of(place, now).map_or(0, |(mut look, pair)| {
+        u32::from(look.enrolled(pair, sweep != 0))
+    })
+}
+
+impl Look<'static> {
+    /// Returns what the look at a place needs.
+    #[inline(always)]
+    fn of(place: u32, now: u64) -> Option<(Self, &'static mut Watched)> {
+        let pair = sv_watched.get_ptr_mut(place)?;
+        let config = sv_config.get(0)?;
+        let tiers = sv_tiers.get_ptr_mut(0)?;
+        // SAFETY: the agent's programs run one at a time; elsewhere a place is
+        // written before it is noted, and single words of it.
+        let (pair, tiers) = unsafe { (&mut *pair, &mut *tiers) };
+        let look = Self {
+            now,
+            config,
+            tiers,
+            place,
+        };
+        Some((look, pair))
+    }
 }
 
 impl Look<'_> {
@@ -228,7 +274,7 @@ impl Look<'_> {
             return false;
         }
         if pair.since == 0 {
-            return self.first(pair);
+            return sv_first(self.place, self.now) != 0;
         }
         let messages = [client.data_segments_out(), server.data_segments_out()];
         if sweep {
@@ -242,8 +288,6 @@ impl Look<'_> {
         self.measured(pair, messages)
     }
 
-    /// Makes the first look at a pair: it can be found by its sockets from now
-    /// on.
     #[inline(always)]
     fn first(&mut self, pair: &mut Watched) -> bool {
         let id = pair.id;
@@ -382,7 +426,7 @@ impl Look<'_> {
     /// Looks at a pair of which an end is enrolled.
     #[inline(always)]
     fn enrolled(&mut self, pair: &mut Watched, sweep: bool) -> bool {
-        if pair.since == 0 && !self.first(pair) {
+        if pair.since == 0 && sv_first(self.place, self.now) == 0 {
             return false;
         }
         let mut seen = Seen {
@@ -407,7 +451,7 @@ impl Look<'_> {
             return false;
         }
         if enrolled == 0 {
-            self.left(pair);
+            sv_left(self.place, self.now);
             return true;
         }
         let [client, server] = &mut pair.ends;
@@ -526,7 +570,6 @@ impl Look<'_> {
                 && sock.rcvlowat() <= 1
     }
 
-    /// Handles a pair whose ends have both left.
     #[inline(always)]
     fn left(&mut self, pair: &mut Watched) {
         pair.stage = Stage::Plain;
