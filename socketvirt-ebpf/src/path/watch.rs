@@ -304,7 +304,9 @@ impl Look<'_> {
             pair.stage = Stage::Enrolled;
             pair.rebase = 1;
         }
-        pair.since = self.now;
+        // It may have been noted after this run began.
+        pair.active_at = pair.active_at.min(self.now);
+        pair.since = pair.active_at;
         self.tiers.pairs += 1;
         true
     }
@@ -340,8 +342,6 @@ impl Look<'_> {
             }
         }
         end.netns = sock.netns();
-        end.messages = sock.data_segments_out();
-        end.bytes = sock.bytes_sent();
         true
     }
 

@@ -163,7 +163,7 @@ pub fn own_pids() -> io::Result<u32> {
     u32::try_from(inode).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// `PROC_PID_INIT_INO`, include/linux/proc_ns.h: the outermost pid namespace.
+/// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`: the outermost pid namespace.
 const OUTERMOST_PIDS: u32 = 0xEFFF_FFFC;
 
 /// Whether `/proc` shows every process of the host.
