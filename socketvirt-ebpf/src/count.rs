@@ -90,17 +90,20 @@ pub fn goes_on(flow: &mut Flow, end: &WatchedEnd) {
     flow.counted = flow.total;
 }
 
-/// Adds what a socket with a flow has sent and is not among the counters yet.
+/// Adds what a socket with a flow has sent and is not among the counters yet. The
+/// flow goes with its socket.
 #[inline(always)]
-pub fn add_live(sum: &mut Traffic, flow: u64, sock: Sock) {
-    if flow == 0 {
+pub fn add_live(sum: &mut Traffic, end: &WatchedEnd) {
+    let (flow, sock) = (end.flow, Sock(end.sock));
+    if flow == 0 || sock.cookie() != end.cookie {
         return;
     }
     let total = traffic(flow, offset_of!(Flow, total));
     let counted = traffic(flow, offset_of!(Flow, counted));
     sum.fast_bytes += total.fast_bytes - counted.fast_bytes;
     sum.fast_messages += total.fast_messages - counted.fast_messages;
-    sum.stack_bytes += sock.bytes_sent() - counted.stack_bytes;
+    // `connect(AF_UNSPEC)` sets a socket's own counter back.
+    sum.stack_bytes += sock.bytes_sent().saturating_sub(counted.stack_bytes);
     sum.stack_messages += total.stack_messages - counted.stack_messages;
     sum.to_fast += total.to_fast - counted.to_fast;
     sum.to_stack += total.to_stack - counted.to_stack;

@@ -235,6 +235,30 @@ pub extern "C" fn sv_left(place: u32, now: u64) -> u32 {
     0
 }
 
+/// Adds what the ends of a pair have sent and is not among the counters yet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_sum(place: u32) -> u32 {
+    if let (Some(pair), Some(tiers)) = (sv_watched.get_ptr(place), sv_tiers.get_ptr_mut(0)) {
+        // SAFETY: the agent's programs run one at a time; others write single words.
+        let (pair, tiers) = unsafe { (&*pair, &mut *tiers) };
+        let [client, server] = &pair.ends;
+        count::add_live(&mut tiers.live, client);
+        count::add_live(&mut tiers.live, server);
+    }
+    0
+}
+
+/// Frees the pair of a place: its connection is over.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_over(place: u32) -> u32 {
+    if let Some((mut look, pair)) = Look::of(place, 0) {
+        look.over(pair);
+    }
+    0
+}
+
 /// Looks at the pair of a place of which an end is enrolled.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -270,7 +294,7 @@ impl Look<'_> {
     fn plain(&mut self, pair: &mut Watched, sweep: bool) -> bool {
         let [client, server] = [Sock(pair.ends[0].sock), Sock(pair.ends[1].sock)];
         if !open(&pair.ends[0], client) || !open(&pair.ends[1], server) {
-            self.over(pair);
+            sv_over(self.place);
             return false;
         }
         if pair.since == 0 {
@@ -278,7 +302,7 @@ impl Look<'_> {
         }
         let messages = [client.data_segments_out(), server.data_segments_out()];
         if sweep {
-            self.sum_live(pair);
+            sv_sum(self.place);
         }
         if messages == [pair.ends[0].messages, pair.ends[1].messages] {
             // Time without traffic is no part of what is measured.
@@ -296,7 +320,7 @@ impl Look<'_> {
         if !self.enter(id, client, Side::Client, &mut enrolled)
             || !self.enter(id, server, Side::Server, &mut enrolled)
         {
-            self.over(pair);
+            sv_over(self.place);
             return false;
         }
         if enrolled {
@@ -444,10 +468,10 @@ impl Look<'_> {
         let total_other = self.see(id, server, Side::Server, &mut seen);
         let (known, enrolled, mut leave) = (seen.known, seen.enrolled, seen.leave);
         if sweep {
-            self.sum_live(pair);
+            sv_sum(self.place);
         }
         if known == 0 {
-            self.over(pair);
+            sv_over(self.place);
             return false;
         }
         if enrolled == 0 {
@@ -643,14 +667,6 @@ impl Look<'_> {
             }
             count::left_on_stack(end.reason);
         }
-    }
-
-    /// Adds what is not among the counters yet.
-    #[inline(always)]
-    fn sum_live(&mut self, pair: &Watched) {
-        let [client, server] = &pair.ends;
-        count::add_live(&mut self.tiers.live, client.flow, Sock(client.sock));
-        count::add_live(&mut self.tiers.live, server.flow, Sock(server.sock));
     }
 }
 
