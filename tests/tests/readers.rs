@@ -158,7 +158,10 @@ fn who_may_not_be_looked_at_is_kept_off() {
         agent.finish(PATIENCE).success();
         let summary = fs::read_to_string(summary).expect("the summary");
         let summary: Value = serde_json::from_str(&summary).expect("JSON");
-        assert!(!summary["left_on_stack"]["unseen"].is_null(), "{summary}");
+        let left = &summary["left_on_stack"];
+        // A handshake may come before the look that finds it cannot look.
+        let too_early = mode == Mode::Eager && !left["not_looked"].is_null();
+        assert!(too_early || !left["unseen"].is_null(), "{summary}");
         assert_eq!(summary["adopted"], BESIDE, "{summary}");
     }
 }
