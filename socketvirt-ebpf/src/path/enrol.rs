@@ -117,6 +117,10 @@ pub fn has_done(flow: u64, sock: Sock) -> bool {
 /// Enrols the socket that a walk visits, whose lock the iterator holds.
 #[inline(always)]
 pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config: &Config) {
+    if is_read(sock) {
+        flow.reason = Reason::Unread;
+        return;
+    }
     if !follow(flow) {
         return;
     }
@@ -131,10 +135,47 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config
             u64::from(BPF_NOEXIST),
         )
     };
+    if answer == 0 && is_read(sock) {
+        leave_at_once(sk, flow, sock, config);
+        return;
+    }
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
     if answer == 0 && !sock.receive_queue_empty() {
         count!(adopted_unread);
         take_unread(sk, sock, config);
+    }
+}
+
+/// True when bytes are unread, and a call of the program is about to wait for the
+/// lock that the visit holds. It may be a receive call that looks at the TCP
+/// receive queue alone, and would answer `EAGAIN` when the psock has the bytes;
+/// and while they stay, `FIONREAD` of an enrolled socket does not count them.
+#[inline(always)]
+fn is_read(sock: Sock) -> bool {
+    !sock.receive_queue_empty() && in_call(sock)
+}
+
+#[inline(always)]
+fn in_call(sock: Sock) -> bool {
+    for _ in 0..LOOKS {
+        if sock.in_call() {
+            return true;
+        }
+    }
+    false
+}
+
+/// Takes a socket out again that the same visit has put in: nobody was told of
+/// it, so nothing was redirected to it, and its bytes are where they were.
+#[inline(always)]
+fn leave_at_once(sk: *mut c_void, flow: &mut Flow, sock: Sock, config: &Config) {
+    flow.psock = sock.psock().0;
+    remove(flow);
+    flow.reason = Reason::Unread;
+    // A call that has begun in between may have answered `EAGAIN`: it is told of
+    // the bytes once more.
+    if matches!(config.receive_mode, ReceiveMode::Unified) && sock.rcvlowat() <= 1 {
+        setting::rcvlowat(sk, 1);
     }
 }
 
@@ -155,12 +196,9 @@ pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
     if sock.rcvlowat() > 1 {
         return;
     }
-    for _ in 0..LOOKS {
-        if sock.in_call() {
-            return;
-        }
+    if !in_call(sock) {
+        setting::rcvlowat(sk, 1);
     }
-    setting::rcvlowat(sk, 1);
 }
 
 /// Follows its packets before it is enrolled.
