@@ -87,6 +87,10 @@ impl<'a> Drive<'a> {
         while !done(&self.tiers) {
             assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
             self.round();
+            assert!(
+                self.tiers.shared().pairs > 0,
+                "{what}: all connections ended"
+            );
             // On a single CPU the sockets' programs have a turn.
             thread::yield_now();
         }
