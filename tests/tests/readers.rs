@@ -13,7 +13,7 @@ use socketvirt_tests::{
     cgroup::Apart,
     live::Counters,
     process::{PATIENCE, Process, must, until},
-    run::{BESIDE, END, GO, Mode, Run, beside_adopted, binary, shell, workload_path},
+    run::{BESIDE, END, GO, Mode, Outcome, Run, beside_adopted, binary, shell, workload_path},
     session::{self, Session, cgroup_root},
     table::kept_for,
 };
@@ -82,6 +82,20 @@ fn a_splicer_that_inherits_its_listener_is_found() {
     assert_eq!(summary.count("/adopted"), BESIDE, "{summary}");
 }
 
+/// Runs a program that is told to go on once its connection was adopted, and to
+/// end once that has left.
+#[track_caller]
+fn adopted_then_left(script: &str) -> Outcome {
+    let mut running = Run::new(Mode::Adopt, shell(script)).start();
+    running.until(|seen| seen.adopted > 0);
+    running.go();
+    running.until(|seen| seen.released > 0);
+    running.end();
+    let outcome = running.finish();
+    outcome.success();
+    outcome
+}
+
 /// It may come to splice(2) by a library, and late: its sockets leave.
 #[test]
 fn a_library_loaded_later_tells_of_splice() {
@@ -94,13 +108,8 @@ fn a_library_loaded_later_tells_of_splice() {
     fs::write(&source, code).expect("the source");
     must("cc", ["-shared", "-fPIC", &source, "-o", &library]);
     let script = format!("{}/exchanger {library}", folder.path().display());
-    let mut running = Run::new(Mode::Adopt, shell(&script)).start();
-    running.until(|seen| seen.adopted > 0);
-    running.go();
-    running.until(|seen| seen.released > 0);
-    running.end();
-    let outcome = running.finish();
-    let summary = outcome.success().summary();
+    let outcome = adopted_then_left(&script);
+    let summary = outcome.summary();
     assert_eq!(summary.count("/adopted"), 1, "{summary}");
     assert_eq!(summary.count("/released"), 1, "{summary}");
 }
@@ -113,13 +122,8 @@ fn a_map_of_sockets_is_found_and_remembered() {
     let _session = Session::beside_others();
     let folder = exchanger(false);
     let script = format!("exec {}/exchanger map", folder.path().display());
-    let mut running = Run::new(Mode::Adopt, shell(&script)).start();
-    running.until(|seen| seen.adopted > 0);
-    running.go();
-    running.until(|seen| seen.released > 0);
-    running.end();
-    let outcome = running.finish();
-    let summary = outcome.success().summary();
+    let outcome = adopted_then_left(&script);
+    let summary = outcome.summary();
     let said = outcome.finished.stdout.as_str();
     assert_eq!(said, "Device or resource busy\ntaken\n");
     assert_eq!(summary.count("/pairs"), 3, "{summary}");

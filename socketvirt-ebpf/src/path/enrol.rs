@@ -142,7 +142,7 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
     if answer == 0 && !sock.receive_queue_empty() {
         count!(adopted_unread);
-        take_unread(sk, sock, config);
+        tell_of_bytes(sk, sock, config);
     }
 }
 
@@ -174,9 +174,7 @@ fn leave_at_once(sk: *mut c_void, flow: &mut Flow, sock: Sock, config: &Config) 
     flow.reason = Reason::Unread;
     // A call that has begun in between may have answered `EAGAIN`: it is told of
     // the bytes once more.
-    if matches!(config.receive_mode, ReceiveMode::Unified) && sock.rcvlowat() <= 1 {
-        setting::rcvlowat(sk, 1);
-    }
+    tell_of_bytes(sk, sock, config);
 }
 
 /// Makes the psock take what is unread in the TCP receive queue, because
@@ -189,14 +187,17 @@ fn leave_at_once(sk: *mut c_void, flow: &mut Flow, sock: Sock, config: &Config) 
 /// is a few instructions from that. Left alone, it reads what is in its queue.
 #[inline(always)]
 pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
-    if !matches!(config.receive_mode, ReceiveMode::Unified) || sock.receive_queue_empty() {
-        return;
+    if !sock.receive_queue_empty() && !in_call(sock) {
+        tell_of_bytes(sk, sock, config);
     }
+}
+
+/// Has the kernel tell once more that there are bytes in the TCP receive queue
+/// (`tcp_data_ready`): a psock takes them, and who waits for them is woken.
+#[inline(always)]
+fn tell_of_bytes(sk: *mut c_void, sock: Sock, config: &Config) {
     // Above 1, nothing would be told.
-    if sock.rcvlowat() > 1 {
-        return;
-    }
-    if !in_call(sock) {
+    if matches!(config.receive_mode, ReceiveMode::Unified) && sock.rcvlowat() <= 1 {
         setting::rcvlowat(sk, 1);
     }
 }
