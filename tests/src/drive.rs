@@ -89,7 +89,8 @@ impl<'a> Drive<'a> {
             self.round();
             assert!(
                 self.tiers.shared().pairs > 0,
-                "{what}: all connections ended"
+                "{what}: all connections ended\n{}",
+                self.agent.process.stderr()
             );
             // On a single CPU the sockets' programs have a turn.
             thread::yield_now();
