@@ -1,4 +1,4 @@
-//! What a message asks of its two sockets, read all at once.
+//! The fields that a message asks of its two sockets, read all at once.
 
 use core::ffi::c_void;
 
@@ -9,7 +9,7 @@ use super::{
     sock::Sock,
 };
 
-/// What a message needs to know of its sender.
+/// The fields of its sender that a message needs to know.
 #[derive(Clone, Copy)]
 pub struct Sender {
     /// `skc_state`.
@@ -20,7 +20,7 @@ pub struct Sender {
     pub write_seq: u32,
 }
 
-/// What it needs to know of its receiver at every time.
+/// The fields of its receiver that a message needs to know at every time.
 #[derive(Clone, Copy)]
 pub struct Receiver {
     /// `skc_cookie`: 0 when the memory is gone or the socket has none.
@@ -44,8 +44,8 @@ macro_rules! field {
 }
 
 impl Sock {
-    /// The socket of an `sk_msg` program's context, with which the verifier
-    /// permits no arithmetic. There is always one.
+    /// Returns the socket of an `sk_msg` program's context, with which the
+    /// verifier permits no arithmetic. There is always one.
     #[inline(always)]
     pub fn of_message(sk: *mut c_void) -> Option<Self> {
         if offset!(tcp_sock_type) != 0 {
@@ -56,8 +56,8 @@ impl Sock {
         (!sock.is_null()).then_some(Self(sock as u64))
     }
 
-    /// The fields of a sender, all at once: asking before each whether a program
-    /// may cast would cost more than they do.
+    /// Reads the fields of a sender, all at once. Asking before each whether a
+    /// program may cast would cost more than the fields do.
     #[inline(always)]
     pub fn sender(self) -> Sender {
         if offset!(tcp_sock_type) == 0 {
@@ -75,7 +75,7 @@ impl Sock {
         }
     }
 
-    /// The fields of a receiver.
+    /// Reads the fields of a receiver.
     #[inline(always)]
     pub fn receiver(self) -> Receiver {
         if offset!(tcp_sock_type) == 0 {
