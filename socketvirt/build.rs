@@ -21,7 +21,7 @@ const PACKAGE: &str = "socketvirt-ebpf";
 /// The objects that the package builds.
 const OBJECTS: [&str; 2] = [PACKAGE, "naive"];
 
-/// What the objects are made of, relative to this package.
+/// The sources of the objects, relative to this package.
 const SOURCES: [&str; 6] = [
     "../Cargo.lock",
     "../Cargo.toml",

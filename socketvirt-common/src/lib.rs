@@ -4,16 +4,18 @@
 //! socket to socket, past the TCP/IP stack. Its first law: an application can
 //! never tell it from plain TCP.
 //!
-//! Two kinds of modules live here:
+//! Three kinds of modules live here:
 //!
 //! - *Records* are what the maps hold, laid out for C so that both sides and
 //!   `bpftool` read the same bytes: [`record::pair`], [`record::flow`], [`record::watch`], [`record::stats`],
 //!   [`record::config`], [`record::layout`], [`record::row`] with its [`record::options`], [`record`],
-//!   [`record::places`], [`record::event`].
+//!   [`record::fields`], [`record::event`].
 //! - *Rules* are the decisions that keep bytes exact. They are pure functions
 //!   over plain numbers, so that they are tested without a kernel: [`rule::order`],
-//!   [`rule::pressure`], [`rule::path`], [`rule::suitable`], [`rule::worth`], [`rule::habit`], [`rule::looked`],
-//!   [`rule::call`], [`rule::release`], [`rule::pace`], [`rule::status`], [`rule::readiness`].
+//!   [`rule::pressure`], [`rule::path`], [`rule::adoption`], [`rule::suitable`], [`rule::worth`], [`rule::habit`], [`rule::inspected`],
+//!   [`rule::call`], [`rule::stay`], [`rule::release`], [`rule::pace`], [`rule::status`], [`rule::readiness`].
+//! - *Lists* are what people are told: reasons ([`mod@reason`]), and differences from
+//!   plain TCP ([`difference`]). The docs are made of them.
 //!
 //! # Words
 //!
@@ -41,9 +43,15 @@
     reason = "a call that is left in a BPF program costs at every message, and the verifier loses track across it"
 )]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "user"))]
 extern crate std;
 
+// For `pod!`.
+#[cfg(feature = "user")]
+#[doc(hidden)]
+pub use {aya, zerocopy};
+
+pub mod difference;
 pub mod reason;
 pub mod record;
 pub mod rule;

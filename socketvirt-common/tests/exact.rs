@@ -6,14 +6,15 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 use socketvirt_common::{
     reason::Reason,
+    record::flow::Path,
     rule::{
-        path::{CALM_SENDS, HEARTBEAT, Own, Path, Peer, Verdict, verdict},
+        path::{CALM_SENDS, Decision, HEARTBEAT, Own, Peer, decide},
         pressure::MESSAGE_OVERHEAD,
     },
     uapi::TCP_ESTABLISHED,
 };
 
-/// How a receiver's queues are read.
+/// The ways in which a receiver's queues are read.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     /// Redirected bytes first, then the stack's.
@@ -95,14 +96,14 @@ impl Direction {
             + self.received.iter().map(|&(_, length)| length).sum::<u64>()
     }
 
-    /// As `on_message` in the BPF program does, with `decide` for the rule.
-    fn send(&mut self, size: u32, decide: fn(&Own, &Peer) -> Verdict) {
+    /// As `on_message` in the BPF program does, by `rule`.
+    fn send(&mut self, size: u32, rule: fn(&Own, &Peer) -> Decision) {
         let queued = u32::try_from(self.queued()).expect("a model queue is small");
         if queued == 0 {
             self.since_empty = 0;
         }
         let decision = if self.open {
-            decide(
+            rule(
                 &Own {
                     state: TCP_ESTABLISHED,
                     shutdown: 0,
@@ -122,12 +123,12 @@ impl Direction {
                 },
             )
         } else {
-            Verdict::Stack(Reason::Draining)
+            Decision::Stack(Reason::Draining)
         };
         let first = self.next_byte;
         self.next_byte += u64::from(size);
         match decision {
-            Verdict::Redirect => {
+            Decision::Redirect => {
                 self.redirected.push_back((first, u64::from(size), false));
                 self.path = Path::Fast;
                 self.fast_write_seq = self.write_seq;
@@ -142,13 +143,13 @@ impl Direction {
                 self.most_memory = self.most_memory.max(memory);
             }
             other => {
-                if self.path == Path::Fast && other == Verdict::Stack(Reason::QueueFull) {
+                if self.path == Path::Fast && other == Decision::Stack(Reason::QueueFull) {
                     self.calm = CALM_SENDS;
                 }
-                if other == Verdict::Calm {
+                if other == Decision::Calm {
                     self.calm -= 1;
                 }
-                if other != Verdict::Heartbeat {
+                if other != Decision::Heartbeat {
                     self.path = Path::Stack;
                 }
                 self.stack_age = 0;
@@ -210,10 +211,10 @@ impl Direction {
     }
 
     /// Runs a schedule; false once a byte is out of order.
-    fn run(&mut self, steps: &[Step], decide: fn(&Own, &Peer) -> Verdict) -> bool {
+    fn run(&mut self, steps: &[Step], rule: fn(&Own, &Peer) -> Decision) -> bool {
         for step in steps {
             match *step {
-                Step::Send(size) => self.send(u32::from(size).max(1), decide),
+                Step::Send(size) => self.send(u32::from(size).max(1), rule),
                 Step::Deliver(packets) => self.deliver(packets),
                 Step::Read(most) => {
                     if !self.read(u64::from(most)) {
@@ -268,7 +269,7 @@ proptest! {
         first_seq in prop_oneof![any::<u32>(), (u32::MAX - 100_000)..=u32::MAX],
     ) {
         let mut direction = Direction::new(mode, rcvbuf, first_seq);
-        prop_assert!(direction.run(&steps, verdict));
+        prop_assert!(direction.run(&steps, decide));
     }
 
     #[test]
@@ -278,7 +279,7 @@ proptest! {
         rcvbuf in 0_u32..300_000,
     ) {
         let mut direction = Direction::new(mode, rcvbuf, 1);
-        direction.run(&steps, verdict);
+        direction.run(&steps, decide);
         prop_assert!(direction.most_memory <= u64::from(rcvbuf));
     }
 
@@ -288,12 +289,12 @@ proptest! {
         steps in schedule(),
     ) {
         let mut direction = Direction::new(mode, 131_072, 1);
-        direction.run(&steps, verdict);
+        direction.run(&steps, decide);
         direction.open = true;
         let before = direction.fast_messages;
         // One of them can be a heartbeat.
         for _ in 0..=CALM_SENDS + 1 {
-            direction.send(100, verdict);
+            direction.send(100, decide);
             direction.deliver(u8::MAX);
             direction.read(u64::MAX);
         }
@@ -305,8 +306,8 @@ proptest! {
 /// tests above can fail.
 #[test]
 fn the_model_sees_a_missing_order_rule() {
-    fn never_waits(own: &Own, peer: &Peer) -> Verdict {
-        verdict(
+    fn never_waits(own: &Own, peer: &Peer) -> Decision {
+        decide(
             own,
             &Peer {
                 copied_seq: own.write_seq,
@@ -324,7 +325,7 @@ fn the_model_sees_a_missing_order_rule() {
         let mut direction = Direction::new(mode, 131_072, 1);
         assert!(!direction.run(&overtaking, never_waits));
         let mut direction = Direction::new(mode, 131_072, 1);
-        assert!(direction.run(&overtaking, verdict));
+        assert!(direction.run(&overtaking, decide));
     }
 }
 
@@ -332,8 +333,8 @@ fn the_model_sees_a_missing_order_rule() {
 /// overtake one that went around the program.
 #[test]
 fn the_model_sees_a_message_that_goes_around() {
-    fn trusting(own: &Own, peer: &Peer) -> Verdict {
-        verdict(
+    fn trusting(own: &Own, peer: &Peer) -> Decision {
+        decide(
             &Own {
                 fast_write_seq: own.write_seq,
                 ..*own
@@ -345,14 +346,14 @@ fn the_model_sees_a_message_that_goes_around() {
     let mut direction = Direction::new(Mode::TxOnly, 131_072, 1);
     assert!(!direction.run(&around, trusting));
     let mut direction = Direction::new(Mode::TxOnly, 131_072, 1);
-    assert!(direction.run(&around, verdict));
+    assert!(direction.run(&around, decide));
 }
 
 /// Without back-pressure the same model shows memory above the bound.
 #[test]
 fn the_model_sees_missing_back_pressure() {
-    fn never_full(own: &Own, peer: &Peer) -> Verdict {
-        verdict(
+    fn never_full(own: &Own, peer: &Peer) -> Decision {
+        decide(
             own,
             &Peer {
                 queued: 0,
@@ -366,6 +367,6 @@ fn the_model_sees_missing_back_pressure() {
     direction.run(&flood, never_full);
     assert!(direction.most_memory > 131_072);
     let mut direction = Direction::new(Mode::TxOnly, 131_072, 1);
-    direction.run(&flood, verdict);
+    direction.run(&flood, decide);
     assert!(direction.most_memory <= 131_072);
 }

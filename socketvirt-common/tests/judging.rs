@@ -6,7 +6,7 @@ use socketvirt_common::{
     record::config::ReceiveMode,
     rule::{
         path::may_send,
-        suitable::{Facts, Reading, Unread, unadoptable, unsuitable},
+        suitable::{Candidate, Reading, Unread, unadoptable, unsuitable},
         worth::{Sent, WINDOW, Worth, begins_anew, judge},
     },
     uapi::{self, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
@@ -15,7 +15,7 @@ use socketvirt_common::{
 /// As a socket holds it, in one byte.
 const SEND_SHUTDOWN: u8 = uapi::SEND_SHUTDOWN.to_le_bytes()[0];
 
-const SUITABLE: Facts = Facts {
+const SUITABLE: Candidate = Candidate {
     state: TCP_ESTABLISHED,
     shutdown: 0,
     rcvlowat: 1,
@@ -36,31 +36,34 @@ const SUITABLE: Facts = Facts {
 
 #[test]
 fn every_fact_alone_keeps_a_socket_out() {
-    type Change = fn(&mut Facts);
+    type Change = fn(&mut Candidate);
     assert_eq!(unsuitable(&SUITABLE), Reason::None);
     let cases: [(Change, Reason); 17] = [
-        (|facts| facts.state = TCP_CLOSE_WAIT, Reason::Closing),
-        (|facts| facts.shutdown = 1, Reason::Closing),
-        (|facts| facts.rcvlowat = 2, Reason::Rcvlowat),
-        (|facts| facts.signals = true, Reason::SignalDriven),
-        (|facts| facts.peek_off = 0, Reason::PeekOffset),
-        (|facts| facts.peek_off = 7, Reason::PeekOffset),
-        (|facts| facts.zero_copy = true, Reason::ZeroCopy),
-        (|facts| facts.timestamp = true, Reason::Timestamp),
-        (|facts| facts.inq = true, Reason::Inq),
-        (|facts| facts.filtered = true, Reason::Filtered),
-        (|facts| facts.paced = true, Reason::Paced),
-        (|facts| facts.mapped = true, Reason::Mapped),
-        (|facts| facts.ulp = true, Reason::Ulp),
-        (|facts| facts.mptcp = true, Reason::Mptcp),
-        (|facts| facts.urgent = true, Reason::Urgent),
-        (|facts| facts.charged = true, Reason::MemoryLimit),
-        (|facts| facts.foreign = true, Reason::Foreign),
+        (
+            |candidate| candidate.state = TCP_CLOSE_WAIT,
+            Reason::Closing,
+        ),
+        (|candidate| candidate.shutdown = 1, Reason::Closing),
+        (|candidate| candidate.rcvlowat = 2, Reason::Rcvlowat),
+        (|candidate| candidate.signals = true, Reason::SignalDriven),
+        (|candidate| candidate.peek_off = 0, Reason::PeekOffset),
+        (|candidate| candidate.peek_off = 7, Reason::PeekOffset),
+        (|candidate| candidate.zero_copy = true, Reason::ZeroCopy),
+        (|candidate| candidate.timestamp = true, Reason::Timestamp),
+        (|candidate| candidate.inq = true, Reason::Inq),
+        (|candidate| candidate.filtered = true, Reason::Filtered),
+        (|candidate| candidate.paced = true, Reason::Paced),
+        (|candidate| candidate.mapped = true, Reason::Mapped),
+        (|candidate| candidate.ulp = true, Reason::Ulp),
+        (|candidate| candidate.mptcp = true, Reason::Mptcp),
+        (|candidate| candidate.urgent = true, Reason::Urgent),
+        (|candidate| candidate.charged = true, Reason::MemoryLimit),
+        (|candidate| candidate.foreign = true, Reason::Foreign),
     ];
     for (change, reason) in cases {
-        let mut facts = SUITABLE;
-        change(&mut facts);
-        assert_eq!(unsuitable(&facts), reason);
+        let mut candidate = SUITABLE;
+        change(&mut candidate);
+        assert_eq!(unsuitable(&candidate), reason);
     }
 }
 
@@ -194,6 +197,31 @@ fn traffic_is_judged_by_its_exchanges() {
     // A keep-alive now and then.
     assert_eq!(judge(&sent(100, 1), &sent(100, 1)), Worth::Quiet);
     assert_eq!(judge(&sent(0, 0), &sent(0, 0)), Worth::Quiet);
+}
+
+#[test]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "sequence numbers are the lower half of a count"
+)]
+fn counters_of_an_ended_socket_agree_with_its_stream() {
+    let first = u32::MAX - 2;
+    let of = |bytes: u64, messages, beside: u32| {
+        let write_seq = first.wrapping_add(bytes as u32).wrapping_add(beside);
+        sent(bytes, messages).is_of_ended(&sent(100, 3), first, write_seq)
+    };
+    // All that was counted, and more; with and without the end of the stream.
+    assert!(of(100, 3, 0) && of(100, 3, 1));
+    assert!(of(400, 5, 0) && of(400, 5, 1));
+    // Bytes that were given to the stack and never sent.
+    assert!(!of(400, 5, 2));
+    // Another number in the place of one of them.
+    assert!(!sent(400, 5).is_of_ended(&sent(100, 3), first, 0));
+    assert!(!of(i64::MAX as u64, 5, 0));
+    assert!(!of(400 + (1 << 32), 5, 0));
+    assert!(!of(99, 3, 0));
+    assert!(!of(400, 2, 0));
+    assert!(!of(400, 0xffff_8881, 0));
 }
 
 /// A slow exchange is measured for a whole window, whatever the looks in between.

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use socketvirt_common::{
-    record::config::Config,
-    rule::release::{FIRST_PAUSE, Leaving, Past, may_leave, may_return, pause, quiet},
+    record::config::{Config, FIRST_PAUSE},
+    rule::release::{Leaving, Past, may_leave, may_return, pause, quiet},
 };
 
 /// One step of a schedule; `usize` names the end, modulo 2.

@@ -112,7 +112,7 @@ fn what_was_read_before_the_first_packet_is_not_read_again() {
     let mut next = Next::default();
     // Nothing was read of it.
     assert_eq!(next.take(100, 100, 130), 0);
-    // What is read afterwards says nothing of the packets that follow.
+    // Reads that come afterwards say nothing of the packets that follow.
     assert_eq!(next.take(115, 130, 160), 0);
     assert_eq!(next.take(u32::MAX, 150, 170), 10);
     // A call that had begun before has read half of the first one.

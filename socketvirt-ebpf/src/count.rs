@@ -1,20 +1,26 @@
 //! Counting: into `sv_stats`, and numbers that all CPUs share.
 
-use core::{arch::asm, ffi::c_void, mem::offset_of};
+use core::{arch::asm, mem::offset_of};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::{
     reason::{REASONS, Reason},
     record::{
         flow::{Flow, Traffic},
-        pair::Enrolment,
+        pair::{Enrolment, Side},
         stats::Stats,
         watch::WatchedEnd,
     },
     rule::worth::Sent,
 };
 
-use crate::{kernel::sock::Sock, maps::sv_stats};
+use crate::{
+    kernel::{
+        load::{copied, read},
+        sock::Sock,
+    },
+    maps::{sv_stats, sv_watched},
+    policy,
+};
 
 /// Returns the counters of this CPU.
 #[inline(always)]
@@ -45,6 +51,7 @@ pub fn flush(flow: &mut Flow, sock: Sock) {
         flow.total.stack_messages += u64::from(segments.wrapping_sub(flow.counted_segments));
     }
     flow.counted_segments = segments;
+    by_rule(flow);
     let Some(stats) = stats() else { return };
     let (sum, total, counted) = (&mut stats.traffic, &flow.total, &flow.counted);
     sum.fast_bytes += total.fast_bytes - counted.fast_bytes;
@@ -56,17 +63,36 @@ pub fn flush(flow: &mut Flow, sock: Sock) {
     flow.counted = flow.total;
 }
 
+/// Adds what is new to the counters of the flow's rule.
+#[inline(always)]
+fn by_rule(flow: &Flow) {
+    let Some(pair) = sv_watched.get_ptr_mut(flow.place) else {
+        return;
+    };
+    // SAFETY: a place of the array. The agent's programs write an end, and this
+    // one, whose socket's flow is meant, only counters.
+    let end = unsafe { &mut (*pair).ends };
+    let end = match flow.side {
+        Side::Client => &mut end[0],
+        Side::Server => &mut end[1],
+    };
+    if end.rule != 0 && end.cookie == flow.cookie {
+        policy::count::fast(end, &flow.total);
+        policy::count::stack(end, flow.total.stack_bytes - flow.counted.stack_bytes);
+    }
+}
+
 /// Returns what a socket with a flow at this address has sent by both paths.
 #[inline(always)]
 pub fn sent(flow: u64, sock: Sock) -> Sent {
-    let total = traffic(flow, offset_of!(Flow, total));
+    let total: Traffic = copied(flow, offset_of!(Flow, total) as u32);
     Sent {
         bytes: total.fast_bytes + sock.bytes_sent(),
         messages: (total.fast_messages + total.stack_messages) as u32,
     }
 }
 
-/// Counts what a socket without a flow has sent.
+/// Counts what an open socket without a flow has sent.
 #[inline(always)]
 pub fn of_plain(end: &mut WatchedEnd, bytes: u64, messages: u32) {
     let Some(stats) = stats() else { return };
@@ -76,9 +102,29 @@ pub fn of_plain(end: &mut WatchedEnd, bytes: u64, messages: u32) {
         return;
     }
     stats.traffic.stack_bytes += bytes - end.counted_bytes;
+    policy::count::stack(end, bytes - end.counted_bytes);
     stats.traffic.stack_messages += u64::from(messages.wrapping_sub(end.counted_messages));
     end.counted_bytes = bytes;
     end.counted_messages = messages;
+}
+
+/// Counts what a socket without a flow has sent whose connection is over, from its
+/// `first` byte. Nobody has told when: the socket may be gone, and its memory be
+/// somebody else's. Nothing is counted then.
+#[inline(always)]
+pub fn of_ended(end: &mut WatchedEnd, first: u32) {
+    let sock = Sock(end.sock);
+    let sent = Sent {
+        bytes: sock.bytes_sent(),
+        messages: sock.data_segments_out(),
+    };
+    let counted = Sent {
+        bytes: end.counted_bytes,
+        messages: end.counted_messages,
+    };
+    if sent.is_of_ended(&counted, first, sock.write_seq()) && sock.cookie() == end.cookie {
+        of_plain(end, sent.bytes, sent.messages);
+    }
 }
 
 /// Lets a new flow go on where its socket was counted without one.
@@ -92,37 +138,28 @@ pub fn goes_on(flow: &mut Flow, end: &WatchedEnd) {
 
 /// Adds what a socket with a flow has sent and is not among the counters yet. The
 /// flow goes with its socket.
+///
+/// The socket may be sending, and be counted, meanwhile. What is counted is read first:
+/// the total then is no less, unless the socket connects again, which sets both back.
 #[inline(always)]
-pub fn add_live(sum: &mut Traffic, end: &WatchedEnd) {
+pub fn add_live(sum: &mut Traffic, end: &mut WatchedEnd) {
     let (flow, sock) = (end.flow, Sock(end.sock));
     if flow == 0 || sock.cookie() != end.cookie {
         return;
     }
-    let total = traffic(flow, offset_of!(Flow, total));
-    let counted = traffic(flow, offset_of!(Flow, counted));
-    sum.fast_bytes += total.fast_bytes - counted.fast_bytes;
-    sum.fast_messages += total.fast_messages - counted.fast_messages;
-    // `connect(AF_UNSPEC)` sets a socket's own counter back.
+    let counted: Traffic = copied(flow, offset_of!(Flow, counted) as u32);
+    let total: Traffic = copied(flow, offset_of!(Flow, total) as u32);
+    // The memory may be another socket's by now.
+    if read::<u64>(flow, offset_of!(Flow, cookie) as u32) != end.cookie {
+        return;
+    }
+    policy::count::fast(end, &total);
+    sum.fast_bytes += total.fast_bytes.saturating_sub(counted.fast_bytes);
+    sum.fast_messages += total.fast_messages.saturating_sub(counted.fast_messages);
     sum.stack_bytes += sock.bytes_sent().saturating_sub(counted.stack_bytes);
-    sum.stack_messages += total.stack_messages - counted.stack_messages;
-    sum.to_fast += total.to_fast - counted.to_fast;
-    sum.to_stack += total.to_stack - counted.to_stack;
-}
-
-/// Returns the counters of the flow at this address, which its socket may
-/// change meanwhile.
-#[inline(always)]
-fn traffic(flow: u64, offset: usize) -> Traffic {
-    let mut traffic = Traffic::default();
-    // SAFETY: the helper checks the source, and writes zeros when it fails.
-    unsafe {
-        bpf_probe_read_kernel(
-            (&raw mut traffic).cast(),
-            size_of::<Traffic>() as u32,
-            (flow + offset as u64) as *const c_void,
-        )
-    };
-    traffic
+    sum.stack_messages += total.stack_messages.saturating_sub(counted.stack_messages);
+    sum.to_fast += total.to_fast.saturating_sub(counted.to_fast);
+    sum.to_stack += total.to_stack.saturating_sub(counted.to_stack);
 }
 
 /// Counts a socket that ended without a redirected byte.

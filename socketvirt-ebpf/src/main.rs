@@ -25,10 +25,13 @@
 )]
 
 mod count;
+mod flows;
 mod kernel;
 mod maps;
 mod path;
+mod policy;
 mod program;
+mod scratch;
 mod table;
 
 use aya_ebpf::{
@@ -133,6 +136,16 @@ pub fn sv_moved(ctx: BtfTracePointContext) -> u32 {
 pub fn sv_watch(ctx: RawTracePointContext) -> u32 {
     watch::run(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
     0
+}
+
+/// Says which rule of the policy decides about a connection that is told in the
+/// arguments, see `policy::ask::decide`; for tests, and to measure.
+///
+/// Without the macro, which answers 0.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+pub extern "C" fn sv_decide(ctx: *mut core::ffi::c_void) -> u32 {
+    policy::ask::decide(&RawTracePointContext::new(ctx))
 }
 
 /// Visits one TCP socket of a namespace, under its lock: acts on a pair that

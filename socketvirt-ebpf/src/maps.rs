@@ -10,7 +10,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::bpf_map_type::BPF_MAP_TYPE_SOCKHASH,
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf, SkStorage},
+    btf_maps::{
+        Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf, SkStorage,
+    },
     macros::btf_map,
 };
 use socketvirt_common::{
@@ -18,19 +20,24 @@ use socketvirt_common::{
     record::{
         config::Config,
         event::{Note, TableStats},
+        fields::Fields,
         flow::Flow,
         layout::KernelLayout,
         pair::{End, EndKey, Sequences},
-        places::Places,
+        policy::{
+            NameKey, NetKey, NetSets, PIECES, PORTS, Piece, PortSets, RuleInfo, RuleStats, SLOTS,
+            Set, SetKey, TextKey,
+        },
+        program::Program,
         reader::{PROCESSES, Process},
         row::Row,
         stats::Stats,
         watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
     },
-    rule::{habit::Program, order::Next},
+    rule::order::Next,
 };
 
-use crate::table::scratch::Scratch;
+use crate::scratch::Scratch;
 
 /// A map that userspace reads as memory, `include/uapi/linux/bpf.h`.
 const BPF_F_MMAPABLE: usize = 1 << 10;
@@ -38,15 +45,15 @@ const BPF_F_MMAPABLE: usize = 1 << 10;
 /// A map whose entries take their memory one by one.
 const BPF_F_NO_PREALLOC: usize = 1;
 
-/// Where the running kernel keeps its fields. The loader writes it before the
+/// Where the running kernel keeps its fields. The agent writes it before the
 /// programs are verified, which then see constants.
 #[unsafe(no_mangle)]
 pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
 
-/// Where the kernel keeps what the rows of the table show; the loader writes it
+/// Where the kernel keeps what the rows of the table show; the agent writes it
 /// too.
 #[unsafe(no_mangle)]
-pub static PLACES: Places = Places::UNKNOWN;
+pub static FIELDS: Fields = Fields::UNKNOWN;
 
 /// Handshake id and side to the end of a connection. Resized at load.
 #[btf_map]
@@ -145,13 +152,57 @@ pub static sv_begun: HashMap<u64, u64, 8192> = HashMap::new();
 /// Number of those programs that had begun before the agent's last complete
 /// look. The agent alone writes it.
 #[btf_map]
-pub static sv_looked: HashMap<u64, u64, 8192> = HashMap::new();
+pub static sv_inspected: HashMap<u64, u64, 8192> = HashMap::new();
 
 /// Wakes the agent. Each entry is the id of a cgroup in which a program began,
 /// or showed something new. An entry that finds no room is lost, while the
 /// agent is awake anyway.
 #[btf_map]
 pub static sv_wake: RingBuf<u64, 4096> = RingBuf::new();
+
+/// The policy in force, a [`socketvirt_common::record::policy::Active`]. The maps
+/// below hold it, and for a moment the one before or after it.
+#[btf_map]
+pub static sv_policy: Array<u64, 1, BPF_F_MMAPABLE> = Array::new();
+
+/// The sets of a port, see `Active::port`.
+#[btf_map]
+pub static sv_rule_ports: Array<PortSets, { 2 * PORTS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// The sets of the longest prefix of an address.
+#[btf_map]
+pub static sv_rule_nets: LpmTrie<NetKey, NetSets, 65536> = LpmTrie::new();
+
+/// The sets of values that rules tell: complete.
+#[btf_map]
+pub static sv_rule_values: HashMap<NameKey, u32, 65536, BPF_F_NO_PREALLOC> = HashMap::new();
+
+/// The sets of cgroups and executables, as far as the agent was asked for them. A
+/// full map drops the oldest, which is asked for again.
+#[btf_map]
+pub static sv_rule_names: LruHashMap<NameKey, u32, 16384> = LruHashMap::new();
+
+/// Names that the agent is asked for, each with the number of a process that it
+/// is of.
+#[btf_map]
+pub static sv_rule_asked: LruHashMap<NameKey, u64, 1024> = LruHashMap::new();
+
+/// The sets of rules.
+#[btf_map]
+pub static sv_rule_sets: HashMap<SetKey, Set, 131_072, BPF_F_NO_PREALLOC> = HashMap::new();
+
+/// The rules, see `Active::slot`.
+#[btf_map]
+pub static sv_rules: Array<RuleInfo, { 2 * SLOTS as usize }> = Array::new();
+
+/// The counters of the rules.
+#[btf_map]
+pub static sv_rule_stats: Array<RuleStats, { 2 * SLOTS as usize }> = Array::new();
+
+/// The text of the policy; userspace alone uses it.
+#[btf_map]
+pub static sv_policy_text: HashMap<TextKey, Piece, { 2 * PIECES as usize }, BPF_F_NO_PREALLOC> =
+    HashMap::new();
 
 /// Connections that a listener of this host has been asked for, by client, and
 /// why it would not enrol its end. It is only a hint that a client's peer may
@@ -180,9 +231,10 @@ pub static sv_closing: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[btf_map]
 pub static sv_table: Array<TableStats, 1> = Array::new();
 
-/// The build that the maps beside it are of; userspace alone uses it.
+/// The build that the maps beside it are of, and the number of its records; userspace
+/// alone uses it.
 #[btf_map]
-pub static sv_build: Array<u64, 1> = Array::new();
+pub static sv_build: Array<u64, 2> = Array::new();
 
 /// Room for one socket, while its row is made.
 #[btf_map]
@@ -210,7 +262,7 @@ pub struct SocketHash<const MAX_ENTRIES: usize> {
     map_flags: *const [i32; 0],
 }
 
-// SAFETY: only the loader reads the fields; at run time the static stands for
+// SAFETY: only what loads the object reads the fields; at run time the static stands for
 // the map's address.
 unsafe impl<const MAX_ENTRIES: usize> Sync for SocketHash<MAX_ENTRIES> {}
 

@@ -17,17 +17,17 @@ use nix::{
     unistd,
 };
 
-/// How long a message waits for room, once in the life of a process.
+/// The longest wait of a message for room, once in the life of a process.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a pipe with any room takes at once (`PIPE_BUF`): writing no more than
+/// Bytes that a pipe with any room takes at once (`PIPE_BUF`): writing no more than
 /// this after poll(2) does not wait.
 const PIECE: usize = 4096;
 
 /// Standard error had no room for [`PATIENCE`].
 static STUCK: AtomicBool = AtomicBool::new(false);
 
-/// What became of a text.
+/// The fate of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Printed {
@@ -47,14 +47,12 @@ pub fn tell(message: fmt::Arguments<'_>) {
     let _lost = write_in_time(io::stderr().as_fd(), text.as_bytes());
 }
 
-/// [`tell`], with the words of `format!`, as one line of this program.
+/// Tells the operator one line, with the words of `format!`: an event of the level
+/// `info`, which [`mod@crate::log`] prints.
 #[macro_export]
 macro_rules! tell {
     ($($words:tt)*) => {
-        $crate::output::tell(::std::format_args!(
-            "socketvirt: {}\n",
-            ::std::format_args!($($words)*)
-        ))
+        ::tracing::info!($($words)*)
     };
 }
 

@@ -9,16 +9,17 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
-    time::{Duration, Instant},
+};
+
+use test_support::{
+    cgroup::{self, Cgroup, PROCESSES},
+    wait,
 };
 
 use crate::{
     run::{shell, workload_path},
     session::cgroup_root,
 };
-
-/// A cgroup is busy as long as a process of it is not quite dead.
-const GRACE: Duration = Duration::from_mins(2);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -36,13 +37,11 @@ impl Apart {
     /// keeps tests one at a time, see [`crate::session::Session`].
     #[must_use]
     pub fn new() -> Self {
-        let own = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
         let number = COUNTER.fetch_add(1, Relaxed);
         let path = cgroup_root().join(format!("svt-{}-{number}", std::process::id()));
         fs::create_dir(&path).expect("a cgroup");
         let apart = Self {
-            before: cgroup_root().join(own.expect("cgroup v2")),
+            before: cgroup::own().expect("the own cgroup"),
             path,
         };
         fs::write(apart.path.join(PROCESSES), "0").expect("move to a cgroup");
@@ -64,8 +63,6 @@ impl Default for Apart {
     }
 }
 
-const PROCESSES: &str = "cgroup.procs";
-
 /// Takes a cgroup away, and those below it, which are added to `below`.
 fn take_away(cgroup: &Path, before: &Path, below: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(cgroup)? {
@@ -84,13 +81,11 @@ fn take_away(cgroup: &Path, before: &Path, below: &mut BTreeSet<PathBuf>) -> io:
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        let deadline = Instant::now() + GRACE;
-        let mut below = BTreeSet::new();
-        let mut taken = take_away(&self.path, &self.before, &mut below);
-        while taken.is_err() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(10));
+        let (mut below, mut taken) = (BTreeSet::new(), Ok(()));
+        let _ = wait::until(cgroup::GRACE, || {
             taken = take_away(&self.path, &self.before, &mut below);
-        }
+            Ok(taken.is_ok())
+        });
         if thread::panicking() {
             if let Err(error) = taken {
                 eprintln!("{} stays: {error}", self.path.display());
@@ -148,7 +143,7 @@ mod tests {
 /// A cgroup of version 1 with a limit of memory for TCP, without processes.
 /// Version 2 has no such limit.
 #[derive(Debug)]
-pub struct Limit(PathBuf);
+pub struct Limit(Cgroup);
 
 impl Limit {
     /// Makes it; `None` where memory is not controlled by version 1, or the
@@ -165,21 +160,20 @@ impl Limit {
     fn below(own: &Path, bytes: u64) -> Option<Self> {
         let number = COUNTER.fetch_add(1, Relaxed);
         let path = own.join(format!("svt-{}-{number}", std::process::id()));
-        fs::create_dir(&path).ok()?;
-        let limit = Self(path);
-        fs::write(limit.0.join(TCP_LIMIT), bytes.to_string()).ok()?;
+        let limit = Self(Cgroup::make(path).ok()?);
+        fs::write(limit.folder().join(TCP_LIMIT), bytes.to_string()).ok()?;
         Some(limit)
     }
 
     /// Its folder.
     pub fn folder(&self) -> &Path {
-        &self.0
+        self.0.folder()
     }
 
     /// The command that runs the workload in it.
     #[must_use]
     pub fn inside(&self, args: &str) -> Vec<OsString> {
-        let procs = self.0.join(PROCESSES);
+        let procs = self.folder().join(PROCESSES);
         let workload = workload_path();
         shell(&format!(
             "echo $$ > {} && exec {workload} {args}",
@@ -189,7 +183,7 @@ impl Limit {
 
     /// The most bytes that were ever charged to it.
     pub fn peak(&self) -> u64 {
-        let text = fs::read_to_string(self.0.join("memory.kmem.tcp.max_usage_in_bytes"));
+        let text = fs::read_to_string(self.folder().join("memory.kmem.tcp.max_usage_in_bytes"));
         text.expect("the peak").trim().parse().expect("bytes")
     }
 }
@@ -199,36 +193,9 @@ pub const TCP_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
 /// The file of what is charged to a cgroup, in bytes.
 pub const TCP_USAGE: &str = "memory.kmem.tcp.usage_in_bytes";
 
-impl Drop for Limit {
-    fn drop(&mut self) {
-        let deadline = Instant::now() + GRACE;
-        let mut taken = fs::remove_dir(&self.0);
-        while taken.is_err() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(10));
-            taken = fs::remove_dir(&self.0);
-        }
-        if let Err(error) = taken {
-            eprintln!("{} stays: {error}", self.0.display());
-        }
-    }
-}
-
 /// The folder of this thread's memory in the hierarchy of version 1.
 fn own_memory() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/mounts").ok()?;
-    let root = mounts.lines().find_map(|line| {
-        let mut words = line.split(' ').skip(1);
-        let (point, kind, options) = (words.next()?, words.next()?, words.next()?);
-        let memory = options.split(',').any(|word| word == "memory");
-        (kind == "cgroup" && memory).then(|| PathBuf::from(point))
-    })?;
-    let own = fs::read_to_string("/proc/thread-self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        let memory = controllers.split(',').any(|word| word == "memory");
-        memory.then_some(path)
-    })?;
-    Some(root.join(path.trim_start_matches('/')))
+    cgroup::own_of("memory").expect("the own cgroup")
 }
 
 /// The calling thread is in a memory cgroup (version 1) until this is dropped.

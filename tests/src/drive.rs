@@ -12,7 +12,10 @@ use aya::maps::{Array, Map, MapData};
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
 use socketvirt::datapath::tiers::Tiers;
-use socketvirt_common::record::config::{Config, Mode, ReceiveMode};
+use socketvirt_common::record::{
+    config::{Config, Mode, ReceiveMode},
+    raw::Raw,
+};
 
 use crate::{
     process::{self, PATIENCE},
@@ -24,7 +27,7 @@ use crate::{
 pub struct Drive<'a> {
     agent: &'a Running,
     folder: PathBuf,
-    map: Array<MapData, Config>,
+    map: Array<MapData, Raw<Config>>,
     config: Config,
     tiers: Tiers,
 }
@@ -41,9 +44,12 @@ impl<'a> Drive<'a> {
         });
         agent.signal(Signal::SIGSTOP);
         let map = MapData::from_pin(folder.join("sv_config")).expect("sv_config");
-        let map: Array<_, Config> = Map::Array(map).try_into().expect("an array");
-        let mut config = map.get(&0, 0).expect("the switches");
+        let map: Array<_, Raw<Config>> = Map::Array(map).try_into().expect("an array");
+        let config = map.get(&0, 0).and_then(|config| config.value());
+        let mut config = config.expect("the switches");
         config.first_pause = 0;
+        // The rounds watch in its place.
+        config.watched_until = 0;
         Self {
             agent,
             tiers: Tiers::open(&folder).expect("the tiers"),
@@ -56,7 +62,7 @@ impl<'a> Drive<'a> {
     /// Looks at every pair, and visits what waits, in the caller's namespace.
     fn round(&mut self) {
         self.map
-            .set(0, self.config, 0)
+            .set(0, Raw::of(self.config), 0)
             .expect("setting the switches");
         self.tiers.sweep().expect("a sweep");
         self.tiers.look().expect("a look");

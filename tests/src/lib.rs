@@ -10,11 +10,18 @@
     reason = "many are called for what they assert"
 )]
 
+pub mod admin;
 pub mod cgroup;
 pub mod conform;
+mod content;
 pub mod drive;
+mod gate;
+pub mod hostile;
+pub mod life;
 pub mod live;
+mod net;
 pub mod netns;
+mod place;
 pub mod process;
 pub mod programs;
 pub mod run;
@@ -22,6 +29,7 @@ pub mod scans;
 pub mod session;
 pub mod summary;
 pub mod table;
+pub mod terminal;
 pub mod workload;
 
 /// Multiplies rounds and connections of a test by `SOCKETVIRT_TEST_SCALE`,

@@ -1,20 +1,24 @@
-//! What an agent at work has counted: tests wait for that instead of a time.
+//! The counters of an agent at work: tests wait for them instead of a time.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use nix::unistd::Pid;
+use socketvirt::host::{namespaces, process};
 use socketvirt_common::{
     reason::Reason,
     record::{stats::Stats, watch::Tiers},
 };
 
-use crate::{process::Process, session::PINS};
+use crate::{
+    process::Process,
+    session::{PINS, PINS_OF_HOST},
+};
 
 /// The counters of one agent, over all CPUs.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +45,7 @@ impl Counters {
         let each = map.get(&0, 0).ok()?;
         let mut all = Self::default();
         each.iter().for_each(|one| all.add(one));
-        // What live sockets have redirected is not counted before they end.
+        // Redirected bytes of live sockets are not counted before they end.
         let map = MapData::from_pin(home(agent)?.join("sv_tiers")).ok()?;
         let map = Array::<_, Tiers>::try_from(Map::Array(map)).ok()?;
         all.fast_bytes += map.get(&0, 0).ok()?.live.fast_bytes;
@@ -64,24 +68,26 @@ impl Counters {
     }
 }
 
-/// The pinned folder of an agent: its name ends in `<pid>-<start>`.
-fn home(agent: Pid) -> Option<PathBuf> {
-    let word = format!("-{agent}-");
+/// The pinned folder of an agent: of `exec` its name ends in `<pid>-<start>`, and `run`
+/// has that of the host.
+#[must_use]
+pub fn home(agent: Pid) -> Option<PathBuf> {
+    let word = format!("exec-{agent}-");
     let all = fs::read_dir(PINS).ok()?.flatten();
-    let mut all = all.filter(|entry| entry.file_name().to_string_lossy().contains(&word));
-    all.next().map(|entry| entry.path())
+    let mut all = all.filter(|entry| entry.file_name().to_string_lossy().starts_with(&word));
+    let host = || {
+        Path::new(PINS_OF_HOST)
+            .exists()
+            .then(|| PINS_OF_HOST.into())
+    };
+    all.next().map(|entry| entry.path()).or_else(host)
 }
 
-/// Whether an agent has started its command. Before, it counts what its
+/// True when an agent has started its command. Before, it counts what its
 /// self-test does.
 fn has_begun(agent: Pid) -> bool {
-    let parent = |entry: fs::DirEntry| {
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // Behind the name, which may have blanks: state, parent.
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-    };
-    let mut all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.any(|entry| parent(entry) == Some(agent.as_raw()))
+    let is_child = |pid| process::stat(pid).is_ok_and(|found| found.ppid == agent.as_raw());
+    namespaces::processes().any(is_child)
 }
 
 /// Waits until the counters of an agent are so; false when it has ended before.

@@ -1,29 +1,15 @@
 //! Network namespaces that go away with their guard, also when a test panics.
 
-use std::{
-    fs,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-};
-
-use crate::process::{must, output};
-
-static COUNTER: AtomicU32 = AtomicU32::new(0);
+use test_support::netns;
 
 /// A network namespace with its loopback up.
 #[derive(Debug)]
-pub struct Netns {
-    name: String,
-}
+pub struct Netns(netns::Netns);
 
 impl Netns {
     /// Makes a namespace.
     pub fn new(word: &str) -> Self {
-        let number = COUNTER.fetch_add(1, Relaxed);
-        let name = format!("svt-{word}-{}-{number}", std::process::id());
-        must("ip", ["netns", "add", &name]);
-        let netns = Self { name };
-        netns.ip("link set lo up");
-        netns
+        Self(netns::Netns::new(&format!("svt-{word}-")).expect("a network namespace"))
     }
 
     /// The options that put both ends of a workload inside.
@@ -32,62 +18,42 @@ impl Netns {
     /// those in `TIME_WAIT` go with it, instead of slowing the scans of later
     /// tests for a minute.
     pub fn both_ends(&self) -> String {
-        format!("--server-netns {0} --client-netns {0}", self.name)
+        format!("--server-netns {0} --client-netns {0}", self.name())
     }
 
     /// Its name under `/run/netns`.
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     /// Runs `ip` inside.
     #[track_caller]
     pub fn ip(&self, args: &str) {
-        let words = ["-n", &self.name]
-            .into_iter()
-            .chain(args.split_whitespace());
-        must("ip", words);
+        self.0.ip(args).expect("ip(8) inside");
     }
 
     /// Makes a veth pair, one end inside under this name, the other one in `far`
     /// as `veth0`.
     fn connect(&self, name: &str, far: &Self) {
-        self.ip(&format!(
-            "link add {name} type veth peer name veth0 netns {}",
-            far.name
-        ));
+        self.0.connect(name, &far.0, "veth0").expect("a veth pair");
     }
 
     /// Runs a command inside.
     #[track_caller]
     pub fn exec(&self, args: &str) -> String {
-        must(
-            "ip",
-            ["netns", "exec", &self.name]
-                .into_iter()
-                .chain(args.split_whitespace()),
-        )
+        self.0.exec(args).expect("a command inside")
     }
 
     /// Loads an nftables ruleset inside.
     #[track_caller]
     pub fn nft(&self, rules: &str) {
-        let file = tempfile::NamedTempFile::new().expect("a file for the rules");
-        fs::write(file.path(), rules).expect("write the rules");
-        self.exec(&format!("nft -f {}", file.path().display()));
+        self.0.nft(rules).expect("rules");
     }
 
     /// Sets a sysctl inside.
     #[track_caller]
     pub fn sysctl(&self, setting: &str) {
-        self.exec(&format!("sysctl -qw {setting}"));
-    }
-}
-
-impl Drop for Netns {
-    fn drop(&mut self) {
-        // A namespace that is in use goes when its last process does.
-        output("ip", ["netns", "delete", &self.name]);
+        self.0.sysctl(setting).expect("a sysctl");
     }
 }
 

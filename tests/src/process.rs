@@ -8,7 +8,7 @@ use std::{
     process::{Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -16,11 +16,12 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
+use test_support::{command, wait};
 
 /// Ends what hangs; no machine is that slow.
 pub const PATIENCE: Duration = Duration::from_mins(20);
 
-/// How long a process may take to end that was told to.
+/// The time that a process may take to end that was told to.
 const LAST: Duration = Duration::from_mins(1);
 
 /// A process in a process group of its own, its output in files. Dropped while
@@ -34,7 +35,7 @@ pub struct Process {
     name: String,
 }
 
-/// How a process ended and what it printed.
+/// The end of a process, and what it printed.
 #[derive(Debug)]
 pub struct Finished {
     /// Its status.
@@ -116,12 +117,12 @@ impl Process {
         self.status
     }
 
-    /// What it has printed so far.
+    /// Returns its output so far.
     pub fn stdout(&self) -> String {
         read_lossy(&self.output.path().join("stdout"))
     }
 
-    /// What it has printed to standard error so far.
+    /// Returns its standard error so far.
     pub fn stderr(&self) -> String {
         read_lossy(&self.output.path().join("stderr"))
     }
@@ -156,6 +157,15 @@ impl Drop for Process {
         // The group lives as long as one of its processes does.
         let _ = killpg(self.pid, Signal::SIGKILL);
         self.wait(LAST);
+    }
+}
+
+/// A test that fails for any other reason shows what its commands have printed.
+impl Drop for Finished {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.report());
+        }
     }
 }
 
@@ -211,27 +221,14 @@ pub fn output<A: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = A>)
 /// Runs a short command that has to succeed and returns its output.
 #[track_caller]
 pub fn must<A: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = A>) -> String {
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null());
-    let out = command
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}: run `cargo xtask setup`"));
-    assert!(
-        out.status.success(),
-        "{command:?}: {}\n{}{}",
-        out.status,
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let out = command::capture(Command::new(program).args(args))
+        .unwrap_or_else(|error| panic!("{error:#}"));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
 /// Waits until a condition holds.
 #[track_caller]
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let held = wait::until(PATIENCE, || Ok(condition())).expect("no error");
+    assert!(held, "{what}: not within {PATIENCE:?}");
 }

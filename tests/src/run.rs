@@ -34,7 +34,7 @@ pub const PLAIN: &str = "SOCKETVIRT_TEST_PLAIN";
 /// Ends what hangs, after the workload's own deadline, which says more.
 const HANGS: Duration = Duration::from_mins(25);
 
-/// How a command runs.
+/// The mode in which a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// By itself: plain TCP.
@@ -317,10 +317,10 @@ impl Running {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How it ran.
+    /// The mode in which it ran.
     pub mode: Mode,
     /// Its status and output.
     pub finished: Finished,
@@ -355,10 +355,16 @@ impl Outcome {
     /// Bytes that the workloads have sent past the stack, by their reports.
     #[track_caller]
     pub fn redirected(&self) -> u64 {
+        self.reported("redirected")
+    }
+
+    /// The sum of a count in the workloads' reports.
+    #[track_caller]
+    pub fn reported(&self, what: &str) -> u64 {
         let report = |line| serde_json::from_str::<Value>(line).expect("a line of JSON");
         let lines = self.finished.stdout.lines().map(report);
         lines
-            .map(|line| line["redirected"].as_u64().expect("a count"))
+            .map(|line| line[what].as_u64().expect("a count"))
             .sum()
     }
 
@@ -375,7 +381,7 @@ impl Outcome {
         self
     }
 
-    /// Whether a summary was written.
+    /// True when a summary was written.
     pub fn has_summary(&self) -> bool {
         self.summary.is_some()
     }

@@ -1,7 +1,7 @@
-//! How often an agent scans, where a test needs another pace than the usual one.
+//! The pace of an agent's looks at connections, or of its scans of the table, where a test needs another than the usual one.
 
 /// As often as can be: many connections that live for a moment each.
 pub const OFTEN: &str = "--scan-interval 5";
 
-/// Once, at the start: what is seen later comes from the hooks alone.
-pub const ONCE: &str = "--scan-interval 60000";
+/// The table, once, at the start: what is seen later comes from the hooks alone.
+pub const ONCE: &str = "--table-interval 60000";

@@ -10,7 +10,7 @@ use socketvirt_tests::{
 /// Kernel memory beyond plain TCP's that a stopped connection may cost.
 const ALLOWANCE_KIB: i64 = 48 << 10;
 
-/// What the workload measured.
+/// The measurements of the workload.
 #[derive(Debug)]
 struct Standstill {
     stopped: bool,

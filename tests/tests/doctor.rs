@@ -45,7 +45,7 @@ fn word<'a>(value: &'a Value, name: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no word {name} in {value}"))
 }
 
-/// What doctor makes and must take away.
+/// Lists what doctor makes and must take away.
 fn left() -> Vec<String> {
     fn collect(folder: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -206,7 +206,7 @@ fn prints_a_table_and_what_to_do() {
     assert!(recommended, "{}", finished.report());
 }
 
-/// What is missing is named, with what to do, and nothing is tried.
+/// Every missing thing is named, with what to do, and nothing is tried.
 #[test]
 fn names_what_is_missing() {
     let _session = Session::start();
@@ -244,7 +244,7 @@ fn names_what_is_missing() {
     assert_eq!(left(), Vec::<String>::new());
 }
 
-/// What starts all the same, and does not work, or not for every socket: it is
+/// An agent may start and not work, or not for every socket. Each shortcoming is
 /// named with what it is for, by doctor and by the start. A limit speaks against
 /// nothing.
 #[test]

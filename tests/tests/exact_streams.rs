@@ -29,7 +29,7 @@ fn changing(mode: Mode, io: &str, connections: u32) -> Summary {
     streams(mode, &args)
 }
 
-/// What the other tests rely on: the program finds nothing wrong with TCP.
+/// The other tests rely on this: the program finds nothing wrong with TCP.
 #[test]
 fn plain_tcp_passes() {
     let _session = Session::beside_others();

@@ -1,4 +1,4 @@
-//! What a program has shown once keeps its next connections on plain TCP.
+//! A habit that a program has shown keeps its next connections on plain TCP.
 
 use socketvirt_tests::{
     programs::free_port,

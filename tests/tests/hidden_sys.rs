@@ -28,7 +28,7 @@ fn exec_works_in_ip_netns_exec() {
     let folder = tempfile::tempdir().expect("a directory");
     let summary = folder.path().join("summary.json");
     let (file, workload) = (summary.display().to_string(), workload_path());
-    // What the program sees is what it sees without us.
+    // The program sees the same as without us.
     let script = format!(
         "{workload} streams --connections 2 --phases pp:800@200 && \
          cat /proc/mounts | grep -c -E ' (cgroup2|bpf) '; true"
@@ -44,7 +44,7 @@ fn exec_works_in_ip_netns_exec() {
     assert_eq!(json["adopted"], 2, "{text}");
 }
 
-/// What is there is said, and agents of the host are known.
+/// Doctor says what is there, and knows the agents of the host.
 #[test]
 fn doctor_and_table_work_in_ip_netns_exec() {
     let _session = Session::start();

@@ -21,6 +21,7 @@ use socketvirt_tests::{
     session::{Session, cgroup_root},
 };
 use tempfile::TempDir;
+use test_support::leftovers::Trace;
 
 #[test]
 fn passes_the_exit_status_on() {
@@ -147,7 +148,7 @@ fn background(folder: &Path, mode: Mode, args: &str) -> String {
 }
 
 /// The command ends when this pipe is written to. It waits without any program
-/// that begins: in eager mode, one keeps handshakes off until it was looked at.
+/// that begins: in eager mode, one keeps handshakes off until it was inspected.
 fn end_file(folder: &Path) -> PathBuf {
     folder.join("end")
 }
@@ -251,7 +252,7 @@ fn cleared_while_the_orphans_still_talk() {
         running.end();
         exact(folder.path());
         drop(running);
-        // What was in use then can go now.
+        // Objects in use then can go now.
         Run::new(mode, shell("true")).success();
         session.clean();
     }
@@ -280,13 +281,13 @@ fn background_processes_go_on() {
     }
 }
 
-/// What lets blocking sockets leave when they are shut down is there: the
-/// program, by its link, and the cgroup that it is attached to.
+/// Blocking sockets leave by these when they are shut down: the
+/// program, by its link, and the cgroup that it is attached to. Both are there.
 #[track_caller]
 fn guarded(session: &Session) {
     let left = session.left();
     let find = |root: &Path| {
-        let mut found = left.iter().map(Path::new);
+        let mut found = left.iter().filter_map(Trace::path);
         found.find(|path| path.starts_with(root))
     };
     let pins = find(Path::new("/sys/fs/bpf")).unwrap_or_else(|| panic!("no pins: {left:?}"));

@@ -9,7 +9,7 @@ use socketvirt_tests::{
 
 /// More than the queues below it would take.
 const WIDE: u64 = 64 << 20;
-/// What the queues of some readers fill.
+/// The memory that the queues of some readers fill.
 const NARROW: u64 = 512 << 10;
 /// Less than one message may need.
 const TINY: u64 = 32 << 10;
@@ -78,8 +78,8 @@ fn a_wide_limit_keeps_off() {
         let outcome = Run::new(mode, beside_adopted(&script)).success();
         let summary = outcome.summary();
         assert_eq!(outcome.redirected(), 0, "{summary}");
-        // Or its program was not looked at when it connected.
-        let left = summary.left("memory_limit") + summary.left("not_looked");
+        // Or its program was not inspected when it connected.
+        let left = summary.left("memory_limit") + summary.left("not_inspected");
         assert!(left > 0, "{summary}");
     }
 }

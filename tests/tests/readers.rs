@@ -19,7 +19,7 @@ use socketvirt_tests::{
 };
 use tempfile::TempDir;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/exchanger.c");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/exchanger.c");
 
 /// A folder with the program; one that may splice is built with `SPLICES`.
 fn exchanger(splices: bool) -> TempDir {
@@ -132,9 +132,9 @@ fn a_map_of_sockets_is_found_and_remembered() {
 }
 
 /// An agent without `CAP_SYS_PTRACE` may not look at a service of another user:
-/// what was not looked at is not harmless.
+/// what was not inspected is not harmless.
 #[test]
-fn who_may_not_be_looked_at_is_kept_off() {
+fn who_may_not_be_inspected_is_kept_off() {
     let _session = Session::beside_others();
     let folder = exchanger(true);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a way in");
@@ -164,7 +164,7 @@ fn who_may_not_be_looked_at_is_kept_off() {
         let summary: Value = serde_json::from_str(&summary).expect("JSON");
         let left = &summary["left_on_stack"];
         // A handshake may come before the look that finds it cannot look.
-        let too_early = mode == Mode::Eager && !left["not_looked"].is_null();
+        let too_early = mode == Mode::Eager && !left["not_inspected"].is_null();
         assert!(too_early || !left["unseen"].is_null(), "{summary}");
         assert_eq!(summary["adopted"], BESIDE, "{summary}");
     }
@@ -200,7 +200,7 @@ impl InOwnPids {
         Self { process, number }
     }
 
-    /// What it said.
+    /// Ends it, and returns its last words.
     fn end(mut self) -> String {
         must("kill", ["-INT", &self.number]);
         let ended = self.process.finish(PATIENCE);
@@ -243,10 +243,14 @@ fn who_is_in_another_pid_namespace_is_kept_off() {
     // Among those seen are pairs of the self-test of the start.
     assert!(said.contains(" 1 accelerated, 0 released"), "{said}");
 
-    // At a handshake it could not even have looked.
+    // At a handshake it could not even have inspected it.
     let said = InOwnPids::run(Mode::Eager, apart.path()).end();
-    assert!(said.contains("mode adopt"), "{said}");
     assert!(said.contains("eager mode is not used"), "{said}");
+    assert!(
+        said.contains("accelerating in mode adopt instead of eager"),
+        "{said}"
+    );
+    assert!(said.contains("mode adopt (asked for: eager)"), "{said}");
 
     outside.end();
     let outcome = outside.finish();

@@ -1,7 +1,7 @@
 //! Servers and clients from the distribution, unchanged: what they answer,
 //! store and transfer must be right.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fs, path::Path};
 
 use socketvirt_tests::{
     process::must,
@@ -10,6 +10,7 @@ use socketvirt_tests::{
     session::Session,
 };
 use tempfile::TempDir;
+use test_support::{nginx::Nginx, random::numbered};
 
 /// Runs a script in every mode; accelerated, something must have been
 /// redirected.
@@ -91,24 +92,16 @@ fn memcached() {
     });
 }
 
-/// A configuration for an nginx that serves and takes files.
+/// The command of an nginx that serves and takes files.
 fn nginx(folder: &Path, port: u16) -> String {
-    let root = folder.display();
-    let config = format!(
-        "worker_processes 2; pid {root}/nginx.pid; error_log {root}/error.log; daemon off; user root;
-         events {{ worker_connections 512; }}
-         http {{
-           access_log off; keepalive_requests 1000000; client_max_body_size 100m; sendfile on;
-           client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;
-           uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
-           server {{
-             listen 127.0.0.1:{port}; root {root}/files;
-             location /up/ {{ dav_methods PUT; create_full_put_path on; }}
-           }}
-         }}"
-    );
-    let file = folder.join("nginx.conf");
-    fs::write(&file, config).expect("the configuration");
+    let listen = &format!("127.0.0.1:{port}");
+    let file = Nginx {
+        folder,
+        listen,
+        workers: 2,
+    }
+    .prepare()
+    .expect("the configuration");
     format!("{} -c {}", required("nginx").display(), file.display())
 }
 
@@ -116,7 +109,6 @@ fn nginx(folder: &Path, port: u16) -> String {
 fn nginx_small_responses() {
     let (folder, port) = (tempfile::tempdir().expect("a directory"), free_port());
     let server = nginx(folder.path(), port);
-    fs::create_dir(folder.path().join("files")).expect("the root");
     fs::write(folder.path().join("files/small"), "x".repeat(612)).expect("a small file");
     let url = format!("http://127.0.0.1:{port}/small");
     let script = with_server(
@@ -141,18 +133,6 @@ fn nginx_small_responses() {
     });
 }
 
-/// A file of bytes that are all different from place to place.
-fn numbered_file(path: &Path, size: usize) {
-    let mut text = String::with_capacity(size + 16);
-    let mut number = 0_u64;
-    while text.len() < size {
-        let _ = writeln!(text, "{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        number += 1;
-    }
-    text.truncate(size);
-    fs::write(path, text).expect("a large file");
-}
-
 fn sha256(path: &Path) -> String {
     let line = must("sha256sum", [path]);
     line.split(' ').next().expect("a sum").to_owned()
@@ -163,8 +143,7 @@ fn nginx_downloads_and_uploads() {
     let (folder, port) = (tempfile::tempdir().expect("a directory"), free_port());
     let server = nginx(folder.path(), port);
     let root = folder.path().join("files");
-    fs::create_dir(&root).expect("the root");
-    numbered_file(&root.join("large"), 10 << 20);
+    fs::write(root.join("large"), numbered(10 << 20)).expect("a large file");
     fs::write(root.join("small"), "small").expect("a small file");
     let expected = sha256(&root.join("large"));
     let url = format!("http://127.0.0.1:{port}");

@@ -11,7 +11,7 @@ use socketvirt_tests::{
 /// The workload fails when the reader gets anything but the new bytes. The
 /// connection must have been redirected at the moment of the packet.
 fn resend(mode: Mode, args: &str) {
-    // At the handshake, only once the program was looked at.
+    // At the handshake, only once the program was inspected.
     let outcome = Run::new(mode, begun(mode, &format!("resend {args}"))).success();
     if mode == Mode::Plain {
         return;

@@ -13,7 +13,7 @@ use socketvirt_tests::{
 const BUSY: &str = "--deadline 1400 streams --threads --io edge --connections 16 --tell-room \
                     --phases pp:1x256!end";
 
-/// What the kernel has complained of since it started.
+/// Returns the kernel's complaints since it started.
 fn complaints() -> Vec<String> {
     const READ_ALL: libc::c_int = 3;
     let grave = ["WARNING", "BUG", "refcount_t", "Oops", "blocked for"];

@@ -5,8 +5,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -17,6 +16,7 @@ use socketvirt_tests::{
     session::{self, Session, cgroup_root},
     table::keep::PATIENCE,
 };
+use test_support::cgroup;
 
 /// A cgroup that goes with this value.
 struct Service(PathBuf);
@@ -34,13 +34,7 @@ impl Service {
 
     /// A process is in its cgroup until it is quite dead.
     fn remove(&self) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match fs::remove_dir(&self.0) {
-                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
-                other => return other,
-            }
-        }
+        cgroup::remove(&self.0)
     }
 
     /// Runs a workload in it.
@@ -76,7 +70,7 @@ fn agent(mode: Mode, cgroup: &Path) -> Process {
     process
 }
 
-/// What the agent's summary says of pairs: `4 seen, 2 accelerated`.
+/// Reads the accelerated pairs of the agent's summary: `4 seen, 2 accelerated`.
 fn accelerated(stderr: &str) -> u32 {
     let words: Vec<_> = stderr.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "accelerated,");
@@ -84,12 +78,9 @@ fn accelerated(stderr: &str) -> u32 {
     words[at - 1].parse().expect("a count")
 }
 
-fn links(agent: &Process) -> Vec<String> {
-    let mark = format!("run-{}-", agent.pid());
-    let pins = fs::read_dir("/sys/fs/bpf/socketvirt").into_iter().flatten();
+fn links() -> Vec<String> {
+    let pins = fs::read_dir(session::PINS_OF_HOST).into_iter().flatten();
     pins.flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&mark))
-        .flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.starts_with("link_sock_ops"))
         .collect()
@@ -113,7 +104,7 @@ fn what_is_made_again_is_accelerated() {
                 times("was made again", &agent) == round
             });
         }
-        // What was attached to cgroups of before goes with them.
+        // Links to earlier cgroups go with them.
         for _ in 0..3 {
             service.work(mode);
         }
@@ -122,7 +113,7 @@ fn what_is_made_again_is_accelerated() {
         until("it is said to be back", || {
             times("was made again", &agent) == 4
         });
-        let left = links(&agent);
+        let left = links();
         assert!(left.len() <= 3, "{left:?}");
         agent.signal(Signal::SIGTERM);
         let finished = agent.finish(PATIENCE);

@@ -86,7 +86,7 @@ fn process_1_passes_signals_on() {
     ends_with(&mut process, 6);
 }
 
-/// What the command sends to its group is not sent back by process 1.
+/// Process 1 does not send back what the command sends to its group.
 #[test]
 fn a_signal_to_the_commands_group_is_got_once() {
     let _session = Session::start();
@@ -136,7 +136,7 @@ fn sockets_that_are_handed_over_are_the_commands() {
     assert!(finished.stderr.contains(told), "{}", finished.report());
 }
 
-/// What is meant for another process stays so.
+/// A variable meant for another process stays so.
 #[test]
 fn variables_for_others_stay() {
     let _session = Session::start();

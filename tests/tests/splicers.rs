@@ -11,7 +11,7 @@ use socketvirt_tests::{
 };
 use tempfile::TempDir;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/splicer.c");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/splicer.c");
 
 /// A folder with the program: one that splices, or one that leaves it to a
 /// library that it is linked to.
@@ -45,8 +45,8 @@ fn kept_off(folder: &Path, script: &str) {
              while :; do\n( set -e; {script} ) || exit 1\n\
              [ -e ${GO} ] && break; n=$((2 * n))\ndone"
         );
-        // Met before it was looked at, or after.
-        let told = |seen: &Counters| seen.left("may_splice") + seen.left("not_looked") > 0;
+        // Met before it was inspected, or after.
+        let told = |seen: &Counters| seen.left("may_splice") + seen.left("not_inspected") > 0;
         Run::new(mode, shell(&script)).until(told).success();
     }
 }
@@ -63,10 +63,10 @@ fn by_a_library() {
     kept_off(folder.path(), "$splicer $n");
 }
 
-/// Its process was looked at when it was another program. What comes later in
+/// Its process was inspected when it was another program. What comes later in
 /// its cgroup is not adopted any more.
 #[test]
-fn in_a_process_that_was_looked_at() {
+fn in_a_process_that_was_inspected() {
     let folder = splicer(false);
     let harmless = format!(
         "test $n = 300 && phase=fast || phase=pp:100\n\

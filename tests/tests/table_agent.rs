@@ -16,7 +16,7 @@ use serde_json::Value;
 use socketvirt_tests::{
     cgroup::Apart,
     process::{Process, must, until},
-    run::{Mode, Run, binary, shell},
+    run::binary,
     session::Session,
     table::{
         keep::{PATIENCE, PINS, accelerate, cookie, end, events, follow, keep, row},
@@ -81,7 +81,7 @@ fn dumped(id: u64) -> Option<Value> {
         .cloned()
 }
 
-/// Whether there is an event of this name between these two.
+/// True when there is an event of this name between these two.
 fn told(all: &[Value], name: &str, (one, other): (u64, u64), reason: Option<&str>) -> bool {
     all.iter().any(|event| {
         let ends = (event["id"].as_u64(), event["peer"].as_u64());
@@ -120,13 +120,13 @@ fn a_host_is_accelerated_and_told_about() {
     urgent.talk(10);
     send(urgent.client.as_raw_fd(), b"!", MsgFlags::MSG_OOB).expect("MSG_OOB");
     // As long as it is not read, which would forget it.
-    until("the other pair is pinned", || {
+    until("the other pair is kept", || {
         let shown = row(ends.1);
-        shown["path"]["path"] == "pinned" && shown["path"]["reason"] == "urgent"
+        shown["path"]["path"] == "kept" && shown["path"]["reason"] == "urgent"
     });
     until("the map says so too", || {
         dumped(ends.1)
-            .is_some_and(|row| row["send"]["path"] == "Pinned" && row["send"]["reason"] == "Urgent")
+            .is_some_and(|row| row["send"]["path"] == "Kept" && row["send"]["reason"] == "Urgent")
     });
 
     let report = end(agent);
@@ -136,7 +136,7 @@ fn a_host_is_accelerated_and_told_about() {
         seen = events(&follower);
         told(&seen, "pair", (near, far), None)
             && told(&seen, "adopt", (near, far), None)
-            && told(&seen, "pin", ends, Some("urgent"))
+            && told(&seen, "keep", ends, Some("urgent"))
             && told(&seen, "release", (near, far), Some("draining"))
     });
     assert!(!told(&seen, "adopt", ends, None), "{seen:#?}");
@@ -147,7 +147,7 @@ fn a_host_is_accelerated_and_told_about() {
     session.clean();
 }
 
-/// What is redirected counts where rows are chosen and put in order.
+/// Redirected bytes count where rows are chosen and put in order.
 #[test]
 fn fast_rows_are_found_and_put_in_order() {
     let session = Session::start();
@@ -213,7 +213,8 @@ fn what_a_killed_agent_leaves_is_released() {
     agent.wait(PATIENCE).expect("its end");
     assert!(!session.left().is_empty(), "nothing is left to be cleared");
     pair.talk(500);
-    Run::new(Mode::Adopt, shell("true")).success();
+    // The next agent takes over what is there, and takes it away when it ends.
+    end(accelerate("--mode adopt"));
     session.clean();
     pair.talk(500);
 }

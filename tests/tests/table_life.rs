@@ -273,7 +273,7 @@ fn a_full_map_costs_rows_and_nothing_else() {
     let (mut server, _) = listener.accept().expect("accept");
     client.write_all(b"all the same").expect("write");
     server.read_exact(&mut [0; 12]).expect("read");
-    // What was noted becomes rows within a second.
+    // Notes become rows within a second.
     until("the map is full", || rows() == 40);
     let report = end(keeper);
     drop(held);

@@ -78,7 +78,7 @@ const SET_ONLY: &[(&str, i32, i32)] = &[
     ),
 ];
 
-/// What a program may set them to, other than what they are.
+/// Values that a program may set, other than the usual ones.
 const VALUES: &[(&str, i32)] = &[
     ("SO_REUSEADDR", 1),
     ("SO_REUSEPORT", 1),
@@ -298,7 +298,7 @@ fn options_of_connections_are_what_getsockopt_says() {
     }
 }
 
-/// What poll(2) says of a socket, in the table's words.
+/// Asks poll(2) about a socket, in the table's words.
 fn polled(fd: &impl AsRawFd) -> Vec<&'static str> {
     let words = [
         (libc::POLLIN, "readable"),
@@ -326,7 +326,7 @@ fn polled(fd: &impl AsRawFd) -> Vec<&'static str> {
 /// The table and poll(2) agree on a socket of which `expected` is said.
 #[track_caller]
 fn agree(fd: &impl AsRawFd, expected: &[&str]) {
-    // What was sent may still be under way.
+    // Bytes sent may still be under way.
     until("poll(2) says what it must", || polled(fd) == expected);
     let shown = row(cookie(fd));
     let event: Vec<&str> = shown["local"]["event"]

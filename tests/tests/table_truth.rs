@@ -17,13 +17,13 @@ use serde_json::Value;
 use socketvirt_tests::{
     netns::{Netns, veth_pair},
     session::Session,
-    table::{Facts, differences, facts, proc_udp, ss, table},
+    table::{Columns, columns, differences, proc_udp, ss, table},
 };
 
 /// Looks at the table, each between two of `ss`.
 const ROUNDS: u32 = 5;
 
-/// What goes on in the namespaces while the table is looked at.
+/// The churn in the namespaces while the table is read.
 #[derive(Default)]
 struct Churn {
     stop: AtomicBool,
@@ -161,25 +161,25 @@ fn make_still(netns: &Netns) -> Still {
     }
 }
 
-/// What names a socket in all accounts: for TCP the cookie, else the inode.
+/// Names a socket in all accounts: for TCP by the cookie, else by the inode.
 /// Sockets that wait for accept(2) have no inode, and Unix ones then no name
 /// that two accounts could share.
-fn key(facts: &Facts) -> Option<(String, String)> {
-    let netid = facts["netid"].clone();
-    match facts.get("cookie") {
+fn key(columns: &Columns) -> Option<(String, String)> {
+    let netid = columns["netid"].clone();
+    match columns.get("cookie") {
         Some(cookie) => Some((netid, cookie.clone())),
-        None => facts
+        None => columns
             .get("inode")
             .filter(|inode| *inode != "0")
             .map(|inode| (netid, inode.clone())),
     }
 }
 
-type Account = BTreeMap<(String, String), Facts>;
+type Account = BTreeMap<(String, String), Columns>;
 
-fn account(all: impl IntoIterator<Item = Facts>) -> Account {
+fn account(all: impl IntoIterator<Item = Columns>) -> Account {
     all.into_iter()
-        .filter_map(|facts| Some((key(&facts)?, facts)))
+        .filter_map(|columns| Some((key(&columns)?, columns)))
         .collect()
 }
 
@@ -253,7 +253,7 @@ fn the_table_agrees_with_ss_under_churn() {
 
 type Key = (String, String);
 
-/// What the looks at each socket found.
+/// The findings of the looks at each socket.
 ///
 /// The queue of a busy socket may be the same in both of `ss`'s looks and
 /// another one in between. That is so only of a queue that one account by
@@ -263,17 +263,17 @@ struct Looks {
     /// By who looked: the table has an account of its own.
     values: BTreeMap<(Key, &'static str, bool), BTreeSet<String>>,
     differences: Vec<(Key, &'static str, String)>,
-    alone: BTreeMap<Key, (u32, Facts)>,
+    alone: BTreeMap<Key, (u32, Columns)>,
 }
 
-/// What moves while a socket works.
+/// The columns that move while a socket works.
 const QUEUES: [&str; 4] = ["recv-q", "send-q", "rmem", "wmem"];
 
 impl Looks {
     fn saw(&mut self, account: &Account, table: bool) {
-        for (key, facts) in account {
+        for (key, columns) in account {
             for field in QUEUES {
-                if let Some(value) = facts.get(field) {
+                if let Some(value) = columns.get(field) {
                     let values = self.values.entry((key.clone(), field, table)).or_default();
                     values.insert(value.clone());
                 }
@@ -311,7 +311,7 @@ fn look(netns: &Netns, seen: &mut BTreeSet<String>, looks: &mut Looks) -> u64 {
     let before = outside(netns.name());
     let rows: Vec<Value> = table(&format!("--netns {}", netns.name()));
     let after = outside(netns.name());
-    let table = account(rows.iter().map(facts));
+    let table = account(rows.iter().map(columns));
     looks.saw(&before, false);
     looks.saw(&after, false);
     looks.saw(&table, true);

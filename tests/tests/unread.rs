@@ -30,7 +30,11 @@ fn adopted_unread(args: &str) -> Summary {
 #[test]
 fn plain_tcp_passes() {
     let _session = Session::start();
-    for args in ["unread --rounds 50", "unread --half --rounds 50"] {
+    for args in [
+        "unread --rounds 50",
+        "unread --half --rounds 50",
+        "unread --peek --rounds 50",
+    ] {
         Run::new(Mode::Plain, workload(args)).success();
     }
 }
@@ -45,7 +49,17 @@ fn a_request_that_waits_is_not_disturbed() {
     }
 }
 
-/// What was read of a packet can only be cut off with memory, and without it
+/// A call that begins while its socket is enrolled finds the bytes that are there.
+#[test]
+fn calls_that_begin_meanwhile_find_their_bytes() {
+    let _session = Session::start();
+    let connections = scaled(40);
+    adopted_unread(&format!(
+        "unread --peek --rounds 800 --connections {connections}"
+    ));
+}
+
+/// The read part of a packet can only be cut off with memory, and without it
 /// bytes would be lost.
 #[test]
 fn half_a_request_keeps_its_socket_off() {

@@ -1,28 +1,18 @@
 //! `cargo xtask bench`: `socketvirt bench` of a fresh release build.
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
+use std::{os::unix::process::CommandExt as _, process::Command};
 
 use anyhow::{Error, Result};
-use clap::Args;
 
-use crate::{
-    build, command, progress,
+use test_support::command;
+use xtask::{
+    build, progress,
     setup::{self, Purpose},
 };
 
-#[derive(Args)]
-#[command(disable_help_flag = true)]
-pub struct Options {
-    /// Handed to `socketvirt bench`
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "ARGS"
-    )]
-    arguments: Vec<OsString>,
-}
+use crate::apart::Arguments;
 
-pub fn run(options: &Options) -> Result<()> {
+pub fn run(options: &Arguments) -> Result<()> {
     setup::run(Purpose::Bench)?;
     let binary = build::release()?;
     let mut bench = Command::new(binary);

@@ -7,8 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use test_support::command;
+
 use crate::{
-    command, progress,
+    progress,
     setup::{self, Purpose},
     workspace,
 };

@@ -1,24 +1,20 @@
 //! `cargo xtask`: sets up a machine, builds, demonstrates, tests and measures socketvirt.
 //!
-//! One file a command. A command calls what it needs of the others (`demo` builds, `build` sets up),
+//! One file a command; the larger ones are crates of their own in the folders below. A command calls what it needs of the others (`demo` builds, `build` sets up),
 //! and each step looks first whether its work is already done, so every command can be the first one.
 
+mod apart;
 mod bench;
-mod build;
-mod command;
-mod compat;
 mod demo;
-mod progress;
-mod setup;
-mod soak;
+mod docs;
+mod fuzz;
 mod test;
-mod vm;
-mod workspace;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::{build, progress, setup};
 
 /// Sets up, builds, demonstrates and tests socketvirt.
 #[derive(Parser)]
@@ -34,37 +30,28 @@ enum Task {
     Setup,
     /// Build the release binary, after setup where something is missing
     Build,
-    /// Run redis plain and accelerated, in turn, and show both results side by side
+    /// Run redis and nginx plain and accelerated in turn, between containers and on loopback, and compare
     Demo(demo::Options),
     /// Check format and lints, build the documentation, run all tests on the running kernel
     Test,
+    /// Write the lists that the code holds into the pages of docs/
+    Docs,
+    /// Make hostile input for the reader of policies and of pinned maps, for a time
+    Fuzz(fuzz::Options),
     /// Measure: loopback TCP, the fast path and a Unix socket, through `socketvirt bench`
-    Bench(bench::Options),
+    Bench(apart::Arguments),
     /// Run real programs and their test suites plain and accelerated; their results must be equal
-    Compat(compat::Options),
+    Compat(apart::Arguments),
     /// Run mixed traffic for an hour while agents are killed and the machine is pressed; each byte is checked
-    Soak(soak::Options),
+    Soak(apart::Arguments),
+    /// Make a .deb, a .rpm and an OCI image, with man pages and completions, in target/package
+    Package(apart::Arguments),
     /// Boot kernels that Debian offers with QEMU and show what works on each
-    Vm(vm::Options),
-    /// The checks inside such a machine; `vm` starts it there
-    #[command(hide = true)]
-    VmGuest,
-    /// A client of the kernel's NFS server; such a check starts it
-    #[command(hide = true)]
-    VmNfs,
-    /// One run of the demo's server and client; `demo` starts it, plain and below `socketvirt exec`
-    #[command(hide = true)]
-    DemoWorkload(demo::workload::Options),
+    Vm(apart::Arguments),
 }
 
 fn main() -> ExitCode {
-    match command::this().and_then(|_| run(Arguments::parse().command)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            progress::error(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    progress::ended(run(Arguments::parse().command))
 }
 
 fn run(task: Task) -> Result<()> {
@@ -73,12 +60,12 @@ fn run(task: Task) -> Result<()> {
         Task::Build => build::run().map(drop),
         Task::Demo(options) => demo::run(&options),
         Task::Test => test::run(),
+        Task::Docs => docs::run(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(options) => bench::run(&options),
-        Task::Compat(options) => compat::run(&options),
-        Task::Soak(options) => soak::run(&options),
-        Task::Vm(options) => vm::run(&options),
-        Task::VmGuest => vm::guest::run(),
-        Task::VmNfs => vm::guest::ask(),
-        Task::DemoWorkload(options) => demo::workload::run(&options),
+        Task::Compat(given) => apart::become_it("compat", &given),
+        Task::Soak(given) => apart::become_it("soak", &given),
+        Task::Package(given) => apart::become_it("package", &given),
+        Task::Vm(given) => apart::become_it("vm", &given),
     }
 }

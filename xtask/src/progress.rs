@@ -1,13 +1,16 @@
-//! What a command is doing, on standard error, so that standard output holds results alone.
+//! The progress of a command, on standard error, so that standard output holds results alone.
 
 use std::{
     env,
     io::{self, IsTerminal as _},
+    process::ExitCode,
     time::Duration,
 };
 
+use anyhow::Result;
+
 /// Escape sequences, or nothing where the stream is no terminal.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Style {
     colours: bool,
 }
@@ -24,7 +27,6 @@ impl Style {
     }
 
     /// Without colours.
-    #[cfg(test)]
     pub const fn plain() -> Self {
         Self { colours: false }
     }
@@ -37,14 +39,17 @@ impl Style {
         }
     }
 
+    /// For headings.
     pub fn bold(self, text: &str) -> String {
         self.wrap("1", text)
     }
 
+    /// For what is good.
     pub fn green(self, text: &str) -> String {
         self.wrap("1;32", text)
     }
 
+    /// For what is bad.
     pub fn red(self, text: &str) -> String {
         self.wrap("1;31", text)
     }
@@ -72,6 +77,17 @@ pub fn note(text: &str) {
 /// The reason why a command failed.
 pub fn error(text: &str) {
     eprintln!("{} {text}", Style::stderr().red("error:"));
+}
+
+/// The exit status of a command, whose failure is told.
+pub fn ended(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            error(&format!("{reason:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// `75 s` or `12 min 05 s`.

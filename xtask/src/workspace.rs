@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::command;
+use test_support::command;
 
 /// The workspace's root.
 pub fn root() -> &'static Path {

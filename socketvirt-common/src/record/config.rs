@@ -1,10 +1,14 @@
 //! Switches that the agent sets while the programs run.
 
-use crate::rule::release::FIRST_PAUSE;
+use zerocopy::{FromZeros, Immutable, IntoBytes};
+
+/// The time that a pair stays on the stack after its first release, in
+/// nanoseconds.
+pub const FIRST_PAUSE: u64 = 500_000_000;
 
 /// The moment at which sockets are enrolled.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
 pub enum Mode {
     /// Never: the sockets are watched, nothing is redirected.
     #[default]
@@ -17,7 +21,7 @@ pub enum Mode {
 
 /// The way in which an enrolled socket receives.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
 pub enum ReceiveMode {
     /// Not at all: no mode of this kernel passed the self-test.
     #[default]
@@ -30,7 +34,7 @@ pub enum ReceiveMode {
 
 /// The single entry of `sv_config`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros, Immutable, IntoBytes)]
 pub struct Config {
     /// The cgroup whose sockets, and those of cgroups below it, are followed: the
     /// inode number of its folder.
@@ -38,6 +42,9 @@ pub struct Config {
     /// The time that a pair stays on the stack after its first release, in
     /// nanoseconds: see [`crate::rule::release::pause`].
     pub first_pause: u64,
+    /// The tick of the kernel until which an agent watches, as far as is known; 0 before
+    /// one ever has. The kernel side writes it ([`crate::record::watch::Run::Beat`]).
+    pub watched_until: u64,
     /// The moment at which sockets are enrolled.
     pub mode: Mode,
     /// The way in which enrolled sockets receive.
@@ -54,6 +61,7 @@ impl Default for Config {
         Self {
             cgroup: 0,
             first_pause: FIRST_PAUSE,
+            watched_until: 0,
             mode: Mode::Off,
             receive_mode: ReceiveMode::TableOnly,
             draining: 0,

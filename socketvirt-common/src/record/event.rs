@@ -1,19 +1,21 @@
 //! Notes: what happens to sockets, written down as it happens.
 //!
 //! A hook that a connection waits for does no more than this: it takes the next
-//! number, fills one place of a ring and goes on. Rows are made from notes
+//! number, fills one slot of a ring and goes on. Rows are made from notes
 //! later, by whoever looks.
 //!
 //! The ring is written over and over. Each reader keeps its own position, so
 //! any number of readers see everything. A reader that falls behind knows by
 //! the numbers how many notes it has lost.
 
-use super::row::Text;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+use super::text::Text;
 use crate::reason::Reason;
 
 /// The kind of a note.
 #[repr(u8)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
 pub enum What {
     /// Nothing yet.
     #[default]
@@ -35,14 +37,14 @@ pub enum What {
     /// A pair was released.
     RELEASE = 8,
     /// A socket stays on the stack for good.
-    PIN = 9,
+    KEEP = 9,
 }
 
 /// One note, as it lies in `sv_events`. It has two cache lines; most notes
 /// touch the first alone. A field that a note does not set keeps what an older
 /// note has left.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros, Immutable, IntoBytes)]
 pub struct Note {
     /// Its number, counted from 1; 0 while it is being written.
     pub seq: u64,
@@ -73,7 +75,7 @@ pub struct Note {
     pub own_seq: u32,
     /// Next byte to come, then.
     pub peer_seq: u32,
-    /// The reason, of [`What::RELEASE`] and [`What::PIN`].
+    /// The reason, of [`What::RELEASE`] and [`What::KEEP`].
     pub reason: Reason,
     /// `sk_err`.
     pub error: u32,
@@ -95,7 +97,7 @@ pub struct Note {
 
 /// Counters of the keeper of the table.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 pub struct TableStats {
     /// The number of the last note that is in the rows.
     pub noted: u64,

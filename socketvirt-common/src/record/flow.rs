@@ -1,27 +1,38 @@
 //! The flow: hot state of one direction, in the storage of the sending socket.
 
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
 use super::pair::{Enrolment, HandshakeId, Side};
-use crate::{reason::Reason, rule::path::Path};
+use crate::reason::Reason;
+
+/// The path of one direction of a connection.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
+pub enum Path {
+    /// Plain TCP; may become fast.
+    #[default]
+    Stack = 0,
+    /// Redirected to the peer's socket.
+    Fast = 1,
+    /// Plain TCP for good, with a reason.
+    Kept = 2,
+}
 
 /// The sender's side of a connection, as it is remembered from one message to
 /// the next. It is read and written only under the lock of its socket, so
 /// nothing here is atomic.
+///
+/// The fields that each message needs come first, in as few lines of the cache
+/// as they fill.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromZeros, Immutable, IntoBytes)]
 pub struct Flow {
     /// The pair that this direction belongs to.
     pub id: HandshakeId,
-    /// Cookie of the own socket; 0 once the connection is over.
-    pub cookie: u64,
     /// Cookie of the peer, 0 until it is known to be enrolled and reading.
     pub peer_cookie: u64,
     /// Address of the peer's socket in the kernel.
     pub peer_sock: u64,
-    /// Address of the own psock in the kernel, from the last enrolment. That
-    /// may have been in an earlier connection of the socket.
-    pub psock: u64,
-    /// Address of TCP's note that its memory is short, 0 when it is not known.
-    pub pressure: u64,
     /// Address of the cgroup that the peer's memory is charged to. 0 when it is
     /// charged to none; [`UNKNOWN_GROUP`] until the peer is accepted.
     pub peer_group: u64,
@@ -34,8 +45,9 @@ pub struct Flow {
     pub path: Path,
     /// The own socket's enrolment.
     pub enrolment: Enrolment,
-    /// The reason that the direction is not fast.
-    pub reason: Reason,
+    /// The pair's place among the watched ones; [`crate::record::watch::NOWHERE`] while
+    /// it is not known.
+    pub place: u32,
     /// Messages redirected since the peer's queue was last seen empty.
     pub since_empty: u32,
     /// Drained sends still required before the path becomes fast.
@@ -43,23 +55,27 @@ pub struct Flow {
     /// `tcp_sock.write_seq` when the path became fast. While it stands, the
     /// stack was given nothing.
     pub fast_write_seq: u32,
-    /// 1 once both ends have been enrolled together.
-    pub paired: u32,
+    /// The reason that the direction is not fast.
+    pub reason: Reason,
     /// Bytes and messages by path since the connection began.
     pub total: Traffic,
+    /// Address of TCP's note that its memory is short, 0 when it is not known.
+    pub pressure: u64,
+    /// Cookie of the own socket; 0 once the connection is over.
+    pub cookie: u64,
+    /// Address of the own psock in the kernel, from the last enrolment. That
+    /// may have been in an earlier connection of the socket.
+    pub psock: u64,
     /// The part of `total` that is already in `sv_stats`.
     pub counted: Traffic,
     /// `tcp_sock.data_segs_out` up to which segments are in `total`. They count
     /// as the messages of a socket that was not enrolled when it sent them.
     pub counted_segments: u32,
-    /// The pair's place among the watched ones; [`crate::record::watch::NOWHERE`] while
-    /// it is not known.
-    pub place: u32,
+    /// 1 once both ends have been enrolled together.
+    pub paired: u32,
     /// `SO_RCVLOWAT` of the program, while the socket goes without it; 0 when
     /// nothing was taken.
     pub rcvlowat: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
     /// Number of times that the socket was released, for the pause.
     pub releases: u32,
     /// The time of its last release: nanoseconds of `CLOCK_MONOTONIC`.
@@ -93,7 +109,7 @@ pub const UNKNOWN_GROUP: u64 = 1;
 
 /// Bytes and messages by path, and changes of path.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 pub struct Traffic {
     /// Bytes redirected.
     pub fast_bytes: u64,

@@ -1,6 +1,8 @@
 //! The options of a socket, by their names.
 
-use super::row::Text;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::text::Text;
 
 /// The value of an option that this kernel keeps elsewhere, or that this kind
 /// of socket does not have.
@@ -9,7 +11,7 @@ pub const UNKNOWN: i32 = i32::MIN;
 /// The options in force, as getsockopt(2) would give them; [`UNKNOWN`] for
 /// those that the socket does not have.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct SocketOptions {
     /// Of `SOL_SOCKET`: every socket has these.
     pub so_reuseaddr: i32,

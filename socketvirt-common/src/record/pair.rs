@@ -1,11 +1,13 @@
 //! Pairs: the two ends of one connection on this host.
 
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
 use crate::reason::Reason;
 
 /// Names a connection by the initial sequence numbers that both its ends agree
 /// on. Each is the number of the first byte that an end will send.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, Immutable, IntoBytes)]
 pub struct HandshakeId {
     /// The first sequence number of the client's data.
     pub client_seq: u32,
@@ -23,7 +25,7 @@ pub struct HandshakeId {
 /// end from the other, so a peer is looked for under both assumptions.
 /// (`tcp_snd_una_update`, `tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`.)
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, Immutable, IntoBytes)]
 pub struct Sequences {
     /// `snd_una - bytes_acked`.
     pub own: u32,
@@ -92,7 +94,7 @@ impl Sequences {
 /// the addresses plus a clock (`secure_tcp_seq`). Two connections with the same
 /// addresses in two namespaces, begun at the same moment, have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Witness {
+pub struct PacketHash {
     /// `sk_txhash`, which the socket's packets carry; 0 before the first.
     pub sent: u32,
     /// `sk_rxhash`, which the packet that came last carried; 0 when it carried
@@ -100,7 +102,7 @@ pub struct Witness {
     pub received: u32,
 }
 
-impl Witness {
+impl PacketHash {
     /// True when one of the two has received the other's packets.
     ///
     /// One direction is enough, as both numbers are random. The other may not
@@ -115,7 +117,7 @@ impl Witness {
 
 /// The end of the connection that a socket is.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromZeros, Immutable, IntoBytes)]
 pub enum Side {
     /// The end that called connect(2).
     #[default]
@@ -126,7 +128,7 @@ pub enum Side {
 
 /// The enrolment of a socket in the SOCKHASH.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
 pub enum Enrolment {
     /// Not enrolled: a plain TCP socket.
     #[default]
@@ -145,7 +147,7 @@ pub enum Enrolment {
 /// the lock of its own socket, so no program can write into an entry that
 /// another one has freed. A pair is the two entries with the same id.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromZeros, Immutable, IntoBytes)]
 pub struct EndKey {
     /// The connection.
     pub id: HandshakeId,
@@ -155,7 +157,7 @@ pub struct EndKey {
 
 /// One end of a connection, as the programs of the other end read it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromZeros, Immutable, IntoBytes)]
 pub struct End {
     /// Socket cookie.
     pub cookie: u64,
@@ -224,17 +226,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_witness_names_both_sockets() {
-        let witness = |sent, received| Witness { sent, received };
-        assert!(witness(1, 2).agrees(witness(2, 1)));
+    fn a_hash_names_both_sockets() {
+        let hash = |sent, received| PacketHash { sent, received };
+        assert!(hash(1, 2).agrees(hash(2, 1)));
         // The client of one connection and the server of its twin.
-        assert!(!witness(1, 2).agrees(witness(4, 3)));
+        assert!(!hash(1, 2).agrees(hash(4, 3)));
         // The server has received nothing yet, the client its greeting.
-        assert!(witness(1, 2).agrees(witness(2, 0)));
+        assert!(hash(1, 2).agrees(hash(2, 0)));
         // One has drawn another hash since it sent last.
-        assert!(witness(1, 2).agrees(witness(3, 1)));
+        assert!(hash(1, 2).agrees(hash(3, 1)));
         // Nothing was received yet, or it carried no hash.
-        assert!(!witness(1, 0).agrees(witness(2, 0)));
-        assert!(!witness(0, 0).agrees(witness(0, 0)));
+        assert!(!hash(1, 0).agrees(hash(2, 0)));
+        assert!(!hash(0, 0).agrees(hash(0, 0)));
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! A socket may be enrolled or not, depending on the program that reads it
 //! ([`crate::rule::habit`], splice(2), `io_uring`). Where it reads, the kernel side
-//! records who it is. The agent then looks at its executable and libraries,
-//! once for each process. A process that was not looked at is not harmless.
+//! records who it is. The agent then inspects its executable and libraries,
+//! once for each process. A process that was not inspected is not harmless.
+
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::reason::Reason;
 
@@ -25,18 +27,23 @@ pub const fn name(tgid: u32, began: u64) -> u64 {
 
 /// The record of a process.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
 pub struct Process {
     /// Address of its memory (`struct mm_struct`), 0 for a thread of the
     /// kernel.
     pub memory: u64,
-    /// Pages of code that it had mapped when it was looked at. Another number
+    /// Pages of code that it had mapped when it was inspected. Another number
     /// shows that it has loaded something since.
     pub code: u64,
+    /// The inode of its executable, 0 until the agent has looked.
+    pub inode: u64,
+    /// Tells that file from others with the same inode: on another device, or
+    /// before or after it was changed.
+    pub version: u64,
     /// Its number in the agent's pid namespace; 0 when it is not in there.
     pub pid: u32,
     /// The reason for which its sockets stay on the stack: [`Reason::None`] for
-    /// a harmless one, [`Reason::NotLooked`] until the agent has looked.
+    /// a harmless one, [`Reason::NotInspected`] until the agent has inspected.
     pub reason: Reason,
     /// 1 when the agent shall look again, though the reason stands.
     pub again: u32,
@@ -46,7 +53,7 @@ pub struct Process {
 
 /// A watched socket in the hands of a process, as the walk over all files tells.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 pub struct Holding {
     /// The process, see [`name`].
     pub holder: u64,

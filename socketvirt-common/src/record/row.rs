@@ -4,25 +4,16 @@
 //! enumerations. So they are words of an operator, and not of the kernel's
 //! source.
 
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
 use super::{
-    flow::Traffic,
+    flow::{Path, Traffic},
     options::SocketOptions,
     pair::{Enrolment, HandshakeId},
+    status::{History, Status},
+    text::Text,
 };
-use crate::{
-    reason::Reason,
-    rule::{
-        path::Path,
-        status::{History, Status},
-    },
-    uapi::AF_INET,
-};
-
-/// Text that ends at its first zero byte.
-///
-/// It is signed, because the build marks this very type as characters in the
-/// object's BTF, by which `bpftool` knows text.
-pub type Text<const N: usize> = [i8; N];
+use crate::{reason::Reason, uapi::AF_INET};
 
 /// Bytes of an address as text: those of a path of a Unix socket
 /// (`sun_path`), which are the most, and an end.
@@ -38,7 +29,9 @@ pub const COMMAND_TEXT: usize = 16;
 
 /// The kind of address.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromZeros, Immutable, IntoBytes,
+)]
 pub enum Family {
     /// Another one than those below.
     #[default]
@@ -53,7 +46,9 @@ pub enum Family {
 
 /// The way in which data is exchanged.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromZeros, Immutable, IntoBytes,
+)]
 pub enum Kind {
     /// Another one than those below.
     #[default]
@@ -70,7 +65,9 @@ pub enum Kind {
 
 /// The protocol that carries the data.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromZeros, Immutable, IntoBytes,
+)]
 pub enum Protocol {
     /// None: the kernel itself carries it (Unix sockets).
     #[default]
@@ -91,7 +88,9 @@ pub enum Protocol {
 /// families.
 #[expect(non_camel_case_types, reason = "the words that operators know")]
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromZeros, Immutable, IntoBytes,
+)]
 pub enum State {
     /// No state that is known here.
     #[default]
@@ -124,7 +123,7 @@ pub enum State {
 
 /// The local socket structure.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros, Immutable, IntoBytes)]
 pub struct Local {
     /// The own address. `@` begins a name that is not in the file system.
     pub address: Text<ADDRESS_TEXT>,
@@ -148,7 +147,7 @@ pub struct Local {
 
 /// The remote socket structure.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct Remote {
     /// The address of the other end, as this end sees it.
     pub address: Text<ADDRESS_TEXT>,
@@ -162,7 +161,7 @@ pub struct Remote {
 
 /// Bytes that wait to be sent.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 pub struct SendQueue {
     /// Payload: for TCP what the peer has not confirmed, otherwise memory.
     pub bytes: u32,
@@ -174,7 +173,7 @@ pub struct SendQueue {
 
 /// Bytes that wait to be read.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 pub struct ReceiveQueue {
     /// Payload that the stack has delivered (memory, for UDP).
     pub bytes: u32,
@@ -188,7 +187,7 @@ pub struct ReceiveQueue {
 
 /// Connections that wait on a listener.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 pub struct ConnectionQueue {
     /// Requests whose handshake is not complete.
     pub half_open: u32,
@@ -200,7 +199,7 @@ pub struct ConnectionQueue {
 
 /// The owner of the socket.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct Owner {
     /// The id (inode) of the cgroup that the socket was made in.
     pub cgroup: u64,
@@ -216,7 +215,7 @@ pub struct Owner {
 
 /// The path of what this end sends.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromZeros, Immutable, IntoBytes)]
 pub struct Way {
     /// The path of the last message.
     pub path: Path,
@@ -230,10 +229,11 @@ pub struct Way {
     pub traffic: Traffic,
 }
 
-/// The facts that tell which row is the other end. They tell a person nothing.
+/// The marks by which the row of the other end is known. They tell a person
+/// nothing.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Witness {
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
+pub struct RowTrace {
     /// Address of the socket in the kernel.
     pub sock: u64,
     /// Address of the peer's, for Unix sockets.
@@ -248,7 +248,7 @@ pub struct Witness {
 
 /// One socket.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros, Immutable, IntoBytes)]
 pub struct Row {
     /// The socket cookie.
     pub id: u64,
@@ -272,6 +272,8 @@ pub struct Row {
     pub error: u32,
     /// 1 when a reader sleeps in the kernel.
     pub reader_waits: u32,
+    /// Padding, always 0.
+    pub unused: u32,
     /// Its owner.
     pub owner: Owner,
     /// The path of what it sends.
@@ -281,16 +283,17 @@ pub struct Row {
     /// The time at which a hook or a scan saw it last, in nanoseconds of
     /// `CLOCK_MONOTONIC`.
     pub seen: u64,
-    /// The facts that tell which row is the other end.
-    pub witness: Witness,
+    /// The marks by which the row of the other end is known.
+    pub trace: RowTrace,
     /// The options in force.
     pub options: SocketOptions,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 impl Row {
     /// A row of which nothing is known.
-    // SAFETY: numbers, and enumerations that all have a variant 0.
-    pub const EMPTY: Self = unsafe { core::mem::zeroed() };
+    pub const EMPTY: Self = super::zeroed();
 
     /// True for the row of a request, or of a connection that is over. There is
     /// no socket with options and queues behind it; a socket always has room to

@@ -1,12 +1,14 @@
 //! Counters, one set for each CPU.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use super::flow::Traffic;
 use crate::reason::REASONS;
 
 /// The counts since the data path was loaded. Each CPU has its own set; the sum
 /// is the truth.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct Stats {
     /// Sockets whose connect(2) was answered.
     pub connected: u64,
@@ -30,7 +32,7 @@ pub struct Stats {
     /// Followed sockets that ended without a redirected byte, by
     /// [`crate::reason::Reason`].
     pub left_on_stack: [u64; REASONS],
-    /// How often a connection was not followed, or an end not enrolled, because
+    /// Number of connections not followed, and of ends not enrolled, because
     /// `sv_watched`, `sv_ends`, `sv_pairs` or `sv_next` was full.
     pub pairs_full: u64,
     /// Sockets that got no storage.

@@ -1,11 +1,14 @@
 //! Records that the iterators write to their reader.
 
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
 use super::{
-    flow::Traffic,
+    flow::{Path, Traffic},
     pair::{Enrolment, HandshakeId, Side},
-    row::{COMMAND_TEXT, Text},
+    row::COMMAND_TEXT,
+    text::Text,
 };
-use crate::{reason::Reason, rule::path::Path};
+use crate::reason::Reason;
 
 /// The kind of a record: the number that begins it.
 #[repr(u32)]
@@ -23,7 +26,7 @@ pub enum Tag {
 
 /// Begins a record.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct Header {
     /// A [`Tag`].
     pub tag: u32,
@@ -33,7 +36,7 @@ pub struct Header {
 
 /// A process that has a socket open.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct Holder {
     /// The socket.
     pub id: u64,
@@ -47,7 +50,7 @@ pub struct Holder {
 
 /// A socket, as an agent knows it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros, Immutable, IntoBytes)]
 pub struct Joined {
     /// The socket.
     pub id: u64,

@@ -3,51 +3,10 @@
 use serde::Serialize;
 
 use super::{
-    config::{Config, Mode, ReceiveMode},
-    event::{Note, TableStats},
-    flow::{Flow, Traffic},
-    layout::KernelLayout,
-    pair::{End, EndKey},
-    places::Places,
-    reader::Process,
-    row::Row,
+    config::{Mode, ReceiveMode},
+    flow::Traffic,
     stats::Stats,
-    watch::{Tiers, Watched},
 };
-use crate::{reason::Reason, rule::habit::Program};
-
-// SAFETY: repr(C) records without padding that is ever read, made of integers
-// and of enumerations that only the programs of this workspace write.
-unsafe impl aya::Pod for KernelLayout {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Config {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Stats {}
-// SAFETY: as above.
-unsafe impl aya::Pod for EndKey {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Program {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Reason {}
-// SAFETY: as above.
-unsafe impl aya::Pod for End {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Flow {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Places {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Row {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Note {}
-// SAFETY: as above.
-unsafe impl aya::Pod for TableStats {}
-
-// SAFETY: as above.
-unsafe impl aya::Pod for Process {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Watched {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Tiers {}
 
 impl Mode {
     /// Returns the word for this mode in the summary.

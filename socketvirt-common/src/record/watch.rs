@@ -4,9 +4,12 @@
 //! *Watch* looks at these places without a socket's lock. *Act* visits the
 //! sockets of a pair that wants to change, under their locks.
 
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
 use super::{
     flow::Traffic,
     pair::{HandshakeId, Side},
+    policy::Action,
 };
 use crate::reason::Reason;
 
@@ -24,15 +27,12 @@ pub const NOTES: u32 = 16_384;
 /// power of two.
 pub const NOTED_ENDS: u32 = 16_384;
 
-/// The time for which a pair without traffic is looked at often, nanoseconds.
-pub const WARM: u64 = 2_000_000_000;
-
 /// No place in the array.
 pub const NOWHERE: u32 = u32::MAX;
 
 /// An end whose handshake is complete. Its peer looks for it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromZeros, Immutable, IntoBytes)]
 pub struct Noted {
     /// Names the connection.
     pub id: HandshakeId,
@@ -48,7 +48,7 @@ pub struct Noted {
 
 /// An end that the walk at the start has seen.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 pub struct Seen {
     /// Cookie of the socket.
     pub cookie: u64,
@@ -58,7 +58,7 @@ pub struct Seen {
 
 /// A file with several references.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 pub struct Shared {
     /// The pair's place, doubled, and 1 more for the server's end.
     pub end: u32,
@@ -68,7 +68,7 @@ pub struct Shared {
 
 /// The stage of a pair.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
 pub enum Stage {
     /// Nobody's place.
     #[default]
@@ -86,7 +86,7 @@ pub enum Stage {
 
 /// The change for which a pair waits for a locked visit.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
 pub enum Want {
     /// Nothing.
     #[default]
@@ -102,7 +102,7 @@ pub enum Want {
 /// One end of a watched pair. Written by the agent's own programs, one at a
 /// time, but for `reader`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromZeros, Immutable, IntoBytes)]
 pub struct WatchedEnd {
     /// Socket cookie.
     pub cookie: u64,
@@ -118,6 +118,8 @@ pub struct WatchedEnd {
     pub bytes: u64,
     /// Bytes that are among the counters.
     pub counted_bytes: u64,
+    /// Redirected bytes that are among the counters of its rule.
+    pub ruled_bytes: u64,
     /// Messages sent when the time under measurement began.
     pub messages: u32,
     /// Messages that are among the counters.
@@ -135,11 +137,16 @@ pub struct WatchedEnd {
     /// The reason for which one of several holders keeps the end on the stack.
     /// The agent writes this and `holders`.
     pub holder: Reason,
+    /// The place of the policy's rule for this end in `sv_rule_stats`, and 1 more; 0
+    /// without one.
+    pub rule: u32,
+    /// The mark of what the rule was chosen by ([`crate::rule::policy::mark`]).
+    pub mark: u32,
 }
 
 /// A pair that is watched.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromZeros, Immutable, IntoBytes)]
 pub struct Watched {
     /// The connection.
     pub id: HandshakeId,
@@ -172,13 +179,23 @@ pub struct Watched {
     /// 1 when measuring has to begin anew, because messages are counted
     /// otherwise from now on.
     pub rebase: u32,
+    /// The generation of the policy that `action` is of; 0 without one, or while
+    /// it shall be asked again.
+    pub policy: u32,
+    /// What the policy says; without one, anything goes.
+    pub action: Action,
+    /// The generation of the policy whose rules count the pair as enrolled; 0 while
+    /// none does.
+    pub seat: u32,
+    /// 1 once the pair was counted as observed.
+    pub observed: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
 /// The state that the tiers share: of a look that goes on, and what it found.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 pub struct Tiers {
     /// 1 while the agent sleeps until a note wakes it.
     pub asleep: u64,
@@ -194,12 +211,16 @@ pub struct Tiers {
     pub waiting: u32,
     /// Ends that wait for one in the namespace that is being walked.
     pub waiting_here: u32,
-    /// Looks that met a reader that was not looked at, or shall be again.
-    pub unlooked: u32,
+    /// Looks that met a reader that was not inspected, or shall be again.
+    pub uninspected: u32,
+    /// Looks that met a name that the policy in force was not asked for yet.
+    pub unnamed: u32,
     /// Looks that met a file with unknown holders.
     pub shared: u32,
     /// Hot pairs that stay so, in the run that goes on.
     pub kept: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
     /// Traffic of sockets with a flow that is not among the counters yet, as of
     /// the sweep under way.
     pub live: Traffic,
@@ -216,6 +237,8 @@ pub enum Run {
     Hot = 1,
     /// Looks at the places from the third argument on, as many as the fourth.
     Sweep = 2,
+    /// Says that the agent watches, see [`crate::rule::watched`].
+    Beat = 3,
 }
 
 impl Watched {

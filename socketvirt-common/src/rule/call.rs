@@ -3,26 +3,9 @@
 
 use crate::{
     reason::Reason,
+    record::layout::Calls,
     uapi::{MSG_MORE, MSG_OOB},
 };
-
-/// The numbers of the system calls that are told apart.
-///
-/// Of those that send, write(2), writev(2), sendfile(2) and splice(2) carry no
-/// flags. What `io_uring` sends is not told: its program is in another call, or
-/// in none.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Calls {
-    /// sendto(2), which send(2) is too: the flags are its fourth argument.
-    pub sendto: u32,
-    /// sendmsg(2): the third.
-    pub sendmsg: u32,
-    /// sendmmsg(2): the fourth.
-    pub sendmmsg: u32,
-    /// splice(2).
-    pub splice: u32,
-}
 
 /// The argument of a system call that holds the flags of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,19 +1,24 @@
 //! Rules: the decisions that keep bytes exact, as pure functions over plain
 //! numbers, so that they are tested without a kernel.
 //!
-//! *Adoption*: [`suitable`], [`habit`], [`looked`], [`worth`]. *Of each message*:
-//! [`path`], of [`order`], [`pressure`] and [`call`]. *Leaving*: [`release`]. *Of the
+//! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`] and [`inspected`].
+//! *Of each message*: [`path`], of [`order`], [`pressure`], [`call`] and [`watched`]. *Leaving*: [`stay`], then
+//! [`release`]. *Of the
 //! agent*: [`pace`]. *Of the table*: [`status`], [`readiness`].
 
+pub mod adoption;
 pub mod call;
 pub mod habit;
-pub mod looked;
+pub mod inspected;
 pub mod order;
 pub mod pace;
 pub mod path;
+pub mod policy;
 pub mod pressure;
 pub mod readiness;
 pub mod release;
 pub mod status;
+pub mod stay;
 pub mod suitable;
+pub mod watched;
 pub mod worth;

@@ -1,5 +1,5 @@
-//! Pace: the agent takes at most 1% of one CPU. Looks at programs that begin
-//! take a tenth of one at most.
+//! Pace: the agent takes at most 1% of one CPU. Inspections of programs that
+//! begin take a tenth of one at most.
 
 use core::time::Duration;
 
@@ -65,32 +65,59 @@ pub fn rest(cost: Duration, interval: Duration) -> Duration {
     least.max(interval.saturating_sub(cost))
 }
 
-/// The longest pause that looks at programs may owe before one is made. Some
-/// ten looks come at once, as they are needed.
+/// The shortest time from one look at all pairs to the next.
+pub const SWEEP_EVERY: Duration = Duration::from_millis(200);
+
+/// The longest time from one sweep to the next while nothing changes, or for the
+/// sake of its cost, as long as it is that cheap.
+pub const SWEEP_BOUND: Duration = Duration::from_secs(1);
+
+/// One part in so many is for sweeps: 0.1% of one CPU...
+const SWEEP_SHARE: u32 = 10 * SHARE;
+/// ...or 0.25%, where they would come later than [`SWEEP_BOUND`].
+const SWEEP_SHARE_MOST: u32 = 4 * SHARE;
+
+/// Returns the time from one sweep to the next, after one that took `cost`. The
+/// last `unchanged` sweeps have found what the one before had found: no pair has
+/// come, gone or sent anything.
+#[must_use]
+pub fn sweep_every(cost: Duration, unchanged: u32) -> Duration {
+    let rests = SWEEP_EVERY.saturating_mul(1 << unchanged.min(8));
+    let share = cost.saturating_mul(SWEEP_SHARE);
+    rests
+        .max(share)
+        .min(SWEEP_BOUND)
+        .max(cost.saturating_mul(SWEEP_SHARE_MOST))
+}
+
+/// The longest pause that inspections may owe before one is made. Some ten
+/// come at once, as they are needed.
 const CREDIT: Duration = Duration::from_millis(20);
 
-/// The pause after a look, as a multiple of its duration. A host on which
+/// The pause after an inspection, as a multiple of its duration. A host on which
 /// programs begin all the time spends a tenth of one CPU on them.
-const LOOK_FACTOR: u32 = 9;
+const INSPECTION_FACTOR: u32 = 9;
 
-/// The recent work of looks at programs. A look that is needed now and then
-/// comes at once; many on end are slowed down.
+/// The recent work of inspections. One that is needed now and then comes at
+/// once; many on end are slowed down.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Looks {
+pub struct Inspections {
     debt: Duration,
 }
 
-impl Looks {
-    /// Notes that some time has passed since the last look.
+impl Inspections {
+    /// Notes that some time has passed since the last inspection.
     pub fn rested(&mut self, time: Duration) {
         self.debt = self.debt.saturating_sub(time);
     }
 
-    /// Notes that a look took this long, and returns the time to wait before
-    /// the next.
+    /// Notes that an inspection took this long, and returns the time to wait
+    /// before the next.
     #[must_use]
-    pub fn pause(&mut self, look: Duration) -> Duration {
-        self.debt = self.debt.saturating_add(look.saturating_mul(LOOK_FACTOR));
+    pub fn pause(&mut self, inspection: Duration) -> Duration {
+        self.debt = self
+            .debt
+            .saturating_add(inspection.saturating_mul(INSPECTION_FACTOR));
         self.debt.saturating_sub(CREDIT)
     }
 }
@@ -113,15 +140,27 @@ mod tests {
     }
 
     #[test]
-    fn a_look_now_and_then_is_not_held_up() {
-        let mut looks = Looks::default();
+    fn an_inspection_now_and_then_is_not_held_up() {
+        let mut inspections = Inspections::default();
         for _ in 0..100 {
-            looks.rested(Duration::from_millis(2));
-            assert!(looks.pause(Duration::from_micros(200)).is_zero());
+            inspections.rested(Duration::from_millis(2));
+            assert!(inspections.pause(Duration::from_micros(200)).is_zero());
         }
     }
 
     proptest! {
+        /// What has changed is seen within a second, unless sweeps would take more
+        /// than 0.25% of one CPU. They take 0.1% where a second is enough for that.
+        #[test]
+        fn sweeps_are_cheap_and_not_late(cost in 0_u64..1_000_000, unchanged in 0_u32..100) {
+            let cost = Duration::from_micros(cost);
+            let every = sweep_every(cost, unchanged);
+            prop_assert!(every >= SWEEP_EVERY);
+            prop_assert!(every <= SWEEP_BOUND || every == cost * SWEEP_SHARE_MOST);
+            prop_assert!(every >= cost * SWEEP_SHARE || every >= SWEEP_BOUND);
+            prop_assert!(every >= sweep_every(cost, unchanged.saturating_sub(1)));
+        }
+
         /// Holds whatever the work costs, and whenever it is wanted.
         #[test]
         fn work_takes_one_percent(wanted in proptest::collection::vec((0_u64..50_000, 0_u64..50_000), 1..200)) {
@@ -140,19 +179,19 @@ mod tests {
             prop_assert!(busy <= all / SHARE + BURST + most + Duration::from_micros(10));
         }
 
-        /// Holds whatever looks take, and however long apart they are wanted.
+        /// Holds whatever inspections take, and however long apart they are wanted.
         #[test]
-        fn looks_take_a_tenth_of_the_time(wanted in proptest::collection::vec((0_u64..5_000, 0_u64..5_000), 1..200)) {
-            let mut looks = Looks::default();
+        fn inspections_take_a_tenth_of_the_time(wanted in proptest::collection::vec((0_u64..5_000, 0_u64..5_000), 1..200)) {
+            let mut inspections = Inspections::default();
             let (mut busy, mut all) = (Duration::ZERO, Duration::ZERO);
             let mut pause = Duration::ZERO;
-            for (idle, look) in wanted {
+            for (idle, inspection) in wanted {
                 let idle = Duration::from_micros(idle).max(pause);
-                let look = Duration::from_micros(look);
-                looks.rested(idle);
-                pause = looks.pause(look);
-                busy += look;
-                all += idle + look;
+                let inspection = Duration::from_micros(inspection);
+                inspections.rested(idle);
+                pause = inspections.pause(inspection);
+                busy += inspection;
+                all += idle + inspection;
             }
             prop_assert!(busy * 10 <= all + pause + CREDIT);
         }

@@ -6,21 +6,9 @@ use super::{
 };
 use crate::{
     reason::Reason,
+    record::flow::Path,
     uapi::{SEND_SHUTDOWN, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
 };
-
-/// The path of one direction of a connection.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Path {
-    /// Plain TCP; may become fast.
-    #[default]
-    Stack = 0,
-    /// Redirected to the peer's socket.
-    Fast = 1,
-    /// Plain TCP for good, with a reason.
-    Pinned = 2,
-}
 
 /// Sends that must each find the direction drained before it becomes fast
 /// again, once the receiver's queue had been full. So a stream whose reader
@@ -91,7 +79,7 @@ pub struct Peer {
 
 /// The way that a message takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// To the peer's socket.
     Redirect,
     /// To the stack, for this reason.
@@ -117,27 +105,27 @@ pub const fn may_send(state: u8, shutdown: u8) -> bool {
 /// and has proved that it reads the fast way.
 #[inline(always)]
 #[must_use]
-pub const fn verdict(own: &Own, peer: &Peer) -> Verdict {
+pub const fn decide(own: &Own, peer: &Peer) -> Decision {
     if !may_send(own.state, own.shutdown) || peer.shutdown != 0 {
-        return Verdict::Stack(Reason::Closing);
+        return Decision::Stack(Reason::Closing);
     }
     if own.size > BULK_MESSAGE {
-        return Verdict::Stack(Reason::Bulk);
+        return Decision::Stack(Reason::Bulk);
     }
     let messages = pressure::messages_queued(peer.queued, own.since_empty);
     if !pressure::fits(peer.queued, messages, own.size, peer.rcvbuf) {
-        return Verdict::Stack(Reason::QueueFull);
+        return Decision::Stack(Reason::QueueFull);
     }
     if !own.stays_fast() {
         if !order::drained(peer.copied_seq, own.write_seq) {
-            return Verdict::Stack(Reason::NotDrained);
+            return Decision::Stack(Reason::NotDrained);
         }
         if own.calm > 0 {
-            return Verdict::Calm;
+            return Decision::Calm;
         }
     }
     if own.stack_age >= HEARTBEAT {
-        return Verdict::Heartbeat;
+        return Decision::Heartbeat;
     }
-    Verdict::Redirect
+    Decision::Redirect
 }

@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn no_limit_and_no_counter() {
-        // What an unlimited counter holds: `PAGE_COUNTER_MAX`.
+        // An unlimited counter holds `PAGE_COUNTER_MAX`.
         assert!(can_be_charged(1 << 30, i64::MAX as u64 / PAGE, 65536, 4096));
-        // What an address that cannot be read gives.
+        // An address that cannot be read gives 0.
         assert!(!can_be_charged(0, 0, 0, 1));
         assert!(!can_be_charged(300, 200, 1, 1));
     }

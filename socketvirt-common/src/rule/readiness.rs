@@ -18,9 +18,9 @@ pub const POLLHUP: u32 = 0x10;
 /// The peer sends nothing more.
 pub const POLLRDHUP: u32 = 0x2000;
 
-/// The facts that the answer rests on.
+/// A socket that is polled, as far as the answer rests on it.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct Polled {
     /// `sk_family`.
     pub family: Family,
     /// `sk_type`.
@@ -54,53 +54,53 @@ pub struct Facts {
 /// Returns the events that poll(2) would report when asked for all of them.
 #[inline(always)]
 #[must_use]
-pub const fn events(facts: &Facts) -> u32 {
-    match facts.family {
-        Family::UNIX => unix(facts),
-        _ => match facts.protocol {
-            Protocol::TCP => tcp(facts),
-            _ => datagram(facts),
+pub const fn events(polled: &Polled) -> u32 {
+    match polled.family {
+        Family::UNIX => unix(polled),
+        _ => match polled.protocol {
+            Protocol::TCP => tcp(polled),
+            _ => datagram(polled),
         },
     }
 }
 
 /// `tcp_poll`, net/ipv4/tcp.c.
 #[inline(always)]
-const fn tcp(facts: &Facts) -> u32 {
-    if matches!(facts.state, State::LISTEN) {
-        return if facts.acceptable { POLLIN } else { 0 };
+const fn tcp(polled: &Polled) -> u32 {
+    if matches!(polled.state, State::LISTEN) {
+        return if polled.acceptable { POLLIN } else { 0 };
     }
     let mut mask = 0;
-    if facts.shutdown == SHUTDOWN_MASK || matches!(facts.state, State::CLOSE) {
+    if polled.shutdown == SHUTDOWN_MASK || matches!(polled.state, State::CLOSE) {
         mask |= POLLHUP;
     }
-    if facts.shutdown & RCV_SHUTDOWN != 0 {
+    if polled.shutdown & RCV_SHUTDOWN != 0 {
         mask |= POLLIN | POLLRDHUP;
     }
     if !matches!(
-        facts.state,
+        polled.state,
         State::SYN_SENT | State::SYN_RECV | State::NEW_SYN_RECV
     ) {
-        let lowat = if facts.rcvlowat == 0 {
+        let lowat = if polled.rcvlowat == 0 {
             1
         } else {
-            facts.rcvlowat
+            polled.rcvlowat
         };
-        if facts.readable >= lowat {
+        if polled.readable >= lowat {
             mask |= POLLIN;
         }
         // `sk_stream_is_writeable`: room for a third of what is queued.
-        let room = facts.sndbuf as i64 - facts.wmem as i64;
-        if facts.shutdown & SEND_SHUTDOWN != 0
-            || room >= (facts.wmem >> 1) as i64 && facts.notsent < facts.notsent_lowat
+        let room = polled.sndbuf as i64 - polled.wmem as i64;
+        if polled.shutdown & SEND_SHUTDOWN != 0
+            || room >= (polled.wmem >> 1) as i64 && polled.notsent < polled.notsent_lowat
         {
             mask |= POLLOUT;
         }
-        if facts.urgent {
+        if polled.urgent {
             mask |= POLLPRI;
         }
     }
-    if facts.error {
+    if polled.error {
         mask |= POLLERR;
     }
     mask
@@ -108,9 +108,9 @@ const fn tcp(facts: &Facts) -> u32 {
 
 /// `datagram_poll`, net/core/datagram.c.
 #[inline(always)]
-const fn datagram(facts: &Facts) -> u32 {
-    let mut mask = common(facts);
-    if facts.wmem < facts.sndbuf >> 1 {
+const fn datagram(polled: &Polled) -> u32 {
+    let mut mask = common(polled);
+    if polled.wmem < polled.sndbuf >> 1 {
         mask |= POLLOUT;
     }
     mask
@@ -118,33 +118,33 @@ const fn datagram(facts: &Facts) -> u32 {
 
 /// `unix_poll` and `unix_dgram_poll`, `net/unix/af_unix.c`.
 #[inline(always)]
-const fn unix(facts: &Facts) -> u32 {
-    let mut mask = common(facts);
-    if matches!(facts.state, State::LISTEN) && facts.acceptable {
+const fn unix(polled: &Polled) -> u32 {
+    let mut mask = common(polled);
+    if matches!(polled.state, State::LISTEN) && polled.acceptable {
         mask |= POLLIN;
     }
-    if !matches!(facts.kind, Kind::DGRAM) && matches!(facts.state, State::CLOSE) {
+    if !matches!(polled.kind, Kind::DGRAM) && matches!(polled.state, State::CLOSE) {
         mask |= POLLHUP;
     }
-    if !matches!(facts.state, State::LISTEN) && (facts.wmem as u64) << 2 <= facts.sndbuf as u64 {
+    if !matches!(polled.state, State::LISTEN) && (polled.wmem as u64) << 2 <= polled.sndbuf as u64 {
         mask |= POLLOUT;
     }
     mask
 }
 
 #[inline(always)]
-const fn common(facts: &Facts) -> u32 {
+const fn common(polled: &Polled) -> u32 {
     let mut mask = 0;
-    if facts.error {
+    if polled.error {
         mask |= POLLERR;
     }
-    if facts.shutdown & RCV_SHUTDOWN != 0 {
+    if polled.shutdown & RCV_SHUTDOWN != 0 {
         mask |= POLLIN | POLLRDHUP;
     }
-    if facts.shutdown == SHUTDOWN_MASK {
+    if polled.shutdown == SHUTDOWN_MASK {
         mask |= POLLHUP;
     }
-    if facts.readable > 0 {
+    if polled.readable > 0 {
         mask |= POLLIN;
     }
     mask

@@ -110,10 +110,6 @@ pub const fn disconnected(before: u32, error: u32) -> bool {
     error == 0 && (before == TCP_ESTABLISHED as u32 || before == TCP_CLOSE_WAIT as u32)
 }
 
-/// The time that a pair stays on the stack after its first release, in
-/// nanoseconds.
-pub const FIRST_PAUSE: u64 = 500_000_000;
-
 /// Returns the nanoseconds that a pair stays on the stack after its release
 /// number `releases` (counted from 1), of which the first is `first`.
 ///

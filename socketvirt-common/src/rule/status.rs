@@ -1,65 +1,21 @@
-//! The ten statuses of a socket, and the rule that derives one from what the
-//! kernel knows of it.
+//! The rule that derives the status of a socket from what the kernel knows of
+//! it.
 
 use crate::{
-    record::row::{Family, Kind, Protocol, State},
+    record::{
+        row::{Family, Kind, Protocol, State},
+        status::Status,
+    },
     uapi::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK},
 };
 
-/// The status of a socket.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
-    /// Made, no address, no connection.
-    #[default]
-    UNCONNECTED = 0,
-    /// Has an address of its own.
-    BOUND = 1,
-    /// Waits for connections.
-    LISTENING = 2,
-    /// A handshake is under way.
-    CONNECTING = 3,
-    /// Connected, nothing waits.
-    CONNECTED = 4,
-    /// Connected, bytes wait to be sent.
-    SENDING = 5,
-    /// Connected, bytes wait to be read or a reader waits for some.
-    RECEIVING = 6,
-    /// The other end has gone, the descriptor is still open.
-    DISCONNECTED = 7,
-    /// This end has called shutdown(2).
-    SHUTDOWN = 8,
-    /// Closed.
-    TERMINATED = 9,
-}
-
-/// Number of statuses.
-pub const STATUSES: usize = 10;
-
-impl Status {
-    /// True for a connection that carries data.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_connected(self) -> bool {
-        matches!(self, Self::CONNECTED | Self::SENDING | Self::RECEIVING)
-    }
-
-    /// True when going from one to the other belongs to a socket's life, and
-    /// not to the ebb and flow of its data.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_step(self, next: Self) -> bool {
-        self as u32 != next as u32 && !(self.is_connected() && next.is_connected())
-    }
-}
-
-/// The facts that the status rests on.
+/// All that was observed of a socket, as far as its status rests on it.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "facts of the kernel that are independent of each other"
+    reason = "bits of the kernel that are independent of each other"
 )]
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct Observed {
     /// `sk_family`.
     pub family: Family,
     /// `sk_type`.
@@ -87,21 +43,21 @@ pub struct Facts {
 /// Returns the status of a socket.
 #[inline(always)]
 #[must_use]
-pub const fn status(facts: &Facts) -> Status {
-    match facts.family {
-        Family::UNIX => unix(facts),
-        _ => match facts.protocol {
-            Protocol::TCP | Protocol::MPTCP => tcp(facts),
-            _ => datagram(facts),
+pub const fn status(seen: &Observed) -> Status {
+    match seen.family {
+        Family::UNIX => unix(seen),
+        _ => match seen.protocol {
+            Protocol::TCP | Protocol::MPTCP => tcp(seen),
+            _ => datagram(seen),
         },
     }
 }
 
 #[inline(always)]
-const fn flowing(facts: &Facts) -> Status {
-    if facts.sending {
+const fn flowing(seen: &Observed) -> Status {
+    if seen.sending {
         Status::SENDING
-    } else if facts.receiving {
+    } else if seen.receiving {
         Status::RECEIVING
     } else {
         Status::CONNECTED
@@ -109,8 +65,8 @@ const fn flowing(facts: &Facts) -> Status {
 }
 
 #[inline(always)]
-const fn idle(facts: &Facts) -> Status {
-    if facts.bound {
+const fn idle(seen: &Observed) -> Status {
+    if seen.bound {
         Status::BOUND
     } else {
         Status::UNCONNECTED
@@ -118,141 +74,55 @@ const fn idle(facts: &Facts) -> Status {
 }
 
 #[inline(always)]
-const fn tcp(facts: &Facts) -> Status {
-    match facts.state {
+const fn tcp(seen: &Observed) -> Status {
+    match seen.state {
         State::LISTEN => Status::LISTENING,
         State::SYN_SENT | State::SYN_RECV | State::NEW_SYN_RECV => Status::CONNECTING,
         // Both shutdown bits without a file is close(2), which sets them too.
-        State::ESTABLISHED if !facts.held => Status::TERMINATED,
-        State::ESTABLISHED if facts.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
-        State::ESTABLISHED if facts.shutdown & RCV_SHUTDOWN != 0 => Status::SHUTDOWN,
-        State::ESTABLISHED => flowing(facts),
-        State::CLOSE_WAIT if facts.held => Status::DISCONNECTED,
-        State::FIN_WAIT1 | State::FIN_WAIT2 | State::CLOSING | State::LAST_ACK if facts.held => {
+        State::ESTABLISHED if !seen.held => Status::TERMINATED,
+        State::ESTABLISHED if seen.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
+        State::ESTABLISHED if seen.shutdown & RCV_SHUTDOWN != 0 => Status::SHUTDOWN,
+        State::ESTABLISHED => flowing(seen),
+        State::CLOSE_WAIT if seen.held => Status::DISCONNECTED,
+        State::FIN_WAIT1 | State::FIN_WAIT2 | State::CLOSING | State::LAST_ACK if seen.held => {
             Status::SHUTDOWN
         }
         // `tcp_done` sets both bits, `tcp_disconnect` clears them again.
-        State::CLOSE if facts.held && (facts.error || facts.shutdown == SHUTDOWN_MASK) => {
+        State::CLOSE if seen.held && (seen.error || seen.shutdown == SHUTDOWN_MASK) => {
             Status::DISCONNECTED
         }
-        State::CLOSE if facts.held => idle(facts),
+        State::CLOSE if seen.held => idle(seen),
         _ => Status::TERMINATED,
     }
 }
 
 #[inline(always)]
-const fn datagram(facts: &Facts) -> Status {
-    if !facts.held {
+const fn datagram(seen: &Observed) -> Status {
+    if !seen.held {
         return Status::TERMINATED;
     }
-    match facts.state {
-        State::ESTABLISHED if facts.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
-        State::ESTABLISHED => flowing(facts),
-        _ if facts.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
-        _ => idle(facts),
+    match seen.state {
+        State::ESTABLISHED if seen.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
+        State::ESTABLISHED => flowing(seen),
+        _ if seen.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
+        _ => idle(seen),
     }
 }
 
 #[inline(always)]
-const fn unix(facts: &Facts) -> Status {
-    if !facts.held {
+const fn unix(seen: &Observed) -> Status {
+    if !seen.held {
         return Status::TERMINATED;
     }
-    match facts.state {
+    match seen.state {
         State::LISTEN => Status::LISTENING,
         // A shutdown sets the mirrored bit at the other end. So a bit for
         // receiving alone is taken for the other end's.
-        State::ESTABLISHED if facts.peer_dead => Status::DISCONNECTED,
-        State::ESTABLISHED if facts.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
-        State::ESTABLISHED if facts.shutdown & RCV_SHUTDOWN != 0 => Status::DISCONNECTED,
-        State::ESTABLISHED => flowing(facts),
-        _ if facts.peer_dead || facts.error => Status::DISCONNECTED,
-        _ => idle(facts),
-    }
-}
-
-/// Steps of its life that a row remembers: a power of two, so that the
-/// verifier can follow the index.
-pub const STEPS: usize = 8;
-
-/// One step.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    /// Nanoseconds since boot, without sleep (`CLOCK_MONOTONIC`).
-    pub at: u64,
-    /// The status since then.
-    pub status: Status,
-    /// 1 when this is only the time at which a scan found it so.
-    pub scanned: u32,
-}
-
-/// The last [`STEPS`] steps of a life; later ones overwrite the oldest.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct History {
-    /// Steps so far; the last is at `(taken - 1) % STEPS`.
-    pub taken: u32,
-    /// Padding, always 0.
-    pub unused: u32,
-    /// The steps.
-    pub steps: [Step; STEPS],
-}
-
-impl History {
-    /// Notes a step.
-    #[inline(always)]
-    pub const fn note(&mut self, at: u64, status: Status, scanned: bool) {
-        let index = self.taken as usize % STEPS;
-        self.steps[index] = Step {
-            at,
-            status,
-            scanned: scanned as u32,
-        };
-        self.taken = self.taken.wrapping_add(1);
-    }
-
-    /// Notes a step that may be older than others, once. A later step that a
-    /// scan has found, with the same status, was no step then.
-    pub fn weave(&mut self, step: Step) {
-        let mut all = [Step::default(); STEPS + 1];
-        let mut count = 0;
-        for known in self.iter() {
-            if (known.at, known.status) == (step.at, step.status) {
-                return;
-            }
-            all[count] = *known;
-            count += 1;
-        }
-        let forgotten = (self.taken as usize).saturating_sub(count);
-        let place = all[..count]
-            .iter()
-            .position(|later| later.at > step.at)
-            .unwrap_or(count);
-        all.copy_within(place..count, place + 1);
-        all[place] = step;
-        count += 1;
-        let mut kept = 0;
-        for index in 0..count {
-            if kept == 0 || all[kept - 1].status.is_step(all[index].status) {
-                all[kept] = all[index];
-                kept += 1;
-            }
-        }
-        let total = forgotten + kept;
-        for (index, step) in all[..kept]
-            .iter()
-            .enumerate()
-            .skip(kept.saturating_sub(STEPS))
-        {
-            self.steps[(forgotten + index) % STEPS] = *step;
-        }
-        self.taken = u32::try_from(total).unwrap_or(u32::MAX);
-    }
-
-    /// Returns the steps that are remembered, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Step> {
-        let taken = self.taken as usize;
-        (taken.saturating_sub(STEPS)..taken).map(|index| &self.steps[index % STEPS])
+        State::ESTABLISHED if seen.peer_dead => Status::DISCONNECTED,
+        State::ESTABLISHED if seen.shutdown & SEND_SHUTDOWN != 0 => Status::SHUTDOWN,
+        State::ESTABLISHED if seen.shutdown & RCV_SHUTDOWN != 0 => Status::DISCONNECTED,
+        State::ESTABLISHED => flowing(seen),
+        _ if seen.peer_dead || seen.error => Status::DISCONNECTED,
+        _ => idle(seen),
     }
 }

@@ -5,14 +5,13 @@
 
 use crate::{reason::Reason, record::config::ReceiveMode, uapi::TCP_ESTABLISHED};
 
-/// The facts about a socket that count before it is enrolled, all read under
-/// its lock.
+/// A socket that may be enrolled: all that counts before, read under its lock.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is one independent fact of the kernel, there is no state machine behind them"
 )]
-pub struct Facts {
+pub struct Candidate {
     /// `sk_state`.
     pub state: u8,
     /// `sk_shutdown`: not 0 once either direction was shut down.
@@ -47,7 +46,7 @@ pub struct Facts {
     pub foreign: bool,
 }
 
-/// The facts that count only in mid-life: how the program reads.
+/// The program's way of reading, which counts only in mid-life.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     /// There is a file: accepted, and not closed.
@@ -109,36 +108,36 @@ impl Unread {
 /// when it may.
 #[inline(always)]
 #[must_use]
-pub const fn unsuitable(facts: &Facts) -> Reason {
-    if facts.state != TCP_ESTABLISHED || facts.shutdown != 0 {
+pub const fn unsuitable(candidate: &Candidate) -> Reason {
+    if candidate.state != TCP_ESTABLISHED || candidate.shutdown != 0 {
         Reason::Closing
-    } else if facts.ulp {
+    } else if candidate.ulp {
         Reason::Ulp
-    } else if facts.mptcp {
+    } else if candidate.mptcp {
         Reason::Mptcp
-    } else if facts.foreign {
+    } else if candidate.foreign {
         Reason::Foreign
-    } else if facts.rcvlowat > 1 {
+    } else if candidate.rcvlowat > 1 {
         Reason::Rcvlowat
-    } else if facts.zero_copy {
+    } else if candidate.zero_copy {
         Reason::ZeroCopy
-    } else if facts.timestamp {
+    } else if candidate.timestamp {
         Reason::Timestamp
-    } else if facts.inq {
+    } else if candidate.inq {
         Reason::Inq
-    } else if facts.urgent {
+    } else if candidate.urgent {
         Reason::Urgent
-    } else if facts.peek_off >= 0 {
+    } else if candidate.peek_off >= 0 {
         Reason::PeekOffset
-    } else if facts.signals {
+    } else if candidate.signals {
         Reason::SignalDriven
-    } else if facts.filtered {
+    } else if candidate.filtered {
         Reason::Filtered
-    } else if facts.paced {
+    } else if candidate.paced {
         Reason::Paced
-    } else if facts.mapped {
+    } else if candidate.mapped {
         Reason::Mapped
-    } else if facts.charged {
+    } else if candidate.charged {
         Reason::MemoryLimit
     } else {
         Reason::None

@@ -15,6 +15,28 @@ pub struct Sent {
     pub messages: u32,
 }
 
+impl Sent {
+    /// True when the kernel's counters of a socket that has ended are still its own, and
+    /// more than the `counted` ones. Its memory may be somebody else's by now, in parts.
+    ///
+    /// `first` is the number of its first byte, `write_seq` that of the byte after its
+    /// last (`tcp_sock`), the end of its stream included. Each segment has a byte.
+    #[inline(always)]
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "sequence numbers are the lower half of a count"
+    )]
+    pub const fn is_of_ended(&self, counted: &Self, first: u32, write_seq: u32) -> bool {
+        let bytes = self.bytes.wrapping_sub(counted.bytes);
+        let messages = self.messages.wrapping_sub(counted.messages);
+        let beside = write_seq
+            .wrapping_sub(first)
+            .wrapping_sub(self.bytes as u32);
+        beside <= 1 && bytes <= u32::MAX as u64 && messages as u64 <= bytes
+    }
+}
+
 /// The kind of a pair's traffic.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::record::layout::CAST;
+use zerocopy::FromBytes;
 
-/// A number of the kernel's layout, which the loader writes into the very
+/// A number of the kernel's layout, which the agent writes into the very
 /// instruction.
 macro_rules! offset {
     ($($field:ident).+) => {{
@@ -37,7 +38,7 @@ pub(crate) use offset;
 /// A part of the kernel's layout that is more than a word.
 ///
 /// It is volatile, because the compiler must not fold the zero that stands
-/// there until the loader has replaced it.
+/// there until the agent has replaced it.
 macro_rules! layout {
     ($field:ident) => {{
         // SAFETY: a field of a static.
@@ -46,8 +47,8 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
-/// Numbers that [`read`] gives, of which all bits are values.
-pub trait Number: Copy {
+/// Numbers that [`read`] gives.
+pub trait Number: FromBytes {
     /// The offset of a field of `struct tcp_sock` of this size.
     fn anchor() -> u32;
 }
@@ -88,7 +89,7 @@ pub fn cast(address: u64) -> *const u8 {
     let kind = u64::from(offset!(tcp_sock_type));
     let sock: *const u8;
     // SAFETY: `bpf_rdonly_cast` gives its first argument back; the verifier
-    // leaves a move of it, and no call (`fixup_kfunc_call`). The loader writes
+    // leaves a move of it, and no call (`fixup_kfunc_call`). The agent writes
     // its number into the instruction.
     unsafe {
         asm!(
@@ -106,12 +107,14 @@ pub fn cast(address: u64) -> *const u8 {
     sock
 }
 
-/// Does the same on a kernel that does not let a program cast.
+/// Copies a value of any size, as [`read`] does on a kernel that does not let a
+/// program cast; zeros when the address cannot be read.
 #[inline(always)]
-fn copied<T: Number>(address: u64, offset: u32) -> T {
+pub fn copied<T: FromBytes>(address: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper checks the source and writes all of `value`: zeros when
-    // it fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c).
+    // it fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c). All
+    // bytes are a value (`FromBytes`).
     unsafe {
         bpf_probe_read_kernel(
             value.as_mut_ptr().cast(),

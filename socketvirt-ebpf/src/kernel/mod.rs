@@ -1,7 +1,8 @@
-//! What the kernel's own structures tell: of sockets (`sock`, of a message's two
+//! Reads the kernel's own structures: of sockets (`sock`, of a message's two
 //! `typed`), of what a socket map keeps beside one (`psock`), of the running task
 //! (`task`). `load` reads numbers at the least cost; `setting` sets options.
 
+pub mod identity;
 pub mod load;
 pub mod psock;
 pub mod setting;

@@ -3,9 +3,9 @@
 use socketvirt_common::{
     record::{
         layout::KernelLayout,
-        pair::{Sequences, Witness},
+        pair::{PacketHash, Sequences},
     },
-    rule::suitable::{Facts, Reading, Unread},
+    rule::suitable::{Candidate, Reading, Unread},
     uapi::O_NONBLOCK,
 };
 
@@ -21,12 +21,23 @@ pub const MAX_WAITERS: u32 = 8;
 /// Cgroups above a socket's own that are looked at.
 const MAX_CGROUP_DEPTH: u32 = 16;
 
-/// Returns the listener of a callback whose socket is a request. A program is
-/// shown no such socket, but its context is the kernel's own record.
+/// Returns the socket of a callback as a number, which can be an argument where the
+/// verifier refuses a pointer.
 #[inline(always)]
-pub fn listener_asked(ops: u64) -> Sock {
+pub fn called(ops: u64) -> Sock {
+    Sock(read(ops, offset!(ops_sk)))
+}
+
+/// Returns the request of a callback, and the listener that it asks. A program is
+/// shown no such socket, but its context is the kernel's own record. A request
+/// begins as a socket does.
+#[inline(always)]
+pub fn asked(ops: u64) -> (Sock, Sock) {
     let request: u64 = read(ops, offset!(ops_sk));
-    Sock(read(request, offset!(request_listener)))
+    (
+        Sock(request),
+        Sock(read(request, offset!(request_listener))),
+    )
 }
 
 /// The address of a `struct sock`, which is also that of its `tcp_sock`.
@@ -100,8 +111,7 @@ impl Sock {
     pub fn waits_for_nothing(self) -> bool {
         let socket: u64 = read(self.0, offset!(sk_socket));
         let flags: u64 = read(socket, offset!(socket_flags));
-        flags & SOCK_NOSPACE != 0
-            && read::<u32>(self.0, offset!(write_seq)) == read::<u32>(self.0, offset!(snd_una))
+        flags & SOCK_NOSPACE != 0 && self.write_seq() == read::<u32>(self.0, offset!(snd_una))
     }
 
     /// `tcp_sock.notsent_lowat`, bytes.
@@ -130,8 +140,8 @@ impl Sock {
     /// Returns the hash of the packets that the socket receives, and of its
     /// own.
     #[inline(always)]
-    pub fn witness(self) -> Witness {
-        Witness {
+    pub fn packet_hash(self) -> PacketHash {
+        PacketHash {
             sent: read(self.0, offset!(sk_txhash)),
             received: read(self.0, offset!(sk_rxhash)),
         }
@@ -143,6 +153,12 @@ impl Sock {
         let sent: u64 = read(self.0, offset!(bytes_sent));
         let again: u64 = read(self.0, offset!(bytes_retrans));
         sent.wrapping_sub(again)
+    }
+
+    /// `tcp_sock.write_seq`: the byte after the last one that the stack was given.
+    #[inline(always)]
+    pub fn write_seq(self) -> u32 {
+        read(self.0, offset!(write_seq))
     }
 
     /// `tcp_sock.data_segs_out`.
@@ -209,15 +225,15 @@ impl Sock {
         Cgroup(read(self.0, offset!(sk_cgroup))).is_within(id)
     }
 
-    /// Reads the facts that make a socket suitable. `enrolled` sockets own
+    /// Reads what makes a socket suitable. `enrolled` sockets own
     /// their `sk_user_data`; others must have none.
     #[inline(always)]
-    pub fn facts(self, enrolled: bool) -> Facts {
+    pub fn candidate(self, enrolled: bool) -> Candidate {
         let flags: u64 = read(self.0, offset!(sk_flags));
         let mptcp: u8 = read(self.0, offset!(is_mptcp_byte));
         let inq: u8 = read(self.0, offset!(recvmsg_inq_byte));
         let file = self.file();
-        Facts {
+        Candidate {
             state: self.state(),
             shutdown: self.shutdown(),
             rcvlowat: self.rcvlowat(),
@@ -279,17 +295,34 @@ impl Sock {
         }
     }
 
-    /// True when a call of the program has begun.
+    /// True when a call of the program has begun, see [`Self::calls`].
+    #[inline(always)]
+    pub fn in_call(self) -> bool {
+        self.calls() != 0
+    }
+
+    /// Returns the number of the program's calls that have begun.
     ///
     /// Such a call waits for the socket's lock, or holds the file, as each call
     /// of a program with several threads does (`fdget`, fs/file.c). In a
     /// program with a single thread, the way from the choice between receive
-    /// functions to the lock is not seen.
+    /// functions to the lock is not seen. Each descriptor of the file beyond the
+    /// first counts as well.
     #[inline(always)]
-    pub fn in_call(self) -> bool {
+    pub fn calls(self) -> u64 {
+        let refs: u64 = read(self.file(), offset!(file_refs));
+        let holders = refs.wrapping_sub(layout!(file_refs_one));
+        if holders == 0 && self.lock_is_awaited() {
+            return 1;
+        }
+        holders
+    }
+
+    /// True when a call waits for the socket's lock, which a visit holds.
+    #[inline(always)]
+    pub fn lock_is_awaited(self) -> bool {
         let head = self.0 + u64::from(offset!(sk_lock_waiters));
         read::<u64>(head, 0) != head
-            || read::<u64>(self.file(), offset!(file_refs)) != layout!(file_refs_one)
     }
 
     /// Returns how many calls sleep on the socket: waiters other than epoll,

@@ -1,7 +1,10 @@
 //! The system call that a program is in, as its task tells.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
-use socketvirt_common::rule::call::{self, Calls, Flags};
+use socketvirt_common::{
+    record::layout::Calls,
+    rule::call::{self, Flags},
+};
 
 use super::load::offset;
 

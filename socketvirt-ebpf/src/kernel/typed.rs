@@ -23,8 +23,6 @@ pub struct Sender {
 /// The fields of its receiver that a message needs to know at every time.
 #[derive(Clone, Copy)]
 pub struct Receiver {
-    /// `skc_cookie`: 0 when the memory is gone or the socket has none.
-    pub cookie: u64,
     /// `sk_shutdown`.
     pub shutdown: u8,
     /// `sk_rmem_alloc`.
@@ -56,20 +54,22 @@ impl Sock {
         (!sock.is_null()).then_some(Self(sock as u64))
     }
 
-    /// Reads the fields of a sender, all at once. Asking before each whether a
-    /// program may cast would cost more than the fields do.
+    /// Reads the fields of the sender of a message, whose context has shown its
+    /// state. Asking before each whether a program may cast would cost more than
+    /// the fields do.
     #[inline(always)]
-    pub fn sender(self) -> Sender {
+    pub fn sender(self, state: u32) -> Sender {
+        let state = state as u8;
         if offset!(tcp_sock_type) == 0 {
             return Sender {
-                state: self.state(),
+                state,
                 shutdown: self.shutdown(),
                 write_seq: read(self.0, offset!(write_seq)),
             };
         }
         let sock = cast(self.0);
         Sender {
-            state: field!(sock, sk_state),
+            state,
             shutdown: field!(sock, sk_shutdown),
             write_seq: field!(sock, write_seq),
         }
@@ -80,7 +80,6 @@ impl Sock {
     pub fn receiver(self) -> Receiver {
         if offset!(tcp_sock_type) == 0 {
             return Receiver {
-                cookie: self.cookie(),
                 shutdown: self.shutdown(),
                 queued: self.queued(),
                 rcvbuf: self.rcvbuf(),
@@ -88,7 +87,6 @@ impl Sock {
         }
         let sock = cast(self.0);
         Receiver {
-            cookie: field!(sock, sk_cookie),
             shutdown: field!(sock, sk_shutdown),
             queued: field!(sock, sk_rmem_alloc),
             rcvbuf: field!(sock, sk_rcvbuf),

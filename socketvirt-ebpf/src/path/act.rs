@@ -10,14 +10,16 @@ use socketvirt_common::{
         pair::{Enrolment, Side},
         watch::{Stage, Want, Watched},
     },
-    rule::release,
+    rule::{adoption, release},
 };
 
-use super::{enrol, pairs, ready, watch};
+use super::{enrol, leaving, pairs, ready, watch};
 use crate::{
     count::{self, count},
+    flows,
     kernel::{setting, sock::Sock},
     maps::{sv_config, sv_ends, sv_tiers, sv_watched},
+    policy,
     table::events,
 };
 
@@ -66,7 +68,7 @@ fn adopt(sk: *mut c_void, sock: Sock, place: u32, pair: &mut Watched, side: Side
         return;
     };
     let peer = Sock(pair.end(side.other()).sock);
-    if config.draining != 0 || pair.stopped != 0 || peer.cookie() == 0 {
+    if !adoption::goes_on(config.draining != 0, pair.stopped != 0, peer.cookie()) {
         return;
     }
     let Some(flow) = flow_of(sk, sock, place, pair, side) else {
@@ -102,6 +104,7 @@ fn adopt(sk: *mut c_void, sock: Sock, place: u32, pair: &mut Watched, side: Side
     pair.visits = 0;
     if matches!(pair.stage, Stage::Enrolled) {
         count!(adopted);
+        policy::count::enrolled(pair);
         let cookies = (pair.ends[0].cookie, pair.ends[1].cookie);
         events::of_pair(What::ADOPT, cookies.0, cookies.1, Reason::None);
     }
@@ -121,7 +124,7 @@ fn flow_of(
     if sock.sequences().id(side) != pair.id {
         return None;
     }
-    if let Some(flow) = enrol::flow_of(sk)
+    if let Some(flow) = flows::of(sk)
         && flow.cookie != 0
     {
         return (flow.id == pair.id).then_some(flow);
@@ -129,7 +132,7 @@ fn flow_of(
     if !setting::tell_of_its_end(sk) {
         return None;
     }
-    let Some(flow) = enrol::flow_made(sk) else {
+    let Some(flow) = flows::made(sk) else {
         count!(storage_full);
         pair.end_mut(side).reason = Reason::MapFull;
         return None;
@@ -149,7 +152,7 @@ fn flow_of(
 /// Lets an enrolled end go once nothing is under way.
 #[inline(always)]
 fn release(sk: *mut c_void, sock: Sock, pair: &mut Watched, side: Side) {
-    let Some(flow) = enrol::flow_of(sk) else {
+    let Some(flow) = flows::of(sk) else {
         return;
     };
     if flow.cookie == 0 || flow.id != pair.id || matches!(flow.enrolment, Enrolment::None) {
@@ -163,12 +166,14 @@ fn release(sk: *mut c_void, sock: Sock, pair: &mut Watched, side: Side) {
     enrol::stop(flow, own);
     flow.reason = pair.leave;
     free_stuck(sk, sock, flow);
-    let leaving = ready::leaving(pair.end(side), pair.end(side.other()), pair.leave);
+    let leaving = leaving::facts(pair.end(side), pair.end(side.other()), pair.leave);
     if !release::may_leave(&leaving) {
         return;
     }
     enrol::remove(flow);
-    flow.releases += 1;
+    if !matches!(pair.leave, Reason::PolicyOff | Reason::Observed) {
+        flow.releases += 1;
+    }
     own.enrolment = Enrolment::None;
     own.leave = Reason::None;
     // It may have been told to wait since it was woken last.

@@ -9,8 +9,9 @@ use socketvirt_common::{
     uapi::TCP_ESTABLISHED,
 };
 
-use super::{enrol, note};
+use super::note;
 use crate::{
+    flows,
     kernel::sock::Sock,
     maps::{sv_config, sv_ends, sv_seen},
 };
@@ -28,7 +29,7 @@ pub fn on_socket(sk: *mut c_void, sock: Sock) {
     }
     // SAFETY: the verifier checks `sk`.
     let cookie = unsafe { bpf_get_socket_cookie(sk) };
-    if sv_ends.get_ptr(&cookie).is_some() || enrol::flow_of(sk).is_some() {
+    if sv_ends.get_ptr(&cookie).is_some() || flows::of(sk).is_some() {
         return;
     }
     let own = sock.sequences();

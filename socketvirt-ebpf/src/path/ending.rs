@@ -12,7 +12,7 @@ use socketvirt_common::{
 
 use super::{callback::socket, enrol, habits, pairs, unify};
 use crate::{
-    count,
+    count, flows,
     kernel::{
         psock::Psock,
         sock::{MAX_WAITERS, Sock},
@@ -34,7 +34,7 @@ pub fn half_closed(ops: *mut bpf_sock_ops, first: bool) {
     let Some((sk, sock)) = socket(ops) else {
         return;
     };
-    let Some(flow) = enrol::flow_of(sk) else {
+    let Some(flow) = flows::of(sk) else {
         return;
     };
     if matches!(flow.enrolment, Enrolment::None) || flow.cookie == 0 {
@@ -89,7 +89,7 @@ pub fn closed(ops: *mut bpf_sock_ops, before: u32) {
     let Some((sk, sock)) = socket(ops) else {
         return;
     };
-    let Some(flow) = enrol::flow_of(sk) else {
+    let Some(flow) = flows::of(sk) else {
         return;
     };
     let_go(flow, sock, before);
@@ -137,7 +137,7 @@ pub fn reconnect(ops: *mut bpf_sock_ops) {
     let Some((sk, sock)) = socket(ops) else {
         return;
     };
-    let Some(flow) = enrol::flow_of(sk) else {
+    let Some(flow) = flows::of(sk) else {
         return;
     };
     if !matches!(flow.enrolment, Enrolment::None) {

@@ -3,22 +3,22 @@
 use core::{ffi::c_void, mem::offset_of};
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops},
+    bindings::{BPF_NOEXIST, bpf_sock_ops},
     helpers::generated::{
-        bpf_jiffies64, bpf_ktime_get_ns, bpf_map_delete_elem, bpf_map_update_elem,
-        bpf_sk_storage_get, bpf_sock_hash_update,
+        bpf_jiffies64, bpf_ktime_get_ns, bpf_loop, bpf_map_delete_elem, bpf_map_update_elem,
+        bpf_sock_hash_update,
     },
 };
 use socketvirt_common::{
     reason::Reason,
     record::{
         config::{Config, ReceiveMode},
-        flow::Flow,
+        flow::{Flow, Path},
         pair::{End, EndKey, Enrolment},
     },
     rule::{
-        path::Path,
         release::{self, Past},
+        watched,
     },
 };
 
@@ -26,7 +26,7 @@ use super::unify;
 use crate::{
     count::count,
     kernel::{load::read, psock::Psock, setting, sock::Sock},
-    maps::{handle, sv_config, sv_fast, sv_flow},
+    maps::{handle, sv_config, sv_fast},
 };
 
 const EBUSY: i64 = 16;
@@ -36,32 +36,8 @@ const EBUSY: i64 = 16;
 /// there.
 const LOOKS: u32 = 16;
 
-/// Returns the flow of a socket, if it has one.
-#[inline(always)]
-pub fn flow_of(sk: *mut c_void) -> Option<&'static mut Flow> {
-    // SAFETY: the verifier checks `sk`; storage stays while the program runs.
-    unsafe {
-        bpf_sk_storage_get(handle(&sv_flow), sk, core::ptr::null_mut(), 0)
-            .cast::<Flow>()
-            .as_mut()
-    }
-}
-
-/// Returns the flow of a socket, made when missing.
-#[inline(always)]
-pub fn flow_made(sk: *mut c_void) -> Option<&'static mut Flow> {
-    // SAFETY: as above; new storage is zeroed, which is a valid `Flow`.
-    unsafe {
-        bpf_sk_storage_get(
-            handle(&sv_flow),
-            sk,
-            core::ptr::null_mut(),
-            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
-        )
-        .cast::<Flow>()
-        .as_mut()
-    }
-}
+/// Number of times that it looks again until calls on their way have arrived.
+const MOST_LOOKS: u32 = 128;
 
 /// Returns the key of a socket in `sv_fast`. It names the connection and not
 /// the socket, so that a message of an old connection cannot reach the next one
@@ -91,6 +67,14 @@ pub fn eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, end: &mut End, sock: Soc
         )
     };
     enrolled(flow, end, sock, Enrolment::Eager, answer);
+}
+
+/// True when an agent watches the data path: it finds what speaks against a socket once
+/// that is enrolled.
+#[inline(always)]
+pub fn is_watched(config: &Config) -> bool {
+    // SAFETY: takes nothing.
+    watched::is_watched(config.watched_until, unsafe { bpf_jiffies64() })
 }
 
 /// True when nothing of an earlier enrolment is left that would harm this one.
@@ -135,34 +119,122 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config
             u64::from(BPF_NOEXIST),
         )
     };
-    if answer == 0 && is_read(sock) {
+    let unread = answer == 0 && !sock.receive_queue_empty();
+    let calls = if unread {
+        Calls::of(sock)
+    } else {
+        Calls::Inside
+    };
+    if matches!(calls, Calls::Outside) {
         leave_at_once(sk, flow, sock, config);
         return;
     }
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
-    if answer == 0 && !sock.receive_queue_empty() {
+    if unread {
         count!(adopted_unread);
-        tell_of_bytes(sk, sock, config);
+        if matches!(calls, Calls::Inside) {
+            tell_of_bytes(sk, sock, config);
+        }
     }
 }
 
-/// True when bytes are unread, and a call of the program is about to wait for the
-/// lock that the visit holds. It may be a receive call that looks at the TCP
-/// receive queue alone, and would answer `EAGAIN` when the psock has the bytes;
-/// and while they stay, `FIONREAD` of an enrolled socket does not count them.
+/// True when bytes are unread, and a call of the program has begun. It may be a
+/// receive call that has chosen its function and looks at the TCP receive queue
+/// alone: it would answer `EAGAIN` when the psock has the bytes.
 #[inline(always)]
 fn is_read(sock: Sock) -> bool {
-    !sock.receive_queue_empty() && in_call(sock)
-}
-
-#[inline(always)]
-fn in_call(sock: Sock) -> bool {
+    if sock.receive_queue_empty() {
+        return false;
+    }
     for _ in 0..LOOKS {
-        if sock.in_call() {
+        if sock.calls() != 0 {
             return true;
         }
     }
     false
+}
+
+/// The calls of the program that have begun on a socket with a psock.
+///
+/// A call that chose its function before the socket was enrolled looks at the TCP
+/// receive queue alone, and answers `EAGAIN` when the psock has taken the bytes, as
+/// it does at the next packet. One that chose it later holds the psock, and answers
+/// `EAGAIN` when the socket has left and the bytes lie in that queue. (K-RECV-3 and
+/// K-ENROL-5 in `docs/kernel`.)
+#[derive(Clone, Copy)]
+enum Calls {
+    /// Each holds the psock, or there is none: the socket may stay.
+    Inside,
+    /// One waits for the lock, and none holds the psock: the socket may leave.
+    Outside,
+    /// Anything else.
+    Unclear,
+}
+
+/// Looks at a socket's calls.
+#[repr(C)]
+struct Looks {
+    sock: Sock,
+    /// How often all were found inside, in a row.
+    inside: u32,
+    /// One was found outside.
+    outside: u32,
+}
+
+impl Calls {
+    /// Finds where the calls of a socket's program are. Those on their way arrive
+    /// soon, and those that take no lock are soon gone.
+    #[inline(always)]
+    fn of(sock: Sock) -> Self {
+        let mut looks = Looks {
+            sock,
+            inside: 0,
+            outside: 0,
+        };
+        // SAFETY: the function has the form that the helper calls, and the verifier
+        // checks it.
+        unsafe {
+            bpf_loop(
+                MOST_LOOKS,
+                (look_again as *const c_void).cast_mut(),
+                (&raw mut looks).cast(),
+                0,
+            )
+        };
+        if looks.inside == LOOKS {
+            Self::Inside
+        } else if looks.outside != 0 {
+            Self::Outside
+        } else {
+            Self::Unclear
+        }
+    }
+
+    /// A look at a moment at which each call is inside, at the lock, or on its way.
+    #[inline(always)]
+    fn look(sock: Sock) -> Self {
+        // Who is inside waits for the lock, and does not leave.
+        let inside = sock.psock().refs().saturating_sub(1);
+        if sock.calls() <= u64::from(inside) {
+            Self::Inside
+        } else if sock.lock_is_awaited() && sock.psock().refs() <= 1 {
+            Self::Outside
+        } else {
+            Self::Unclear
+        }
+    }
+}
+
+/// Looks once more, unless it is known by now.
+extern "C" fn look_again(_: u64, looks: *mut Looks) -> i64 {
+    // SAFETY: what `Calls::of` passed on.
+    let looks = unsafe { &mut *looks };
+    match Calls::look(looks.sock) {
+        Calls::Inside => looks.inside += 1,
+        Calls::Outside => looks.outside = 1,
+        Calls::Unclear => looks.inside = 0,
+    }
+    i64::from(looks.inside == LOOKS || looks.outside != 0)
 }
 
 /// Takes a socket out again that the same visit has put in: nobody was told of
@@ -172,22 +244,17 @@ fn leave_at_once(sk: *mut c_void, flow: &mut Flow, sock: Sock, config: &Config) 
     flow.psock = sock.psock().0;
     remove(flow);
     flow.reason = Reason::Unread;
-    // A call that has begun in between may have answered `EAGAIN`: it is told of
-    // the bytes once more.
+    // A call that came inside in this very moment may answer `EAGAIN`: it is told
+    // of the bytes once more.
     tell_of_bytes(sk, sock, config);
 }
 
 /// Makes the psock take what is unread in the TCP receive queue, because
 /// `FIONREAD` of an enrolled socket does not look there. When a call of the
 /// program came in the way, another visit follows.
-///
-/// A receive call that has begun before the socket was enrolled looks at the
-/// TCP receive queue alone, and would answer `EAGAIN` with bytes there.
-/// (K-RECV-3 in `docs/kernel`.) It waits for the lock that the visit holds, or
-/// is a few instructions from that. Left alone, it reads what is in its queue.
 #[inline(always)]
 pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
-    if !sock.receive_queue_empty() && !in_call(sock) {
+    if !sock.receive_queue_empty() && matches!(Calls::of(sock), Calls::Inside) {
         tell_of_bytes(sk, sock, config);
     }
 }

@@ -8,12 +8,15 @@ use aya_ebpf::{
 };
 use socketvirt_common::{
     reason::Reason,
-    record::pair::{End, Side},
-    rule::habit::{self, Program},
+    record::{
+        pair::{End, Side},
+        program::Program,
+    },
+    rule::habit,
 };
 
-use super::enrol::flow_of;
 use crate::{
+    flows,
     kernel::{
         load::{offset, read},
         sock::Sock,
@@ -38,8 +41,11 @@ pub fn on_tcp_splice(ctx: &FEntryContext) {
 #[inline(always)]
 pub fn on_read(ctx: &BtfTracePointContext) {
     let sk = ctx.arg(0);
-    if let Some(side) = side_of(sk)
+    let cookie = reader::cookie(sk);
+    // Asked before who the socket is: no call of most programs is splice(2).
+    if cookie != 0
         && task::splices()
+        && let Some(side) = side_of(sk, cookie)
     {
         remember(Sock(sk as u64), side, Reason::Splice);
     }
@@ -55,7 +61,7 @@ pub fn on_receive(sk: *mut c_void, flags: u32) {
     }
     // Programs of other protocols ask with MSG_TRUNC how long a message is.
     // They are not watched.
-    if let Some(side) = side_of(sk) {
+    if let Some(side) = side_of(sk, reader::cookie(sk)) {
         remember(Sock(sk as u64), side, reason);
     }
 }
@@ -63,26 +69,12 @@ pub fn on_receive(sk: *mut c_void, flags: u32) {
 /// Returns the side of a watched connection that the socket of a trace point is
 /// on; none for most sockets of a host.
 #[inline(always)]
-fn side_of(sk: *mut c_void) -> Option<Side> {
-    match reader::watched(sk) {
-        Some((known, _)) => Some(Side::of(known)),
+fn side_of(sk: *mut c_void, cookie: u64) -> Option<Side> {
+    match reader::seat_of(cookie) {
+        Some(seat) => Some(seat.side()),
         // A handshake may have enrolled it a moment ago.
-        None if has_record(sk) => flow_of(sk).map(|flow| flow.side),
-        None => None,
+        None => flows::of_traced(sk).map(|flow| flow.side),
     }
-}
-
-/// False for most sockets of a host. True also for some that have only records
-/// of other programs.
-#[inline(always)]
-fn has_record(sk: *mut c_void) -> bool {
-    let storage = sk
-        .cast::<u8>()
-        .wrapping_add(offset!(sk_bpf_storage) as usize);
-    // SAFETY: the verifier knows the argument as a `struct sock`, and checks
-    // the offset.
-    let storage: u64 = unsafe { core::ptr::read_volatile(storage.cast()) };
-    storage != 0
 }
 
 /// Remembers what the program of a socket has shown.

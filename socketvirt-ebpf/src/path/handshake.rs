@@ -14,14 +14,11 @@ use socketvirt_common::{
     record::{
         config::Mode,
         event::What,
-        flow::Flow,
+        flow::{Flow, Path},
         pair::{EndKey, Enrolment, HandshakeId, Side},
         watch::{NOWHERE, Stage},
     },
-    rule::{
-        path::Path,
-        suitable::{self, Facts},
-    },
+    rule::suitable::{self, Candidate},
     uapi::{self, AF_INET, TCP_ESTABLISHED},
 };
 
@@ -31,8 +28,10 @@ use super::{
 };
 use crate::{
     count::count,
+    flows,
     kernel::sock::{self, Sock},
     maps::{Endpoint, sv_asked, sv_config, sv_pairs, sv_watched},
+    policy::ask,
     program::processes,
     table::events,
 };
@@ -66,9 +65,42 @@ macro_rules! address {
 /// Handles every callback of the cgroup's sockets.
 #[inline(always)]
 pub fn on_event(ops: *mut bpf_sock_ops) {
+    handle(ops, is_permitted(ops));
+}
+
+/// True when the policy lets the end of a callback be enrolled at its handshake,
+/// or is not asked. It is asked apart from [`handle`], because their frames would
+/// share one stack (K-BPF-11 in `docs/kernel`).
+#[inline(always)]
+fn is_permitted(ops: *mut bpf_sock_ops) -> bool {
+    let eager = sv_config
+        .get(0)
+        .is_some_and(|config| matches!(config.mode, Mode::Eager) && config.draining == 0);
+    if !eager {
+        return true;
+    }
+    let op = field!(ops, op);
+    let (named, sock, side) = match op {
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB | BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
+            let known = sock::called(ops as u64);
+            let is_server = op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
+            (known, known, Side::of(u32::from(is_server)))
+        }
+        BPF_SOCK_OPS_TIMEOUT_INIT if field!(ops, is_fullsock) == 0 => {
+            let (request, listener) = sock::asked(ops as u64);
+            (request, listener, Side::Server)
+        }
+        _ => return true,
+    };
+    ask::may_be_eager(named, sock, side)
+}
+
+/// Handles a callback whose end the policy permits at its handshake, or does not.
+#[inline(never)]
+fn handle(ops: *mut bpf_sock_ops, permitted: bool) {
     match field!(ops, op) {
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, Side::Client),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, Side::Client, permitted),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server, permitted),
         BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
             TCP_CLOSE => ending::closed(ops, field!(ops, __bindgen_anon_1.args[0])),
             TCP_FIN_WAIT1 => ending::half_closed(ops, true),
@@ -78,17 +110,18 @@ pub fn on_event(ops: *mut bpf_sock_ops) {
             _ => {}
         },
         BPF_SOCK_OPS_TCP_CONNECT_CB => ending::reconnect(ops),
-        BPF_SOCK_OPS_TIMEOUT_INIT => asked(ops),
+        // Without a hint the client is not enrolled either.
+        BPF_SOCK_OPS_TIMEOUT_INIT if permitted => asked(ops),
         _ => {}
     }
 }
 
 /// Notes an end of a new connection.
 ///
-/// In eager mode it also enters and enrols the end, unless that is a server
-/// whose client was not seen on this host.
+/// In eager mode it also enters and enrols an end that is `permitted`, unless that is
+/// a server whose client was not seen on this host.
 #[inline(always)]
-fn established(ops: *mut bpf_sock_ops, side: Side) {
+fn established(ops: *mut bpf_sock_ops, side: Side, permitted: bool) {
     match side {
         Side::Client => count!(connected),
         Side::Server => count!(accepted),
@@ -113,7 +146,7 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
     // SAFETY: the helper takes the context.
     let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
     let place = note::end(id, side, cookie, sock);
-    if !matches!(config.mode, Mode::Eager) {
+    if !matches!(config.mode, Mode::Eager) || !permitted || !enrol::is_watched(config) {
         return;
     }
     if matches!(side, Side::Server) {
@@ -125,7 +158,7 @@ fn established(ops: *mut bpf_sock_ops, side: Side) {
             return;
         }
     }
-    let Some(flow) = enrol::flow_made(sk) else {
+    let Some(flow) = flows::made(sk) else {
         count!(storage_full);
         return;
     };
@@ -160,10 +193,10 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
     let habit = habits::of(sock, flow.side);
     if !matches!(habit, Reason::None) {
         flow.reason = habit;
-        flow.path = Path::Pinned;
+        flow.path = Path::Kept;
         return;
     }
-    let reason = unready(sock, sock.facts(false));
+    let reason = unready(sock, sock.candidate(false));
     // Bytes that come with the handshake (TCP_DEFER_ACCEPT, Fast Open) wait in
     // the TCP receive queue until accept(2). FIONREAD of an enrolled socket
     // does not count them there.
@@ -212,13 +245,13 @@ fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
 /// The child of a listener is ESTABLISHED in a moment, and a listener stands
 /// for its next child.
 #[inline(always)]
-fn unready(sock: Sock, facts: Facts) -> Reason {
+fn unready(sock: Sock, candidate: Candidate) -> Reason {
     match processes::of(sock) {
-        Reason::None => suitable::unsuitable(&Facts {
+        Reason::None => suitable::unsuitable(&Candidate {
             state: TCP_ESTABLISHED,
-            ..facts
+            ..candidate
         }),
-        unlooked => unlooked,
+        uninspected => uninspected,
     }
 }
 
@@ -232,11 +265,11 @@ fn refusal(listener: Sock) -> Reason {
     match habits::of(listener, Side::Server) {
         Reason::None => unready(
             listener,
-            Facts {
+            Candidate {
                 // Only a connection tells of these.
                 mptcp: false,
                 foreign: false,
-                ..listener.facts(false)
+                ..listener.candidate(false)
             },
         ),
         habit => habit,
@@ -266,7 +299,8 @@ fn asked(ops: *mut bpf_sock_ops) {
         .get(0)
         .is_some_and(|config| matches!(config.mode, Mode::Eager));
     if eager {
-        let reason = refusal(sock::listener_asked(ops as u64));
+        let (_, listener) = sock::asked(ops as u64);
+        let reason = refusal(listener);
         let address = address!(ops, remote_ip4, remote_ip6);
         let client = Endpoint {
             address,

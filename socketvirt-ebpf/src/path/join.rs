@@ -2,17 +2,15 @@
 
 use core::ffi::c_void;
 
-use socketvirt_common::{
-    record::{
-        flow::Traffic,
-        pair::{Enrolment, Side},
-        stream::{Header, Joined, Tag},
-    },
-    rule::path::Path,
+use socketvirt_common::record::{
+    flow::{Path, Traffic},
+    pair::{Enrolment, Side},
+    stream::{Header, Joined, Tag},
 };
 
-use super::{enrol, pairs};
+use super::pairs;
 use crate::{
+    flows,
     kernel::sock::Sock,
     maps::{sv_ends, sv_watched},
     table::iterate::{Meta, write},
@@ -21,7 +19,7 @@ use crate::{
 /// Visits one TCP socket of a namespace.
 #[inline(always)]
 pub fn on_socket(meta: *mut Meta, sk: *mut c_void, sock: Sock) {
-    if let Some(flow) = enrol::flow_of(sk)
+    if let Some(flow) = flows::of(sk)
         && flow.cookie != 0
     {
         let mut traffic = flow.total;
@@ -85,7 +83,7 @@ fn watched(meta: *mut Meta, sock: Sock) {
         handshake: pair.id,
         side,
         path: if socketvirt_common::rule::habit::is_habit(own.reason) {
-            Path::Pinned
+            Path::Kept
         } else {
             Path::Stack
         },

@@ -9,24 +9,22 @@ use aya_ebpf::{
 use socketvirt_common::{
     reason::Reason,
     record::{
-        flow::{Flow, UNKNOWN_GROUP},
+        flow::{Flow, Path, UNKNOWN_GROUP},
         pair::{EndKey, Enrolment},
         watch::NOWHERE,
     },
     rule::{
         call, order,
-        path::{self, CALM_SENDS, Own, Path, Peer, Verdict},
+        path::{self, CALM_SENDS, Decision, Own, Peer},
+        watched,
     },
     uapi::TCP_ESTABLISHED,
 };
 
-use super::{
-    charge,
-    enrol::{self, flow_of},
-    habits, note, pairs,
-};
+use super::{charge, enrol, habits, note, pairs};
 use crate::{
     count::count,
+    flows,
     kernel::{load::offset, sock::Sock, task, typed::Sender},
     maps::{handle, sv_config, sv_dispatch, sv_fast, sv_watched},
 };
@@ -44,20 +42,25 @@ pub fn on_message(ctx: &SkMsgContext) {
     // SAFETY: a field of the context; read once, as the verifier does not
     // follow a merged load of the context pointer.
     let sk = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).__bindgen_anon_3.sk) };
-    let Some(flow) = flow_of(sk.cast()) else {
+    let Some(flow) = flows::of(sk.cast()) else {
         return;
     };
-    // SAFETY: a field of the context.
-    let size = unsafe { core::ptr::read_volatile(&raw const (*ctx.msg).size) };
+    // SAFETY: fields of the context, and of the socket that it shows.
+    let (size, state) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx.msg).size),
+            core::ptr::read_volatile(&raw const (*sk).state),
+        )
+    };
     let Some(sock) = Sock::of_message(sk.cast()) else {
         return;
     };
-    let sender = sock.sender();
+    let sender = sock.sender(state);
     // SAFETY: takes nothing. The verifier makes a load of it, which no clock is.
     let now = unsafe { bpf_jiffies64() };
-    let verdict = verdict(flow, sock, sender, size, now);
-    let reason = match verdict {
-        Verdict::Redirect => match call::needs_stack(task::send_flags()) {
+    let decision = decide(flow, sock, sender, size, now);
+    let reason = match decision {
+        Decision::Redirect => match call::needs_stack(task::send_flags()) {
             Reason::None => {
                 if redirect(ctx, flow, sender.write_seq, size) {
                     return;
@@ -69,12 +72,12 @@ pub fn on_message(ctx: &SkMsgContext) {
                 reason
             }
         },
-        Verdict::Stack(reason) => reason,
-        Verdict::Calm => {
+        Decision::Stack(reason) => reason,
+        Decision::Calm => {
             flow.calm -= 1;
             Reason::QueueFull
         }
-        Verdict::Heartbeat => {
+        Decision::Heartbeat => {
             flow.total.stack_messages += 1;
             flow.stack_at = now;
             return;
@@ -93,35 +96,37 @@ pub fn on_message(ctx: &SkMsgContext) {
 }
 
 #[inline(always)]
-fn verdict(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> Verdict {
+fn decide(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> Decision {
     if !flow.enrolment.is_active() {
-        return Verdict::Stack(Reason::Draining);
+        return Decision::Stack(Reason::Draining);
     }
     let Some(config) = sv_config.get(0) else {
-        return Verdict::Stack(Reason::Draining);
+        return Decision::Stack(Reason::Draining);
     };
     if config.draining != 0 {
-        return Verdict::Stack(Reason::Draining);
+        return Decision::Stack(Reason::Draining);
     }
     if config.memory_pressure != 0 {
-        return Verdict::Stack(Reason::MemoryLimit);
+        return Decision::Stack(Reason::MemoryLimit);
+    }
+    if !watched::is_watched(config.watched_until, now) {
+        return Decision::Stack(Reason::Unwatched);
     }
     if flow.peer_cookie == 0
         && let Some(reason) = meet(flow, sock)
     {
-        return Verdict::Stack(reason);
+        return Decision::Stack(reason);
     }
     if let Some(pair) = sv_watched.get_ptr(flow.place)
         // SAFETY: one word of a place, written by the agent's programs.
         && unsafe { core::ptr::read_volatile(&raw const (*pair).stopped) } != 0
     {
-        return Verdict::Stack(Reason::Draining);
+        return Decision::Stack(Reason::Draining);
     }
+    // This memory may be another socket's by now. The peer has then left
+    // `sv_fast`, where its name never comes back: whatever is decided, a redirect
+    // finds nobody, and the message takes the stack.
     let peer = Sock(flow.peer_sock).receiver();
-    // The peer's memory may be another socket's by now.
-    if peer.cookie != flow.peer_cookie {
-        return Verdict::Stack(Reason::Closing);
-    }
     if peer.queued == 0 {
         flow.since_empty = 0;
     }
@@ -136,7 +141,7 @@ fn verdict(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> 
         size,
         stack_age: now.saturating_sub(flow.stack_at) * u64::from(offset!(tick)),
     };
-    let verdict = path::verdict(
+    let decision = path::decide(
         &own,
         &Peer {
             shutdown: peer.shutdown,
@@ -149,10 +154,10 @@ fn verdict(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> 
             rcvbuf: peer.rcvbuf,
         },
     );
-    if matches!(verdict, Verdict::Redirect) && !charge::is_certain(flow, size) {
-        return Verdict::Stack(Reason::MemoryLimit);
+    if matches!(decision, Decision::Redirect) && !charge::is_certain(flow, size) {
+        return Decision::Stack(Reason::MemoryLimit);
     }
-    verdict
+    decision
 }
 
 /// Gives up on a program that sends in a way that a redirect does not have.
@@ -179,7 +184,7 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
     if !peer.is_known() {
         return Some(Reason::PeerNotHere);
     }
-    if !own.witness().agrees(Sock(peer.sock).witness()) {
+    if !own.packet_hash().agrees(Sock(peer.sock).packet_hash()) {
         return Some(Reason::PeerNotProved);
     }
     match peer.enrolment {
@@ -221,7 +226,8 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, write_seq: u32, size: u32) -> b
     };
     if answer != i64::from(SK_PASS) {
         // A peer that is being closed has left the map, which is no error.
-        if Sock(flow.peer_sock).state() == TCP_ESTABLISHED {
+        let peer = Sock(flow.peer_sock);
+        if peer.cookie() == flow.peer_cookie && peer.state() == TCP_ESTABLISHED {
             count!(redirect_missed);
         }
         return false;

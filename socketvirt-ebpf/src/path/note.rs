@@ -72,7 +72,7 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
     let end = |(cookie, sock): (u64, Sock)| WatchedEnd {
         cookie,
         sock: sock.0,
-        // What was sent before the first look counts; before an agent came, not.
+        // Bytes sent before the first look count; those before an agent came do not.
         bytes: sock.bytes_sent(),
         messages: sock.data_segments_out(),
         reason: Reason::TooShort,

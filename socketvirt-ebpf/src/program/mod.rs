@@ -1,5 +1,5 @@
 //! Programs that use watched sockets: who reads (`reader`), and who has begun and
-//! was not looked at (`processes`).
+//! was not inspected (`processes`).
 
 pub mod processes;
 pub mod reader;

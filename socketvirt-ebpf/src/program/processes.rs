@@ -1,21 +1,21 @@
-//! Programs that begin in a cgroup. Until the agent has looked at them, they
+//! Programs that begin in a cgroup. Until the agent has inspected them, they
 //! may be ones that splice. Programs that make an `io_uring` are seen here too.
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
 use socketvirt_common::{
     reason::Reason,
-    record::config::Mode,
-    rule::{habit::Program, looked},
+    record::{config::Mode, program::Program},
+    rule::inspected,
 };
 
 use crate::{
     count::next,
     kernel::sock::{Cgroup, Sock},
-    maps::{sv_begun, sv_config, sv_habits, sv_looked, sv_wake},
+    maps::{sv_begun, sv_config, sv_habits, sv_inspected, sv_wake},
 };
 
 /// Returns the id of a task's cgroup, if its sockets are enrolled at their
-/// handshakes. Nobody has read them then who could be looked at.
+/// handshakes. Nobody has read them then who could be inspected.
 #[inline(always)]
 fn followed(task: u64) -> Option<u64> {
     let config = sv_config.get(0)?;
@@ -59,7 +59,7 @@ pub fn began(task: u64) {
         // Two may come at once: the second counts what the first has made.
         let made = sv_begun.insert(&id, &1, u64::from(BPF_NOEXIST)).is_ok();
         if !made && !counted(id) {
-            counted(looked::ANY);
+            counted(inspected::ANY);
         }
     }
     // A full ring wakes as well.
@@ -76,23 +76,23 @@ fn counted(cgroup: u64) -> bool {
     true
 }
 
-/// Returns [`Reason::NotLooked`] while a program of the socket's cgroup was not
-/// looked at.
+/// Returns [`Reason::NotInspected`] while a program of the socket's cgroup was not
+/// inspected.
 #[inline(always)]
 pub fn of(sock: Sock) -> Reason {
-    if all_looked(sock.cgroup()) && all_looked(looked::ANY) {
+    if all_inspected(sock.cgroup()) && all_inspected(inspected::ANY) {
         Reason::None
     } else {
-        Reason::NotLooked
+        Reason::NotInspected
     }
 }
 
 #[inline(always)]
-fn all_looked(cgroup: u64) -> bool {
+fn all_inspected(cgroup: u64) -> bool {
     // SAFETY: entries of preallocated maps, one word each.
     let read = |entry: Option<*const u64>| entry.map(|value| unsafe { *value });
-    looked::all(
+    inspected::all(
         read(sv_begun.get_ptr(&cgroup)),
-        read(sv_looked.get_ptr(&cgroup)),
+        read(sv_inspected.get_ptr(&cgroup)),
     )
 }

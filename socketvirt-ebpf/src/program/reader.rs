@@ -5,10 +5,16 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_task_btf};
 use socketvirt_common::{
     reason::Reason,
-    record::reader::{self, Holding, Process},
+    record::{
+        flow::Flow,
+        pair::Side,
+        reader::{self, Holding, Process},
+        watch::WatchedEnd,
+    },
 };
 
 use crate::{
+    flows,
     kernel::{
         load::{offset, read},
         sock::Sock,
@@ -26,62 +32,110 @@ const TYPE: u16 = 0o170_000;
 /// A socket.
 const SOCKET: u16 = 0o140_000;
 
+/// The seat of a watched socket: where its end is among the watched pairs.
+#[derive(Clone, Copy)]
+pub struct Seat {
+    /// The pair's place, doubled, and 1 more for a server.
+    known: u32,
+    /// The socket's cookie.
+    cookie: u64,
+}
+
+impl Seat {
+    /// Returns the seat that a flow knows; no place of the array while it knows
+    /// none.
+    #[inline(always)]
+    const fn of(flow: &Flow, cookie: u64) -> Self {
+        Self {
+            known: flow.place << 1 | flow.side as u32,
+            cookie,
+        }
+    }
+
+    /// Returns the side that the socket is on.
+    #[inline(always)]
+    pub const fn side(self) -> Side {
+        Side::of(self.known)
+    }
+
+    /// Returns the end. None when it is another socket's by now.
+    #[inline(always)]
+    fn end(self) -> Option<&'static mut WatchedEnd> {
+        let pair = sv_watched.get_ptr_mut(self.known >> 1)?;
+        // SAFETY: a place of the array; `reader` is written here alone.
+        let pair = unsafe { &mut *pair };
+        let end = if self.known & 1 == 0 {
+            &mut pair.ends[0]
+        } else {
+            &mut pair.ends[1]
+        };
+        (end.cookie == self.cookie).then_some(end)
+    }
+}
+
 /// Handles a receive call on the socket at `sk` that has ended, in the process
 /// that made it.
 #[inline(always)]
 pub fn on_receive(sk: *mut c_void) {
-    let Some((known, cookie)) = watched(sk) else {
+    let cookie = cookie(sk);
+    if cookie == 0 {
         return;
-    };
+    }
+    // The flow of an enrolled socket knows its place; looking in `sv_ends` takes
+    // longer.
+    let end = flows::of_traced(sk)
+        .and_then(|flow| Seat::of(flow, cookie).end())
+        .or_else(|| seat_of(cookie).and_then(Seat::end));
+    let Some(end) = end else { return };
     let (task, own) = current();
-    if reads(known, cookie, own) {
+    if end.reader != own {
+        end.reader = own;
         enter(task, own);
     }
 }
 
-/// Returns the place of a socket that is watched, and its cookie. Most sockets
-/// of a host have no cookie, or are found in no time not to be there.
+/// Returns the cookie of the socket of a trace point. Most of a host have none,
+/// and no socket without is watched or has a flow.
 #[inline(always)]
-pub fn watched(sk: *mut c_void) -> Option<(u32, u64)> {
+pub fn cookie(sk: *mut c_void) -> u64 {
     let cookie = sk.cast::<u8>().wrapping_add(offset!(sk_cookie) as usize);
     // SAFETY: the verifier knows the argument as a `struct sock`, and checks
     // the offset.
-    let cookie: u64 = unsafe { core::ptr::read_volatile(cookie.cast()) };
-    if cookie == 0 {
-        return None;
-    }
-    // SAFETY: an entry of the map, one word.
-    sv_ends
-        .get_ptr(&cookie)
-        .map(|known| (unsafe { *known }, cookie))
+    unsafe { core::ptr::read_volatile(cookie.cast()) }
 }
 
-/// Records who reads an end of a watched pair. Returns true when that is news.
+/// Returns the seat of a socket by its cookie.
 #[inline(always)]
-fn reads(known: u32, cookie: u64, who: u64) -> bool {
-    let Some(pair) = sv_watched.get_ptr_mut(known >> 1) else {
-        return false;
-    };
-    // SAFETY: a place of the array; `reader` is written here alone.
-    let pair = unsafe { &mut *pair };
-    let end = if known & 1 == 0 {
-        &mut pair.ends[0]
-    } else {
-        &mut pair.ends[1]
-    };
-    if end.cookie != cookie || end.reader == who {
-        return false;
-    }
-    end.reader = who;
-    true
+pub fn seat_of(cookie: u64) -> Option<Seat> {
+    sv_ends.get_ptr(&cookie).map(|known| Seat {
+        // SAFETY: an entry of the map, one word.
+        known: unsafe { *known },
+        cookie,
+    })
 }
 
 /// Returns the calling task, and the name of its process.
+///
+/// The verifier knows the type of the task, and of its leader: neither is read
+/// as a number that might be no address.
 #[inline(always)]
 fn current() -> (u64, u64) {
     // SAFETY: takes nothing.
-    let task = unsafe { bpf_get_current_task_btf() } as u64;
-    (task, name(task))
+    let task: *const u8 = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
+    let leader = task.wrapping_add(offset!(task_leader) as usize);
+    // SAFETY: the verifier checks each offset and size; a leader is there as
+    // long as the task.
+    let leader: *const u8 = unsafe { core::ptr::read_volatile(leader.cast()) };
+    let number = leader.wrapping_add(offset!(task_number) as usize);
+    let start = leader.wrapping_add(offset!(task_start) as usize);
+    // SAFETY: as above.
+    let (number, start) = unsafe {
+        (
+            core::ptr::read_volatile(number.cast()),
+            core::ptr::read_volatile(start.cast()),
+        )
+    };
+    (task as u64, reader::name(number, start))
 }
 
 /// Returns the name of a task's process.
@@ -101,7 +155,7 @@ fn enter(task: u64, name: u64) {
     if sv_processes.get_ptr(&name).is_some() {
         return;
     }
-    let process = unlooked(task, Reason::NotLooked);
+    let process = uninspected(task, Reason::NotInspected);
     if sv_processes
         .insert(&name, &process, u64::from(BPF_NOEXIST))
         .is_ok()
@@ -113,11 +167,13 @@ fn enter(task: u64, name: u64) {
 
 /// Returns what there is to know of a task's process, except what it can do.
 #[inline(always)]
-fn unlooked(task: u64, reason: Reason) -> Process {
+fn uninspected(task: u64, reason: Reason) -> Process {
     let memory: u64 = read(task, offset!(task_mm));
     Process {
         memory,
         code: read(memory, offset!(mm_code)),
+        inode: 0,
+        version: 0,
         pid: own_number(task),
         reason,
         again: 0,
@@ -175,7 +231,7 @@ pub fn began() {
     let (task, own) = current();
     let known = sv_processes.get_ptr(&own).is_some();
     if known {
-        let process = unlooked(task, Reason::NotLooked);
+        let process = uninspected(task, Reason::NotInspected);
         let _ = sv_processes.insert(&own, &process, 0);
     }
     if inherited(task, own) || known {
@@ -189,7 +245,7 @@ pub fn began() {
 pub fn made_ring() {
     let (task, own) = current();
     if sv_processes.get_ptr(&own).is_some() {
-        let process = unlooked(task, Reason::Ring);
+        let process = uninspected(task, Reason::Ring);
         let _ = sv_processes.insert(&own, &process, 0);
     }
 }
@@ -228,12 +284,11 @@ fn is_watched(file: u64, own: u64) -> bool {
     }
     let socket: u64 = read(file, offset!(file_private));
     let sock = Sock(read(socket, offset!(socket_sk)));
-    let cookie = sock.cookie();
-    let Some(known) = sv_ends.get_ptr(&cookie) else {
+    let Some(seat) = seat_of(sock.cookie()) else {
         return false;
     };
-    // SAFETY: one word.
-    let known = unsafe { *known };
-    reads(known, cookie, own);
+    if let Some(end) = seat.end() {
+        end.reader = own;
+    }
     true
 }

@@ -5,8 +5,10 @@ use core::ptr::{read_volatile, write_volatile};
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
     reason::Reason,
-    record::event::{Note, What},
-    rule::status::Status,
+    record::{
+        event::{Note, What},
+        status::Status,
+    },
 };
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     maps::{sv_cursor, sv_events},
 };
 
-/// Places in the ring, less one: a power of two, less one. The loader writes
+/// Slots of the ring, less one: a power of two, less one. The agent writes
 /// it, with the size of the map.
 #[unsafe(no_mangle)]
 pub static NOTES_MASK: u32 = 0;
@@ -26,15 +28,15 @@ pub struct Pen {
     seq: u64,
 }
 
-/// Takes the next place of the ring.
+/// Takes the next slot of the ring.
 #[inline(always)]
 pub fn begin(id: u64, what: What) -> Option<Pen> {
     let cursor = sv_cursor.get_ptr_mut(0)?;
     let seq = next(cursor);
-    // SAFETY: a static, which the loader replaces.
+    // SAFETY: a static, which the agent replaces.
     let mask = unsafe { read_volatile(&raw const NOTES_MASK) };
     let note = sv_events.get_ptr_mut(seq as u32 & mask)?;
-    // SAFETY: a place of the ring is the writer's whose number it bears, until
+    // SAFETY: a slot of the ring is the writer's whose number it bears, until
     // others have gone all the way round. A reader sees that by the number.
     let note = unsafe { &mut *note };
     // SAFETY: a field. Readers rely on this order.

@@ -13,14 +13,14 @@ use aya_ebpf::{
 use socketvirt_common::{
     record::{
         event::What,
-        places::{Place, flag},
+        fields::{Field, flag},
         row::{Protocol, State},
     },
     uapi::AF_INET,
 };
 
-use super::{events::begin, options::socket_flag, snapshot::place};
-use crate::maps::{PLACES, sv_closing};
+use super::{events::begin, options::socket_flag, snapshot::at};
+use crate::maps::{FIELDS, sv_closing};
 
 /// A field of a context, read once: the verifier does not follow a merged
 /// load of the context pointer.
@@ -35,12 +35,12 @@ macro_rules! field {
 /// helper. The offset is a constant to the verifier, which checks it against
 /// that type.
 #[inline(always)]
-fn load<T: Default>(from: *const u8, place: Place) -> T {
-    if place.offset == Place::MISSING {
+fn load<T: Default>(from: *const u8, field: Field) -> T {
+    if field.offset == Field::MISSING {
         return T::default();
     }
     // SAFETY: the verifier checks it.
-    unsafe { read_volatile(from.add(place.offset as usize).cast()) }
+    unsafe { read_volatile(from.add(field.offset as usize).cast()) }
 }
 
 /// Returns the namespace and the process at work.
@@ -48,9 +48,9 @@ fn load<T: Default>(from: *const u8, place: Place) -> T {
 fn task() -> (u32, u32) {
     // SAFETY: takes nothing.
     let task = unsafe { bpf_get_current_task_btf() } as *const u8;
-    let proxy: *const u8 = load::<Pointer>(task, place!(task_nsproxy)).0;
-    let net: *const u8 = load::<Pointer>(proxy, place!(nsproxy_net)).0;
-    (load(net, place!(net_inum)), load(task, place!(task_tgid)))
+    let proxy: *const u8 = load::<Pointer>(task, at!(task_nsproxy)).0;
+    let net: *const u8 = load::<Pointer>(proxy, at!(nsproxy_net)).0;
+    (load(net, at!(net_inum)), load(task, at!(task_tgid)))
 }
 
 /// A pointer that can be absent.
@@ -141,13 +141,13 @@ pub fn changed(sk: *const c_void, before: u32, after: u32) {
         _ => return,
     };
     let sock: *const u8 = sk.cast();
-    if load::<u16>(sock, place!(protocol)) != Protocol::TCP as u16 {
+    if load::<u16>(sock, at!(protocol)) != Protocol::TCP as u16 {
         return;
     }
-    let mut id: u64 = load(sock, place!(cookie));
+    let mut id: u64 = load(sock, at!(cookie));
     if brief {
-        // What follows on close(2) says nothing new.
-        if socket_flag!(load::<u64>(sock, place!(flags_word)), DEAD) {
+        // States that follow on close(2) say nothing new.
+        if socket_flag!(load::<u64>(sock, at!(flags_word)), DEAD) {
             return;
         }
         // SAFETY: a slot of this CPU.
@@ -166,16 +166,16 @@ pub fn changed(sk: *const c_void, before: u32, after: u32) {
     let note = &mut *pen.note;
     note.before = before as u8;
     note.after = after as u8;
-    note.held = u8::from(load::<u64>(sock, place!(socket)) != 0);
-    note.error = load(sock, place!(error));
+    note.held = u8::from(load::<u64>(sock, at!(socket)) != 0);
+    note.error = load(sock, at!(error));
     if !brief {
         ends(note, sock);
         if matches!(after, State::ESTABLISHED) {
             // SAFETY: the verifier checks `sk`.
             let tcp = unsafe { bpf_skc_to_tcp_sock(sk.cast_mut()) };
             if !tcp.is_null() {
-                note.own_seq = load(tcp.cast_const().cast(), place!(snd_nxt));
-                note.peer_seq = load(tcp.cast_const().cast(), place!(rcv_nxt));
+                note.own_seq = load(tcp.cast_const().cast(), at!(snd_nxt));
+                note.peer_seq = load(tcp.cast_const().cast(), at!(rcv_nxt));
             }
         }
     }
@@ -185,25 +185,25 @@ pub fn changed(sk: *const c_void, before: u32, after: u32) {
 /// Fills in both ends and the namespace.
 #[inline(always)]
 fn ends(note: &mut socketvirt_common::record::event::Note, sock: *const u8) {
-    let family: u16 = load(sock, place!(family));
+    let family: u16 = load(sock, at!(family));
     note.family = family;
-    note.local_port = load(sock, place!(num));
-    note.remote_port = u16::from_be(load(sock, place!(dport)));
-    let net = load::<Pointer>(sock, place!(net)).0;
-    note.netns = load(net, place!(net_inum));
+    note.local_port = load(sock, at!(num));
+    note.remote_port = u16::from_be(load(sock, at!(dport)));
+    let net = load::<Pointer>(sock, at!(net)).0;
+    note.netns = load(net, at!(net_inum));
     if family == AF_INET {
-        note.local[0] = load(sock, place!(rcv_saddr));
-        note.remote[0] = load(sock, place!(daddr));
+        note.local[0] = load(sock, at!(rcv_saddr));
+        note.remote[0] = load(sock, at!(daddr));
         return;
     }
     for word in 0..4 {
-        let later = |mut place: Place| {
-            if place.offset != Place::MISSING {
-                place.offset += 4 * word;
+        let later = |mut field: Field| {
+            if field.offset != Field::MISSING {
+                field.offset += 4 * word;
             }
-            place
+            field
         };
-        note.local[word as usize] = load(sock, later(place!(v6_rcv_saddr)));
-        note.remote[word as usize] = load(sock, later(place!(v6_daddr)));
+        note.local[word as usize] = load(sock, later(at!(v6_rcv_saddr)));
+        note.remote[word as usize] = load(sock, later(at!(v6_daddr)));
     }
 }

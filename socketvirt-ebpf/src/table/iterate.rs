@@ -13,10 +13,9 @@ use socketvirt_common::record::{
 
 use super::{
     fill, rows,
-    scratch::Identity,
-    snapshot::{Snapshot, place, read},
+    snapshot::{Snapshot, at, read},
 };
-use crate::{kernel::sock::Sock, maps::sv_scratch};
+use crate::{kernel::sock::Sock, maps::sv_scratch, scratch::Identity};
 
 /// `struct bpf_iter_meta`, include/linux/bpf.h.
 #[repr(C)]
@@ -181,7 +180,7 @@ pub fn on_file(ctx: *mut IterFile) {
     if socket.is_null() {
         return;
     }
-    let at = place!(socket_sk).offset as usize;
+    let at = at!(socket_sk).offset as usize;
     // SAFETY: a field of the structure, which the verifier follows: the
     // offset is a constant to it.
     let sk = unsafe { core::ptr::read_volatile(socket.byte_add(at).cast::<*mut c_void>()) };
@@ -194,22 +193,13 @@ pub fn on_file(ctx: *mut IterFile) {
     }
     // SAFETY: the verifier checks `sk`.
     let id = unsafe { bpf_get_socket_cookie(sk) };
-    let mut holder = Holder {
+    let leader: u64 = read(task as u64, at!(task_leader));
+    let holder = Holder {
         id,
-        pid: read(task as u64, place!(task_tgid)),
+        pid: read(task as u64, at!(task_tgid)),
         fd,
-        command: [0; 16],
+        command: read(leader, at!(task_comm)),
     };
-    let leader: u64 = read(task as u64, place!(task_leader));
-    let name = leader + u64::from(place!(task_comm).offset);
-    // SAFETY: 16 bytes on both sides; the helper checks the source.
-    unsafe {
-        bpf_probe_read_kernel(
-            holder.command.as_mut_ptr().cast(),
-            16,
-            name as *const c_void,
-        );
-    }
     if rows::are_kept() {
         if in_no_table(sk as u64, &identity)
             && let Some(row) = row_of(sk as u64, id)
@@ -239,7 +229,7 @@ fn in_no_table(sk: u64, identity: &Identity) -> bool {
     match (identity.family, identity.protocol) {
         (Family::UNIX, _) => false,
         (_, Protocol::TCP) => matches!(identity.state, State::CLOSE),
-        _ => read::<u16>(sk, place!(num)) == 0,
+        _ => read::<u16>(sk, at!(num)) == 0,
     }
 }
 
@@ -257,7 +247,7 @@ fn row_of(sk: u64, id: u64) -> Option<&'static Row> {
         core::ptr::read_volatile(&raw const scratch.identity)
     };
     let copy = Snapshot::take(scratch.bytes.as_mut_ptr(), sk, &identity)?;
-    // What the last socket left must not show at one that has less. A read that
+    // Remains of the last socket must not show at one that has less. A read that
     // fails zeroes its target (bpf_probe_read_kernel_common), which is the
     // cheapest way to zero as much. SAFETY: the row is `size_of::<Row>()`
     // bytes, and zero is a row.

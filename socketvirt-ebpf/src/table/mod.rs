@@ -6,6 +6,5 @@ pub mod hooks;
 pub mod iterate;
 pub mod options;
 pub mod rows;
-pub mod scratch;
 pub mod snapshot;
 pub mod text;

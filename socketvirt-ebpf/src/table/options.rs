@@ -4,22 +4,20 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::record::{
+    fields::flag,
     options::{SocketOptions, UNKNOWN},
-    places::flag,
-    row::{Family, Protocol, Text},
+    row::{Family, Protocol},
+    text::Text,
 };
 
-use super::{
-    scratch::Identity,
-    snapshot::{Snapshot, place},
-};
-use crate::maps::PLACES;
+use super::snapshot::{Snapshot, at};
+use crate::{maps::FIELDS, scratch::Identity};
 
 /// A bit of `sk_flags`.
 macro_rules! socket_flag {
     ($flags:expr, $flag:ident) => {{
         // SAFETY: a field of a static.
-        let mask = unsafe { core::ptr::read_volatile(&raw const PLACES.flags[flag::$flag]) };
+        let mask = unsafe { core::ptr::read_volatile(&raw const FIELDS.flags[flag::$flag]) };
         $flags & mask != 0
     }};
 }
@@ -34,8 +32,8 @@ pub trait Fill {
 impl Fill for SocketOptions {
     #[inline(always)]
     fn fill(&mut self, copy: &Snapshot, identity: &Identity, flags: u64) {
-        self.so_reuseaddr = copy.byte(place!(reuse));
-        self.so_reuseport = copy.byte(place!(reuseport));
+        self.so_reuseaddr = copy.byte(at!(reuse));
+        self.so_reuseport = copy.byte(at!(reuseport));
         self.so_keepalive = i32::from(socket_flag!(flags, KEEPOPEN));
         self.so_broadcast = i32::from(socket_flag!(flags, BROADCAST));
         self.so_oobinline = i32::from(socket_flag!(flags, URGINLINE));
@@ -43,23 +41,23 @@ impl Fill for SocketOptions {
         self.so_timestamp = i32::from(socket_flag!(flags, RCVTSTAMP));
         self.so_zerocopy = i32::from(socket_flag!(flags, ZEROCOPY));
         self.so_linger = if socket_flag!(flags, LINGER) {
-            (copy.get::<u64>(place!(lingertime)) / hertz()) as i32
+            (copy.get::<u64>(at!(lingertime)) / hertz()) as i32
         } else {
             -1
         };
-        self.so_priority = copy.word(place!(priority));
-        self.so_mark = copy.word(place!(mark));
-        self.so_bindtoifindex = copy.word(place!(bound_dev_if));
-        self.so_sndbuf = copy.word(place!(sndbuf));
-        self.so_rcvbuf = copy.word(place!(rcvbuf));
-        self.so_rcvlowat = copy.word(place!(rcvlowat));
-        self.so_rcvtimeo = milliseconds(copy.get(place!(rcvtimeo)));
-        self.so_sndtimeo = milliseconds(copy.get(place!(sndtimeo)));
-        self.so_peek_off = copy.word(place!(peek_off));
-        self.so_busy_poll = copy.word(place!(ll_usec));
+        self.so_priority = copy.word(at!(priority));
+        self.so_mark = copy.word(at!(mark));
+        self.so_bindtoifindex = copy.word(at!(bound_dev_if));
+        self.so_sndbuf = copy.word(at!(sndbuf));
+        self.so_rcvbuf = copy.word(at!(rcvbuf));
+        self.so_rcvlowat = copy.word(at!(rcvlowat));
+        self.so_rcvtimeo = milliseconds(copy.get(at!(rcvtimeo)));
+        self.so_sndtimeo = milliseconds(copy.get(at!(sndtimeo)));
+        self.so_peek_off = copy.word(at!(peek_off));
+        self.so_busy_poll = copy.word(at!(ll_usec));
         let unix = matches!(identity.family, Family::UNIX);
         self.so_passcred = if unix {
-            copy.byte(place!(scm_credentials))
+            copy.byte(at!(scm_credentials))
         } else {
             UNKNOWN
         };
@@ -99,15 +97,15 @@ impl Parts for SocketOptions {
 
     #[inline(always)]
     fn ip(&mut self, copy: &Snapshot, identity: &Identity) {
-        self.ip_tos = copy.byte(place!(tos));
-        self.ip_ttl = i32::from(copy.get::<i16>(place!(uc_ttl)));
-        self.ip_mtu_discover = copy.byte(place!(pmtudisc));
-        self.ip_freebind = copy.byte(place!(inet_freebind));
-        self.ip_transparent = copy.byte(place!(inet_transparent));
-        self.ip_recverr = copy.byte(place!(inet_recverr));
-        self.ip_bind_address_no_port = copy.byte(place!(inet_no_port));
+        self.ip_tos = copy.byte(at!(tos));
+        self.ip_ttl = i32::from(copy.get::<i16>(at!(uc_ttl)));
+        self.ip_mtu_discover = copy.byte(at!(pmtudisc));
+        self.ip_freebind = copy.byte(at!(inet_freebind));
+        self.ip_transparent = copy.byte(at!(inet_transparent));
+        self.ip_recverr = copy.byte(at!(inet_recverr));
+        self.ip_bind_address_no_port = copy.byte(at!(inet_no_port));
         self.ipv6_v6only = if matches!(identity.family, Family::INET6) {
-            copy.byte(place!(ipv6only))
+            copy.byte(at!(ipv6only))
         } else {
             UNKNOWN
         };
@@ -137,34 +135,34 @@ impl Parts for SocketOptions {
         /// `TCP_NAGLE_OFF` and `TCP_NAGLE_CORK`, include/net/tcp.h.
         const OFF: i32 = 1;
         const CORK: i32 = 2;
-        let nagle = copy.byte(place!(nonagle));
+        let nagle = copy.byte(at!(nonagle));
         self.tcp_nodelay = i32::from(nagle & OFF != 0);
         self.tcp_cork = i32::from(nagle & CORK != 0);
-        self.tcp_keepidle = seconds(copy.get::<u32>(place!(keepalive_time)));
-        self.tcp_keepintvl = seconds(copy.get::<u32>(place!(keepalive_intvl)));
-        self.tcp_keepcnt = copy.byte(place!(keepalive_probes));
-        self.tcp_user_timeout = copy.word(place!(user_timeout));
-        self.tcp_defer_accept = copy.byte(place!(defer_accept));
-        self.tcp_syncnt = copy.byte(place!(syn_retries));
-        let linger2: i32 = copy.get(place!(linger2));
+        self.tcp_keepidle = seconds(copy.get::<u32>(at!(keepalive_time)));
+        self.tcp_keepintvl = seconds(copy.get::<u32>(at!(keepalive_intvl)));
+        self.tcp_keepcnt = copy.byte(at!(keepalive_probes));
+        self.tcp_user_timeout = copy.word(at!(user_timeout));
+        self.tcp_defer_accept = copy.byte(at!(defer_accept));
+        self.tcp_syncnt = copy.byte(at!(syn_retries));
+        let linger2: i32 = copy.get(at!(linger2));
         self.tcp_linger2 = if linger2 < 0 {
             -1
         } else {
             seconds(linger2 as u32)
         };
-        self.tcp_notsent_lowat = copy.word(place!(notsent_lowat));
-        self.tcp_maxseg = copy.word(place!(mss_cache));
-        self.tcp_fastopen = copy.word(place!(fastopen));
-        self.tcp_inq = copy.byte(place!(recvmsg_inq));
+        self.tcp_notsent_lowat = copy.word(at!(notsent_lowat));
+        self.tcp_maxseg = copy.word(at!(mss_cache));
+        self.tcp_fastopen = copy.word(at!(fastopen));
+        self.tcp_inq = copy.byte(at!(recvmsg_inq));
         name(
             &mut self.tcp_congestion,
-            copy.get(place!(ca_ops)),
-            place!(ca_name).offset,
+            copy.get(at!(ca_ops)),
+            at!(ca_name).offset,
         );
         name(
             &mut self.tcp_ulp,
-            copy.get(place!(ulp_ops)),
-            place!(ulp_name).offset,
+            copy.get(at!(ulp_ops)),
+            at!(ulp_name).offset,
         );
     }
 }
@@ -190,7 +188,7 @@ fn name(to: &mut Text<16>, of: u64, offset: u32) {
 #[inline(always)]
 fn hertz() -> u64 {
     // SAFETY: a field of a static.
-    let hertz = unsafe { core::ptr::read_volatile(&raw const PLACES.hertz) };
+    let hertz = unsafe { core::ptr::read_volatile(&raw const FIELDS.hertz) };
     if hertz == 0 { 1 } else { u64::from(hertz) }
 }
 

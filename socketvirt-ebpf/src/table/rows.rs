@@ -6,8 +6,8 @@ use socketvirt_common::{
     record::{
         pair::Enrolment,
         row::{Row, State},
+        status::Status,
     },
-    rule::status::Status,
 };
 
 use super::events;
@@ -18,14 +18,14 @@ use crate::maps::sv_sockets;
 static EMPTY_ROW: Row = Row::EMPTY;
 
 /// 1 when the agent keeps rows. Otherwise the programs only write them to their
-/// reader. The loader writes it.
+/// reader. The agent writes it.
 #[unsafe(no_mangle)]
 pub static KEEP: u32 = 0;
 
 /// True when rows are kept.
 #[inline(always)]
 pub fn are_kept() -> bool {
-    // SAFETY: a static, which the loader replaces.
+    // SAFETY: a static, which the agent replaces.
     unsafe { core::ptr::read_volatile(&raw const KEEP) != 0 }
 }
 
@@ -107,12 +107,12 @@ pub fn keep(found: &Row) -> bool {
         row.shutdown = found.shutdown;
         row.error = found.error;
         row.reader_waits = found.reader_waits;
-        row.witness.sock = found.witness.sock;
-        row.witness.peer_sock = found.witness.peer_sock;
-        row.witness.snd_nxt = found.witness.snd_nxt;
-        row.witness.rcv_nxt = found.witness.rcv_nxt;
-        if row.witness.handshake.client_seq == 0 && row.witness.handshake.server_seq == 0 {
-            row.witness.handshake = found.witness.handshake;
+        row.trace.sock = found.trace.sock;
+        row.trace.peer_sock = found.trace.peer_sock;
+        row.trace.snd_nxt = found.trace.snd_nxt;
+        row.trace.rcv_nxt = found.trace.rcv_nxt;
+        if row.trace.handshake.client_seq == 0 && row.trace.handshake.server_seq == 0 {
+            row.trace.handshake = found.trace.handshake;
         }
     }
     row.state = found.state;

@@ -4,58 +4,48 @@
 //! fields, and a call of `bpf_probe_read_kernel` for each would cost more than
 //! all the rest.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use socketvirt_common::record::{
+    fields::Field,
     options::UNKNOWN,
-    places::Place,
     row::{Family, Kind, Protocol, State},
 };
+use zerocopy::FromBytes;
 
-use super::scratch::{Identity, SNAPSHOT};
-use crate::maps::PLACES;
+use crate::{
+    kernel::load::copied,
+    maps::FIELDS,
+    scratch::{Identity, SNAPSHOT},
+};
 
-/// A place of `PLACES`. Volatile, because the compiler must not fold what
-/// stands there until the loader has replaced it.
-macro_rules! place {
+/// A field of `FIELDS`. Volatile, because the compiler must not fold what
+/// stands there until the agent has replaced it.
+macro_rules! at {
     ($field:ident) => {{
         // SAFETY: a field of a static.
-        unsafe { core::ptr::read_volatile(&raw const $crate::maps::PLACES.$field) }
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::FIELDS.$field) }
     }};
 }
-pub(crate) use place;
+pub(crate) use at;
 
-/// A size of `PLACES`.
+/// A size of `FIELDS`.
 macro_rules! size {
     ($field:ident) => {{
         // SAFETY: a field of a static.
-        unsafe { core::ptr::read_volatile(&raw const PLACES.$field) }
+        unsafe { core::ptr::read_volatile(&raw const FIELDS.$field) }
     }};
 }
 
 /// Reads a value at `address`; zero when the address cannot be read or the
-/// place is missing.
+/// field is missing.
 #[inline(always)]
-pub fn read<T: Copy + Default>(address: u64, place: Place) -> T {
-    if address == 0 || place.offset == Place::MISSING {
-        return T::default();
+pub fn read<T: FromBytes>(address: u64, field: Field) -> T {
+    if address == 0 || field.offset == Field::MISSING {
+        return T::new_zeroed();
     }
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes all of `value` or fails, and checks the source.
-    let failed = unsafe {
-        bpf_probe_read_kernel(
-            value.as_mut_ptr().cast(),
-            size_of::<T>() as u32,
-            (address + u64::from(place.offset)) as *const c_void,
-        )
-    };
-    if failed == 0 {
-        // SAFETY: written by the helper.
-        unsafe { value.assume_init() }
-    } else {
-        T::default()
-    }
+    copied(address, field.offset)
 }
 
 impl Identity {
@@ -63,14 +53,14 @@ impl Identity {
     /// of a socket, has only the first part of one, and belongs to TCP.
     #[inline(always)]
     pub fn of(sock: u64) -> Self {
-        let state = State::of(read::<u8>(sock, place!(state)));
-        let family = Family::of(read::<u16>(sock, place!(family)));
+        let state = State::of(read::<u8>(sock, at!(state)));
+        let family = Family::of(read::<u16>(sock, at!(family)));
         let (kind, protocol) = if state.is_mini() {
             (Kind::STREAM, Protocol::TCP)
         } else {
             (
-                Kind::of(read::<u16>(sock, place!(kind))),
-                Protocol::of(read::<u16>(sock, place!(protocol))),
+                Kind::of(read::<u16>(sock, at!(kind))),
+                Protocol::of(read::<u16>(sock, at!(protocol))),
             )
         };
         Self {
@@ -124,36 +114,36 @@ impl Snapshot {
 
     /// Returns a number of the copy; zero where this kernel does not have it.
     #[inline(always)]
-    pub fn get<T: Copy + Default>(&self, place: Place) -> T {
-        let offset = place.offset as usize;
+    pub fn get<T: FromBytes>(&self, field: Field) -> T {
+        let offset = field.offset as usize;
         if offset > SNAPSHOT - size_of::<T>() {
-            return T::default();
+            return T::new_zeroed();
         }
-        // SAFETY: within the copy, which has any bytes.
+        // SAFETY: within the copy, and all bytes are a value (`FromBytes`).
         unsafe { core::ptr::read_volatile(self.bytes.add(offset).cast::<T>()) }
     }
 
     /// Returns the value of an option of one byte, or of bits in one;
     /// [`UNKNOWN`] where this kernel does not have it.
     #[inline(always)]
-    pub fn byte(&self, place: Place) -> i32 {
-        if place.offset == Place::MISSING {
+    pub fn byte(&self, field: Field) -> i32 {
+        if field.offset == Field::MISSING {
             return UNKNOWN;
         }
-        let byte = u32::from(self.get::<u8>(place));
-        if place.mask == 0 {
+        let byte = u32::from(self.get::<u8>(field));
+        if field.mask == 0 {
             return byte as i32;
         }
-        ((byte & u32::from(place.mask)) >> place.shift) as i32
+        ((byte & u32::from(field.mask)) >> field.shift) as i32
     }
 
     /// Returns the value of an option of four bytes.
     #[inline(always)]
-    pub fn word(&self, place: Place) -> i32 {
-        if place.offset == Place::MISSING {
+    pub fn word(&self, field: Field) -> i32 {
+        if field.offset == Field::MISSING {
             return UNKNOWN;
         }
-        self.get(place)
+        self.get(field)
     }
 }
 

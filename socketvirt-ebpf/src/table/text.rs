@@ -1,7 +1,7 @@
 //! Writing addresses as text.
 
 use aya_ebpf::helpers::generated::bpf_snprintf;
-use socketvirt_common::record::row::{ADDRESS_TEXT, Text};
+use socketvirt_common::record::{row::ADDRESS_TEXT, text::Text};
 
 /// The format of `bpf_snprintf`, which takes it from read-only data alone.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! What the socket table costs beside connections: memory, and the time of a
+//! The costs of the socket table beside connections: memory, and the time of a
 //! look at many sockets.
 
 use std::{
@@ -17,7 +17,7 @@ use crate::table::{
     keeper::{self, Keeper, Options},
 };
 
-/// What the table costs.
+/// The costs of the table.
 #[derive(Debug, Serialize)]
 pub struct TableCosts {
     /// Kernel memory of one row of a kept table.

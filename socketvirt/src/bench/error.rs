@@ -1,4 +1,4 @@
-//! What can go wrong in a benchmark, and what to do about it.
+//! The errors of a benchmark, each with what to do about it.
 
 use std::{io, path::PathBuf};
 
@@ -21,16 +21,16 @@ pub enum Error {
     Call {
         /// The call, by its name in section 2 of the manual.
         call: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         errno: Errno,
     },
 
     /// Standard-library input or output failed.
     #[error("{attempt}: {source}")]
     Io {
-        /// What was attempted.
+        /// The attempt.
         attempt: String,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
 
@@ -41,6 +41,14 @@ pub enum Error {
     /// The other end of a connection or of a control link went away.
     #[error("{0} ended early{1}")]
     Ended(&'static str, String),
+
+    /// A process may not have enough descriptors.
+    #[error("a process may have {0} descriptors here: raise the limit (`ulimit -n`)")]
+    Descriptors(usize),
+
+    /// A pair that shall be adopted was not.
+    #[error("no pair was adopted within {0:?}: `socketvirt ends` says why")]
+    NotAdopted(std::time::Duration),
 
     /// A worker did not answer in time.
     #[error("{0} gave no answer for {1} s: a call may hang")]
@@ -60,9 +68,9 @@ pub enum Error {
     /// `--only` named no group.
     #[error("no measurement is called {name:?}; there are {known}")]
     UnknownGroup {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// What can be asked for.
+        /// The names that can be asked for.
         known: String,
     },
 
@@ -71,16 +79,16 @@ pub enum Error {
     Figure {
         /// Where to.
         file: PathBuf,
-        /// What failed.
+        /// The answer that names the failure.
         answer: String,
     },
 
     /// The redirect that the fast path is compared with could not be had.
     #[error("the naive redirect: {attempt}: {source} (CAP_BPF and CAP_NET_ADMIN are needed)")]
     Naive {
-        /// What was attempted.
+        /// The attempt.
         attempt: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 

@@ -65,7 +65,7 @@ impl io::Write for Input {
     }
 }
 
-/// What is known of a worker when it has ended.
+/// The last word of a worker that has ended.
 #[derive(Clone, Debug, Default)]
 pub struct Farewell {
     /// `exec --summary`.
@@ -187,7 +187,7 @@ impl Host {
         }
     }
 
-    /// Why the worker is gone, in its own words.
+    /// Returns the reason that the worker is gone, in its own words.
     fn ended(&mut self) -> Option<Error> {
         self.link.writer().0.take();
         self.drain().ok()?;

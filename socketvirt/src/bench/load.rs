@@ -1,9 +1,9 @@
-//! How much of the machine somebody else used while samples were taken: more
+//! The share of the machine that others used while samples were taken: more
 //! than a little, and the numbers are about that.
 
-use std::{fs, time::Instant};
+use std::time::Instant;
 
-use nix::unistd::{SysconfVar, sysconf};
+use procfs::{CurrentSI as _, KernelStats, ticks_per_second};
 
 use super::{stats::float, wire::Sample};
 
@@ -42,7 +42,7 @@ impl Load {
         Ok(sample)
     }
 
-    /// What others used, in percent of all processors.
+    /// The share that others used, in percent of all processors.
     pub fn others_percent(&self) -> Option<f64> {
         let capacity = self.elapsed * f64::from(self.cpus);
         (capacity > 0.0).then(|| ((self.busy - self.ours) / capacity * 100.0).clamp(0.0, 100.0))
@@ -51,27 +51,27 @@ impl Load {
 
 /// Time that all processors were not idle, the hypervisor's share included.
 fn busy_seconds() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let rate = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
-    Some(float(busy_ticks(stat.lines().next()?)) / float(rate))
-}
-
-/// `cpu user nice system idle iowait irq softirq steal ...`
-fn busy_ticks(line: &str) -> u64 {
-    let fields = line.split_whitespace().skip(1).take(8).enumerate();
-    fields
-        .filter(|(index, _)| !matches!(index, 3 | 4))
-        .filter_map(|(_, field)| field.parse::<u64>().ok())
-        .sum()
+    let spent = KernelStats::current().ok()?.total;
+    let others = [spent.irq, spent.softirq, spent.steal];
+    let busy = spent.user + spent.nice + spent.system + others.iter().flatten().sum::<u64>();
+    Some(float(busy) / float(ticks_per_second()))
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::Current as _;
+
     use super::*;
 
     #[test]
     fn idle_and_waiting_time_is_not_busy() {
-        assert_eq!(busy_ticks("cpu  1 2 4 1000 2000 8 16 32 64 128"), 63);
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        let up = procfs::Uptime::current().unwrap().uptime;
+        let busy = busy_seconds().unwrap();
+        assert!(
+            busy > 0.0 && busy <= up * float(cpus as u64),
+            "{busy} of {up}"
+        );
     }
 
     #[test]

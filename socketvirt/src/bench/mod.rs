@@ -7,6 +7,7 @@
 //! any program would (`host`). Whether a number may be called fast is not
 //! believed but measured: TCP's own counters do not see redirected bytes.
 
+mod company;
 mod dump;
 mod error;
 mod host;
@@ -19,6 +20,7 @@ mod report;
 mod run;
 pub mod scale;
 mod scratch;
+mod select;
 mod stats;
 mod table;
 mod wire;

@@ -1,4 +1,4 @@
-//! What is asked of the benchmark and of its workers.
+//! The options of the benchmark and of its workers.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -20,7 +20,7 @@ pub struct Args {
     pub quick: bool,
 
     /// Measure only this group (repeatable): blocking, epoll, stream, connect,
-    /// netns, netns-epoll, presence, floor, table, scale.
+    /// netns, netns-epoll, presence, bystander, floor, table, scale.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
 

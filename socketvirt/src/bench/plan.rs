@@ -1,10 +1,10 @@
-//! What is measured: groups of cases, and the variants that each case compares.
+//! The plan of a benchmark: groups of cases, and the variants that each case compares.
 
 use serde::Serialize;
 
 use super::wire::{Calls, Family, Work};
 
-/// How a worker is run.
+/// The mode in which a worker is run.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -48,13 +48,15 @@ pub enum Variant {
     NotEnrolled,
     /// Plain TCP outside of socketvirt's cgroup, while socketvirt runs.
     Beside,
+    /// The same, while a pair is adopted there.
+    Bystander,
     /// Plain TCP while the socket table is kept.
     Kept,
     /// A redirect without a rule, on a host without socketvirt.
     Naive,
 }
 
-/// What a variant is meant to show.
+/// The outcome that a variant is meant to show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Expect {
     /// Bytes go the fast way, or the number is not what its label says.
@@ -77,6 +79,7 @@ impl Variant {
             Self::Passing => "passing",
             Self::NotEnrolled => "not-enrolled",
             Self::Beside => "beside",
+            Self::Bystander => "bystander",
             Self::Kept => "table-kept",
             Self::Naive => "naive",
         }
@@ -86,7 +89,7 @@ impl Variant {
     #[must_use]
     pub fn mode(self) -> Mode {
         match self {
-            Self::Tcp | Self::Unix | Self::Beside | Self::Kept => Mode::Plain,
+            Self::Tcp | Self::Unix | Self::Beside | Self::Bystander | Self::Kept => Mode::Plain,
             Self::Naive => Mode::Naive,
             Self::FastEager | Self::Passing => Mode::Eager,
             Self::FastAdopt | Self::NotEnrolled => Mode::Adopt,
@@ -103,7 +106,7 @@ impl Variant {
         }
     }
 
-    /// Whether it needs no socketvirt on the host.
+    /// True when it needs no socketvirt on the host.
     #[must_use]
     pub fn is_alone(self) -> bool {
         matches!(self, Self::Tcp | Self::Unix | Self::Naive)
@@ -115,7 +118,12 @@ impl Variant {
         match self {
             Self::FastEager | Self::FastAdopt | Self::Naive => Expect::Fast,
             Self::NotEnrolled => Expect::Stack,
-            Self::Tcp | Self::Unix | Self::Passing | Self::Beside | Self::Kept => Expect::Either,
+            Self::Tcp
+            | Self::Unix
+            | Self::Passing
+            | Self::Beside
+            | Self::Bystander
+            | Self::Kept => Expect::Either,
         }
     }
 }
@@ -139,21 +147,21 @@ pub struct Group {
     pub name: &'static str,
     /// For the table.
     pub title: &'static str,
-    /// What the two ends do, one after the other.
+    /// The works of the two ends, one after the other.
     pub works: &'static [Work],
-    /// How they wait.
+    /// The way in which they wait.
     pub calls: Calls,
     /// Where they live.
     pub setting: Setting,
-    /// What is compared, the baseline first.
+    /// The variants, the baseline first.
     pub variants: &'static [Variant],
     /// Message sizes.
     pub sizes: &'static [usize],
     /// Message sizes of a quick run.
     pub quick: &'static [usize],
-    /// How many processors the two ends use.
+    /// The numbers of processors that the two ends use.
     pub cpus: &'static [usize],
-    /// Whether socketvirt is started and stopped for each round, so that the
+    /// True when socketvirt is started and stopped for each round, so that the
     /// baseline is a host without it.
     pub restarts: bool,
 }
@@ -271,6 +279,18 @@ pub const GROUPS: &[Group] = &[
         restarts: true,
     },
     Group {
+        name: "bystander",
+        title: "plain TCP without socketvirt, and beside a pair that it has adopted",
+        works: &[Work::RoundTrip, Work::Request],
+        calls: Calls::Blocking,
+        setting: Setting::Forgetful,
+        variants: &[Variant::Tcp, Variant::Bystander],
+        sizes: REQUEST,
+        quick: REQUEST,
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
         name: "floor",
         title: "round trips beside the least that a redirect can cost, blocking calls",
         works: &[Work::RoundTrip],
@@ -317,7 +337,7 @@ mod tests {
         }
     }
 
-    /// What is started for each round stays until its end.
+    /// A host that is started for a round stays until its end.
     #[test]
     fn what_needs_no_socketvirt_comes_first() {
         for group in GROUPS.iter().filter(|group| group.restarts) {

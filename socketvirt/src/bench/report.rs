@@ -1,4 +1,4 @@
-//! What a benchmark found. `--json` prints exactly this, and others script it:
+//! The report of a benchmark. `--json` prints exactly this, and others script it:
 //! fields are added, never renamed; [`SCHEMA`] counts changes of meaning.
 
 use serde::Serialize;
@@ -30,24 +30,24 @@ pub struct Report {
     pub kernel: String,
     /// Processors that the benchmark may use.
     pub cpus: usize,
-    /// Whether this was a quick run: fewer sizes, shorter samples.
+    /// True when this was a quick run: fewer sizes, shorter samples.
     pub quick: bool,
     /// Times that each variant of each case was measured, in turn.
     pub rounds: usize,
     /// Length of one sample.
     pub sample_millis: u64,
-    /// What other processes used of all processors during the samples; some
-    /// percent, and the numbers are not to be trusted.
+    /// The share of all processors that others used during the samples: at some
+    /// percent the numbers are not to be trusted.
     pub others_cpu_percent: Option<f64>,
     /// Every measured number.
     pub cases: Vec<Case>,
-    /// What `socketvirt exec` said, a worker.
+    /// The summary of `socketvirt exec`, one a worker.
     pub workers: Vec<Worker>,
-    /// What could not be measured, and why.
+    /// The cases that could not be measured, with the reason.
     pub skipped: Vec<Skipped>,
-    /// What the socket table costs beside connections, when it was measured.
+    /// The costs of the socket table, when they were measured.
     pub table: Option<TableCosts>,
-    /// How adoption and the agent's cost grow with the host, when that was measured.
+    /// The growth of adoption's time and the agent's cost, when that was measured.
     pub scale: Vec<Point>,
 }
 
@@ -68,15 +68,15 @@ pub struct Case {
     /// Title of the group.
     #[serde(skip)]
     pub title: &'static str,
-    /// What the two ends did.
+    /// The work of the two ends.
     pub work: Work,
-    /// How they waited.
+    /// The way in which they waited.
     pub calls: Calls,
     /// Where they lived.
     pub setting: Setting,
     /// Bytes in one message.
     pub size: usize,
-    /// Processors that the two ends were pinned to.
+    /// Processors that the two ends ran on.
     pub cpus: usize,
     /// Unit of `value`: `us`, `Gbit/s` or `1/s`.
     pub unit: &'static str,
@@ -99,11 +99,11 @@ pub struct Outcome {
     pub p99_us: Option<f64>,
     /// Processor time of both ends per message or connection.
     pub cpu_us: f64,
-    /// How many times better than plain TCP: the median of each round's ratio.
+    /// Times as good as plain TCP: the median of each round's ratio.
     pub ratio_to_tcp: Option<f64>,
-    /// How many times better than a Unix socket.
+    /// Times as good as a Unix socket.
     pub ratio_to_unix: Option<f64>,
-    /// How many times better than a naive redirect.
+    /// Times as good as a naive redirect.
     pub ratio_to_naive: Option<Ratio>,
     /// Share of bytes that TCP did not see: 1 went all the fast way. Missing
     /// where there is no such measure (Unix sockets, connection set-up).
@@ -112,7 +112,7 @@ pub struct Outcome {
     pub flag: Option<&'static str>,
 }
 
-/// What the rounds' ratios to another variant are.
+/// The rounds' ratios to another variant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ratio {
     /// The median.
@@ -201,7 +201,7 @@ pub fn fast_share(sample: &Sample) -> Option<f64> {
     Some((1.0 - stack / float(sample.bytes.max(1))).clamp(0.0, 1.0))
 }
 
-/// Whether most bytes of a sample went the fast way.
+/// True when most bytes of a sample went the fast way.
 #[must_use]
 pub fn went_fast(sample: &Sample) -> bool {
     fast_share(sample).is_some_and(|share| share >= FAST)

@@ -6,29 +6,29 @@
 
 use std::{collections::BTreeMap, fmt::Display, ops::Range};
 
-use nix::{
-    sched::{CpuSet, sched_getaffinity},
-    sys::utsname::uname,
-    unistd::Pid,
-};
+use nix::sys::utsname::uname;
 
 use super::{
+    company::Company,
     dump,
     error::Error,
     host::Host,
     load::Load,
     netns::Network,
     options::{Args, WorkerArgs},
-    plan::{Expect, GROUPS, Group, Mode, Setting, TABLE, Variant},
+    plan::{Expect, Group, Mode, Setting, TABLE, Variant},
     report::{Case, Report, Rounds, SCHEMA, Skipped, Worker, unit, went_fast},
     scale::{self, SCALE},
+    select::{allowed_cpus, select, wanted},
     wire::{Lane, Sample, Spec, Work},
 };
-use crate::table::keeper::{Keeper, Options};
 
 /// Milliseconds that a connection is given to be adopted: several scans must
 /// find it worth it, and both ends between two messages.
 const SETTLE: u64 = 4000;
+
+/// Connections that a round tries until one is fast.
+const BEGINNINGS: usize = 5;
 
 /// Milliseconds of traffic after a start that are not measured.
 const WARM_UP: u64 = 500;
@@ -178,6 +178,22 @@ impl Run<'_> {
         }
     }
 
+    /// Warms up what a round has started.
+    ///
+    /// A blocking connection is enrolled at its handshake or never. One that is
+    /// made before the agent has seen its program is plain for the whole round, so
+    /// the round begins with another.
+    fn begin(&mut self, group: &Group, variant: Variant, spec: &Spec, hosts: &mut Hosts) {
+        for _ in 0..BEGINNINGS {
+            let is_fast = warm_up(variant, spec, hosts);
+            if is_fast || spec.lane.work.connects() || variant.expects() != Expect::Fast {
+                return;
+            }
+            self.stop(group, hosts);
+            self.start(group, hosts, true);
+        }
+    }
+
     /// Ends those under `socketvirt exec`; what they said is part of the report, once a group.
     fn stop(&mut self, group: &Group, hosts: &mut Hosts) {
         for mode in [Mode::Eager, Mode::Adopt] {
@@ -243,7 +259,7 @@ impl Run<'_> {
                 if !variant.is_alone() {
                     self.start(group, hosts, true);
                     if group.restarts {
-                        warm_up(*variant, spec, hosts);
+                        self.begin(group, *variant, spec, hosts);
                     }
                 }
                 let sample = self.sample(group, *variant, spec, hosts)?;
@@ -293,13 +309,12 @@ impl Run<'_> {
         let Some(host) = hosts.running.get_mut(&mode) else {
             return Ok(None);
         };
-        // Kept for this sample alone, and taken away when it goes.
-        let _kept = match (variant == Variant::Kept).then(|| Keeper::start(&Options::default())) {
-            Some(Err(error)) => {
+        let _company = match Company::of(variant) {
+            Ok(company) => company,
+            Err(error) => {
                 self.skip(format!("{} {}", group.name, variant.name()), &error);
                 return Ok(None);
             }
-            other => other.and_then(Result::ok),
         };
         let error = match self.load.during(|| host.measure(spec)) {
             Ok(sample) => return Ok(Some(sample)),
@@ -349,16 +364,15 @@ impl Run<'_> {
 }
 
 /// Talks on a new connection, while the agent that was just started looks at
-/// the host for the first time.
-fn warm_up(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
+/// the host for the first time. Returns true when it went the fast way.
+fn warm_up(variant: Variant, spec: &Spec, hosts: &mut Hosts) -> bool {
     let spec = Spec {
         millis: WARM_UP,
         ..*spec
     };
-    if let Some(host) = hosts.running.get_mut(&variant.mode()) {
-        // The measured sample will meet it again, and report it.
-        let _failed = host.measure(&spec);
-    }
+    let host = hosts.running.get_mut(&variant.mode());
+    // The measured sample will meet a failure again, and report it.
+    host.is_some_and(|host| host.measure(&spec).is_ok_and(|sample| went_fast(&sample)))
 }
 
 /// The same numbers, begun at another one each round.
@@ -383,40 +397,6 @@ fn settle(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
     }
 }
 
-/// The groups that `--only` names; all of them when it names none.
-fn select(only: &[String]) -> Result<Vec<&'static Group>, Error> {
-    let known = || {
-        GROUPS
-            .iter()
-            .map(|group| group.name)
-            .chain([SCALE])
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    for name in only {
-        if name != SCALE && GROUPS.iter().all(|group| group.name != name) {
-            return Err(Error::UnknownGroup {
-                name: name.clone(),
-                known: known(),
-            });
-        }
-    }
-    let wanted = |group: &&Group| wanted(only, group.name);
-    Ok(GROUPS.iter().filter(wanted).collect())
-}
-
-/// Whether the options select it.
-fn wanted(only: &[String], name: &str) -> bool {
-    only.is_empty() || only.iter().any(|one| one == name)
-}
-
-fn allowed_cpus() -> Result<Vec<usize>, Error> {
-    let set = sched_getaffinity(Pid::from_raw(0)).map_err(Error::call("sched_getaffinity"))?;
-    Ok((0..CpuSet::count())
-        .filter(|&cpu| set.is_set(cpu).unwrap_or_default())
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,18 +407,5 @@ mod tests {
         assert!(turn(0..3, 4).eq([1, 2, 0]));
         assert!(turn(3..4, 5).eq([3]));
         assert_eq!(turn(0..0, 1).count(), 0);
-    }
-
-    #[test]
-    fn only_selects_by_name_and_refuses_what_it_does_not_know() {
-        let all = select(&[]).expect("no name selects all");
-        assert_eq!(all.len(), GROUPS.len());
-        let one = select(&["stream".to_owned()]).expect("a known name");
-        assert_eq!(
-            one.iter().map(|group| group.name).collect::<Vec<_>>(),
-            ["stream"]
-        );
-        let error = select(&["strem".to_owned()]).expect_err("an unknown name");
-        assert!(error.to_string().contains("stream"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker leaves to read: its summary, its standard error.
+//! The files that a worker leaves: its summary, its standard error.
 //!
 //! Files in memory, reached through a descriptor of this process: however the
 //! benchmark ends, nothing of them stays.
@@ -57,7 +57,7 @@ impl Scratch {
             .map_err(Error::io("copy a descriptor"))
     }
 
-    /// What a worker wrote to standard error, on one line.
+    /// The text that a worker wrote to standard error, on one line.
     #[must_use]
     pub fn said(&self) -> Option<String> {
         let text = fs::read_to_string(path(&self.stderr)).ok()?;

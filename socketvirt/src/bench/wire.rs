@@ -1,4 +1,4 @@
-//! What the benchmark, its workers and their peers say to each other.
+//! The messages between the benchmark, its workers and their peers.
 //!
 //! A worker is one end of the measured connections, its peer (a process that
 //! the worker starts) is the other. Both are steered over standard input and
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::error::Error;
 
-/// What kind of socket carries the bytes.
+/// The kind of socket that carries the bytes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
@@ -24,7 +24,7 @@ pub enum Family {
     Unix,
 }
 
-/// How both ends wait.
+/// The way in which both ends wait.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Calls {
@@ -34,7 +34,7 @@ pub enum Calls {
     Epoll,
 }
 
-/// What the two ends do.
+/// The work of the two ends.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
@@ -49,21 +49,21 @@ pub enum Work {
 }
 
 impl Work {
-    /// Whether each message has a connection of its own.
+    /// True when each message has a connection of its own.
     #[must_use]
     pub fn connects(self) -> bool {
         matches!(self, Self::Connect | Self::Request)
     }
 }
 
-/// What decides which kept connection a measurement uses.
+/// The choice of a kept connection for a measurement.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Lane {
     /// Kind of socket.
     pub family: Family,
-    /// How both ends wait.
+    /// The way in which both ends wait.
     pub calls: Calls,
-    /// What they do.
+    /// The work of the two ends.
     pub work: Work,
 }
 
@@ -78,11 +78,11 @@ pub struct Spec {
     pub client_cpu: usize,
     /// Processor of the peer.
     pub server_cpu: usize,
-    /// How long to measure.
+    /// The time to measure, in milliseconds.
     pub millis: u64,
 }
 
-/// What a worker is asked.
+/// A request to a worker.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -92,7 +92,7 @@ pub enum Request {
     Measure(Spec),
 }
 
-/// What a worker answers.
+/// The answer of a worker.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -124,7 +124,7 @@ pub struct Sample {
     pub stack_bytes: Option<u64>,
 }
 
-/// What a worker tells its peer.
+/// An order of a worker to its peer.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -135,7 +135,7 @@ pub enum Order {
     Run(Spec),
 }
 
-/// What the peer answers.
+/// The answer of a peer.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
@@ -143,7 +143,7 @@ pub enum Answer {
     Listening(Address),
     /// The kept connection is there.
     Accepted,
-    /// Pinned and about to serve.
+    /// On its processor and about to serve.
     Ready,
     /// The measurement ended.
     Done(Served),

@@ -1,4 +1,4 @@
-//! What can go wrong with the data path.
+//! The errors of BPF objects: of programs, maps, links and pins.
 
 use std::io;
 
@@ -9,9 +9,9 @@ use aya::{
 
 use super::refusal::Refusal;
 
-/// The data path could not be loaded, attached or read.
+/// A BPF object could not be loaded, attached, pinned or read.
 #[derive(Debug, thiserror::Error)]
-pub enum DataPathError {
+pub enum BpfError {
     /// The object is broken or the kernel refused a map.
     #[error("loading the BPF object failed: {0}")]
     Load(#[source] Box<aya::EbpfError>),
@@ -26,15 +26,15 @@ pub enum DataPathError {
     Program {
         /// The program.
         name: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         refusal: Refusal,
     },
     /// A map could not be used.
     #[error("{attempt} failed: {source}")]
     Map {
-        /// What was attempted.
+        /// The attempt.
         attempt: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         #[source]
         source: Box<MapError>,
     },
@@ -43,7 +43,7 @@ pub enum DataPathError {
     Link {
         /// The program.
         name: &'static str,
-        /// What went wrong.
+        /// The cause.
         #[source]
         source: Box<LinkError>,
     },
@@ -52,7 +52,7 @@ pub enum DataPathError {
     Attach {
         /// The program.
         name: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -61,13 +61,13 @@ pub enum DataPathError {
     Pin {
         /// The object.
         name: String,
-        /// What the kernel answered.
+        /// The kernel's answer.
         #[source]
         source: Box<aya::pin::PinError>,
     },
 }
 
-impl DataPathError {
+impl BpfError {
     pub(crate) fn map(attempt: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| Self::Map {
             attempt,

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use aya::programs::links::{FdLink, LinkError};
 
-use super::error::DataPathError;
+use super::error::BpfError;
 
 /// Pins a link, so that it outlives the agent.
-pub(crate) fn keep<L>(link: L, name: &'static str, at: &Path) -> Result<(), DataPathError>
+pub(crate) fn keep<L>(link: L, name: &'static str, at: &Path) -> Result<(), BpfError>
 where
     FdLink: TryFrom<L, Error = LinkError>,
 {
-    let link = FdLink::try_from(link).map_err(|source| DataPathError::Link {
+    let link = FdLink::try_from(link).map_err(|source| BpfError::Link {
         name,
         source: Box::new(source),
     })?;
@@ -19,8 +19,8 @@ where
 }
 
 /// [`keep`], of a link that has a descriptor.
-pub(crate) fn pin(link: FdLink, name: &'static str, at: &Path) -> Result<(), DataPathError> {
-    link.pin(at).map_err(|source| DataPathError::Pin {
+pub(crate) fn pin(link: FdLink, name: &'static str, at: &Path) -> Result<(), BpfError> {
+    link.pin(at).map_err(|source| BpfError::Pin {
         name: name.to_owned(),
         source: Box::new(source),
     })?;

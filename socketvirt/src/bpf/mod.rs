@@ -1,4 +1,4 @@
-//! What the agent does with the kernel's BPF objects that aya does not do: the
+//! Additions to aya for the kernel's BPF objects: the
 //! embedded [`object`], system calls (`sys`), links that outlive it (`link`),
 //! and in words what went wrong ([`error`], [`refusal`]).
 

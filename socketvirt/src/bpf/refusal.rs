@@ -1,4 +1,4 @@
-//! Why the kernel refused a program, in one line.
+//! The reason that the kernel refused a program, in one line.
 //!
 //! The verifier answers with all that it went through, thousands of lines of
 //! which the last says why. `Debug` shows everything.

@@ -1,122 +1,129 @@
 //! The bpf(2) calls that aya does not offer in the form needed.
 //!
 //! aya's attachment to a socket map detaches when it is dropped, and takes
-//! only maps with 4-byte values, whose entries the kernel shows to nobody.
+//! only maps with 4-byte values, whose entries the kernel shows to nobody. Its
+//! links of iterators can be run once.
 
 use std::{
     ffi::CString,
-    io,
+    io, mem,
     os::{
-        fd::{AsFd, AsRawFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
 };
 
-/// `enum bpf_attach_type`, include/uapi/linux/bpf.h.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug)]
-pub enum AttachType {
-    /// `BPF_SK_SKB_STREAM_VERDICT`.
-    StreamVerdict = 5,
-    /// `BPF_SK_MSG_VERDICT`.
-    MessageVerdict = 7,
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
+
+/// Attributes of a call, all 0.
+#[must_use]
+pub fn attributes() -> bpf_attr {
+    // SAFETY: numbers alone, of which 0 is one.
+    unsafe { mem::zeroed() }
 }
 
-/// `enum bpf_cmd`, include/uapi/linux/bpf.h.
-#[derive(Clone, Copy)]
-enum Command {
-    ProgAttach = 8,
-    ProgDetach = 9,
+/// A descriptor, as attributes have it.
+#[must_use]
+pub fn number(fd: impl AsFd) -> u32 {
+    fd.as_fd().as_raw_fd().cast_unsigned()
 }
 
-/// The part of `union bpf_attr` for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`.
-#[repr(C)]
-struct Attributes {
-    target_fd: u32,
-    attach_bpf_fd: u32,
-    attach_type: u32,
-    attach_flags: u32,
+/// Calls bpf(2), and returns its answer.
+///
+/// # Errors
+/// The kernel's answer.
+///
+/// # Safety
+/// All that `attributes` point to must live during the call, be as large as
+/// they say, and be writable where the kernel writes.
+unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_int> {
+    let attributes = std::ptr::from_mut(attributes);
+    // SAFETY: the attributes live during the call and their size is given; the
+    // caller answers for what they point to. A kernel that knows fewer of them
+    // takes the rest as long as it is 0.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_int,
+            attributes,
+            size_of::<bpf_attr>(),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    libc::c_int::try_from(answer).map_err(io::Error::other)
+}
+
+/// Calls bpf(2), and returns the descriptor that it answers.
+///
+/// # Errors
+/// The kernel's answer.
+///
+/// # Safety
+/// All that `attributes` point to must live during the call, be as large as
+/// they say, and be writable where the kernel writes. The call must be one that
+/// opens a descriptor.
+pub unsafe fn open(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
+    // SAFETY: the caller answers for the attributes.
+    let fd = unsafe { call(command, attributes) }?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Attaches a program to a socket map, for as long as the map lives.
 ///
 /// # Errors
-/// What the kernel answered; `EOPNOTSUPP` when the types do not fit.
-pub fn attach(map: impl AsFd, program: impl AsFd, how: AttachType) -> io::Result<()> {
-    call(Command::ProgAttach, &map, &program, how)
+/// The kernel's answer; `EOPNOTSUPP` when the types do not fit.
+pub fn attach(map: impl AsFd, program: impl AsFd, how: bpf_attach_type) -> io::Result<()> {
+    change(bpf_cmd::BPF_PROG_ATTACH, map, program, how)
 }
 
 /// Detaches a program from a socket map. Sockets that are enrolled keep it.
 ///
 /// # Errors
-/// What the kernel answered; `ENOENT` when it is not attached.
-pub fn detach(map: impl AsFd, program: impl AsFd, how: AttachType) -> io::Result<()> {
-    call(Command::ProgDetach, &map, &program, how)
+/// The kernel's answer; `ENOENT` when it is not attached.
+pub fn detach(map: impl AsFd, program: impl AsFd, how: bpf_attach_type) -> io::Result<()> {
+    change(bpf_cmd::BPF_PROG_DETACH, map, program, how)
 }
 
-fn call(command: Command, map: &impl AsFd, program: &impl AsFd, how: AttachType) -> io::Result<()> {
-    let fd = |fd: &dyn AsFd| fd.as_fd().as_raw_fd().cast_unsigned();
-    let attributes = Attributes {
-        target_fd: fd(map),
-        attach_bpf_fd: fd(program),
-        attach_type: how as u32,
-        attach_flags: 0,
-    };
-    // SAFETY: the attributes live during the call and their size is given.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command as libc::c_int,
-            &raw const attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    if answer == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+fn change(
+    command: bpf_cmd,
+    map: impl AsFd,
+    program: impl AsFd,
+    how: bpf_attach_type,
+) -> io::Result<()> {
+    let mut attributes = attributes();
+    attributes.__bindgen_anon_5.__bindgen_anon_1.target_fd = number(map);
+    attributes.__bindgen_anon_5.attach_bpf_fd = number(program);
+    attributes.__bindgen_anon_5.attach_type = how as u32;
+    // SAFETY: the attributes hold numbers alone.
+    unsafe { call(command, &mut attributes) }.map(drop)
 }
 
 /// Counts the keys of a hash map of any kind, also of one whose values the
 /// kernel does not show. Keys that come and go meanwhile may be counted or not.
-pub fn keys<K: Copy>(map: impl AsFd, mut key: K) -> usize {
-    /// `BPF_MAP_GET_NEXT_KEY`.
-    const GET_NEXT_KEY: libc::c_int = 4;
-    /// The part of `union bpf_attr` for it.
-    #[repr(C)]
-    struct Attributes {
-        map_fd: u32,
-        unused: u32,
-        key: u64,
-        following: u64,
-    }
+pub fn keys<K: aya::Pod>(map: impl AsFd, mut key: K) -> usize {
+    let map = number(map);
     let mut count = 0;
-    let mut first = true;
     loop {
         let mut next = key;
-        let attributes = Attributes {
-            map_fd: map.as_fd().as_raw_fd().cast_unsigned(),
-            unused: 0,
-            key: if first { 0 } else { (&raw const key) as u64 },
-            following: (&raw mut next) as u64,
+        let mut attributes = attributes();
+        attributes.__bindgen_anon_2.map_fd = map;
+        // Without a key, the first is asked for.
+        attributes.__bindgen_anon_2.key = if count == 0 {
+            0
+        } else {
+            (&raw const key) as u64
         };
+        attributes.__bindgen_anon_2.__bindgen_anon_1.next_key = (&raw mut next) as u64;
         // SAFETY: both keys live during the call and have the map's key size.
-        let answer = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                GET_NEXT_KEY,
-                &raw const attributes,
-                size_of::<Attributes>(),
-            )
-        };
-        if answer != 0 {
+        if unsafe { call(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attributes) }.is_err() {
             return count;
         }
         count += 1;
         key = next;
-        first = false;
     }
 }
 
@@ -124,98 +131,34 @@ pub fn keys<K: Copy>(map: impl AsFd, mut key: K) -> usize {
 /// does not tell.
 #[must_use]
 pub fn map_after(id: u32) -> Option<u32> {
-    /// `BPF_MAP_GET_NEXT_ID`.
-    const GET_NEXT_ID: libc::c_int = 12;
-    /// The part of `union bpf_attr` for it.
-    #[repr(C)]
-    struct Attributes {
-        start: u32,
-        next: u32,
-        flags: u32,
-    }
-    let mut attributes = Attributes {
-        start: id,
-        next: 0,
-        flags: 0,
-    };
-    // SAFETY: the attributes live during the call and their size is given.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            GET_NEXT_ID,
-            &raw mut attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    (answer == 0).then_some(attributes.next)
+    let mut attributes = attributes();
+    attributes.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
+    // SAFETY: the attributes hold numbers alone.
+    unsafe { call(bpf_cmd::BPF_MAP_GET_NEXT_ID, &mut attributes) }.ok()?;
+    // SAFETY: a number, which the kernel has written.
+    Some(unsafe { attributes.__bindgen_anon_6.next_id })
 }
 
 /// The id of the cgroup that a pinned link attaches a program to; 0 once that
 /// cgroup and its sockets are gone.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn cgroup_of_link(pinned: &Path) -> io::Result<u64> {
-    /// `BPF_OBJ_GET`.
-    const GET: libc::c_int = 7;
-    /// `BPF_OBJ_GET_INFO_BY_FD`.
-    const GET_INFO: libc::c_int = 15;
-    /// The part of `union bpf_attr` for the first.
-    #[repr(C)]
-    struct Get {
-        path: u64,
-        unused: u64,
-    }
-    /// The part of `union bpf_attr` for the second.
-    #[repr(C)]
-    struct GetInfo {
-        link: u32,
-        length: u32,
-        info: u64,
-    }
-    /// The part of `struct bpf_link_info` for links of cgroups.
-    #[repr(C)]
-    #[derive(Default)]
-    struct Info {
-        kind: u32,
-        id: u32,
-        program: u32,
-        unused: u32,
-        cgroup: u64,
-        attach_type: u32,
-        unused_too: u32,
-    }
     let path = CString::new(pinned.as_os_str().as_bytes())?;
-    let get = Get {
-        path: path.as_ptr() as u64,
-        unused: 0,
-    };
-    // SAFETY: the path lives during the call.
-    let link = unsafe { libc::syscall(libc::SYS_bpf, GET, &raw const get, size_of::<Get>()) };
-    let link = i32::try_from(link).map_err(io::Error::other)?;
-    if link < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us alone.
-    let link = unsafe { OwnedFd::from_raw_fd(link) };
-    let mut info = Info::default();
-    let get_info = GetInfo {
-        link: link.as_raw_fd().cast_unsigned(),
-        length: u32::try_from(size_of::<Info>()).unwrap_or(0),
-        info: (&raw mut info) as u64,
-    };
+    let mut object = attributes();
+    object.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: the path lives during the call, which opens what is pinned there.
+    let link = unsafe { open(bpf_cmd::BPF_OBJ_GET, &mut object) }?;
+
+    // SAFETY: numbers alone, of which 0 is one.
+    let mut info: bpf_link_info = unsafe { mem::zeroed() };
+    let mut question = attributes();
+    question.info.bpf_fd = number(&link);
+    question.info.info_len = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
+    question.info.info = (&raw mut info) as u64;
     // SAFETY: `info` lives during the call and its size is given.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            GET_INFO,
-            &raw const get_info,
-            size_of::<GetInfo>(),
-        )
-    };
-    if answer == 0 {
-        Ok(info.cgroup)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut question) }?;
+    // SAFETY: numbers in any case, and those of a cgroup for a link to one.
+    Ok(unsafe { info.__bindgen_anon_1.cgroup.cgroup_id })
 }

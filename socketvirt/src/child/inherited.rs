@@ -1,4 +1,4 @@
-//! What the process was started with, before Rust's runtime changed it.
+//! The state that the process was started in, before Rust's runtime changed it.
 //!
 //! The runtime ignores SIGPIPE and opens `/dev/null` in place of closed standard
 //! descriptors before `main`. A command must not see either: under systemd, where
@@ -39,7 +39,7 @@ extern "C" fn record() {
     STATE.store(state, Ordering::Relaxed);
 }
 
-/// Whether we were started with SIGPIPE ignored.
+/// True when we were started with SIGPIPE ignored.
 pub(super) fn pipe_ignored() -> bool {
     STATE.load(Ordering::Relaxed) & PIPE_IGNORED != 0
 }
@@ -50,7 +50,7 @@ pub(super) fn closed_descriptors() -> impl Iterator<Item = c_int> {
     (0..=2).filter(move |fd| state & (1 << fd) != 0)
 }
 
-/// Whether this process ignores `signal` now.
+/// True when this process ignores `signal` now.
 pub(super) fn is_ignored(signal: c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action only asks; `action` is a valid place for the

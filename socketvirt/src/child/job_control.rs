@@ -36,7 +36,7 @@ impl Child {
         }
     }
 
-    /// Whether a stop seen before still lasts. It does not look for a new
+    /// True when a stop seen before still lasts. It does not look for a new
     /// one: that must be followed, not continued.
     pub(super) fn is_stopped(&mut self) -> bool {
         if let Some(WaitStatus::Continued(_)) = self.look(WaitPidFlag::WCONTINUED) {

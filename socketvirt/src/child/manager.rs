@@ -1,4 +1,4 @@
-//! What a service manager hands to the process that it starts, and what of it
+//! Gifts of a service manager to the process that it starts, and what of them
 //! the operator has to know because that process is ours.
 
 use std::{env, fs, os::fd::BorrowedFd};
@@ -7,7 +7,7 @@ use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike as _, SockaddrStorage, getsockname, getsockopt, sockopt,
 };
 
-/// What to tell the operator before the command is started.
+/// Returns notices for the operator, to be told before the command is started.
 #[must_use]
 pub fn notices() -> Vec<String> {
     let mut notices = Vec::new();
@@ -28,7 +28,7 @@ pub fn notices() -> Vec<String> {
     notices
 }
 
-/// How many of this process's descriptors are TCP sockets that listen.
+/// Counts the descriptors of this process that are listening TCP sockets.
 fn inherited_listeners() -> usize {
     let open = fs::read_dir("/proc/self/fd")
         .into_iter()

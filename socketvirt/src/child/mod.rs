@@ -17,7 +17,7 @@
 //! Variables that name us as who they are meant for (`LISTEN_PID`) name the command
 //! (`addressed`).
 //!
-//! What a program can still see: our process between it and its parent, so the
+//! A program can still see our process between it and its parent, so the
 //! service manager's main process is ours; as process 1, a group of its own; a signal that
 //! `kill(2)` sends to the whole group arrives twice (see `signals`); a
 //! command that moves itself to a new process group without taking the terminal
@@ -34,7 +34,7 @@ mod status;
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     process,
     time::{Duration, Instant},
@@ -64,13 +64,15 @@ pub struct Child {
     stopped: bool,
 }
 
-/// What ended a wait.
+/// The event that ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The command has ended.
     Exited(Status),
     /// The time given has passed, the command goes on.
     Timeout,
+    /// Something else that was waited for has come, the command goes on.
+    Other,
 }
 
 /// Waiting for the command failed.
@@ -106,11 +108,23 @@ impl Child {
     /// # Errors
     /// If the kernel refuses to poll or to read the signals.
     pub fn wait_event(&mut self, timeout: Option<Duration>) -> Result<Event, WaitError> {
+        self.wait_beside(timeout, &[])
+    }
+
+    /// [`Child::wait_event`], which also ends when one of `others` can be read.
+    ///
+    /// # Errors
+    /// As [`Child::wait_event`].
+    pub fn wait_beside(
+        &mut self,
+        timeout: Option<Duration>,
+        others: &[BorrowedFd<'_>],
+    ) -> Result<Event, WaitError> {
         // A time too far away to be represented never comes.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let (ended, signalled) = self.poll(left)?;
+            let (ended, signalled, other) = self.poll(left, others)?;
             if signalled {
                 self.pass_signals_on(false)
                     .map_err(|errno| WaitError::new("read(signalfd)", errno))?;
@@ -122,22 +136,37 @@ impl Child {
                     .map_err(|error| WaitError::new("wait", error))?;
                 return Ok(Event::Exited(status.into()));
             }
+            if other {
+                return Ok(Event::Other);
+            }
             if left == Some(Duration::ZERO) {
                 return Ok(Event::Timeout);
             }
         }
     }
 
-    /// Tells whether the command has ended and whether signals are waiting.
-    fn poll(&self, timeout: Option<Duration>) -> Result<(bool, bool), WaitError> {
-        let mut fds = [
-            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-        ];
+    /// Tells whether the command has ended, whether signals are waiting, and
+    /// whether one of the others is ready.
+    fn poll(
+        &self,
+        timeout: Option<Duration>,
+        others: &[BorrowedFd<'_>],
+    ) -> Result<(bool, bool, bool), WaitError> {
+        let mut fds = vec![self.pidfd.as_fd(), self.signals.as_fd()];
+        fds.extend(others);
+        let mut fds: Vec<_> = fds
+            .into_iter()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
         match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
-            Ok(_) => Ok((fds[0].any().unwrap_or(true), fds[1].any().unwrap_or(true))),
+            Ok(_) => Ok((
+                is_ready(&fds[0]),
+                is_ready(&fds[1]),
+                fds[2..].iter().any(is_ready),
+            )),
             // A stop and its continuation interrupt poll.
-            Err(Errno::EINTR) => Ok((false, false)),
+            Err(Errno::EINTR) => Ok((false, false, false)),
             Err(errno) => Err(WaitError::new("ppoll", errno)),
         }
     }

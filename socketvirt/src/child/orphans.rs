@@ -1,4 +1,4 @@
-//! What process 1 of a container owes: it reaps whoever lost its parent, and
+//! The duties of process 1 of a container: it reaps whoever lost its parent, and
 //! passes on every signal that it is sent.
 //!
 //! Orphans also come to us when whoever executed us was a subreaper, or had
@@ -15,7 +15,7 @@ use nix::{
 
 use super::{Child, job_control::Terminal};
 
-/// Whether this process is the first of its pid namespace.
+/// True when this process is the first of its pid namespace.
 pub(super) fn is_init() -> bool {
     process::id() == 1
 }

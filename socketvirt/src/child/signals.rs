@@ -72,7 +72,7 @@ pub struct SignalError {
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    /// What the command is to start with.
+    /// The mask that the command is to start with.
     pub(super) mask: SigSet,
     pub(super) on_child: SigAction,
 }
@@ -179,7 +179,7 @@ impl Child {
     }
 }
 
-/// Whether a signal that reached us has yet to reach the command.
+/// True when a signal that reached us has yet to reach the command.
 fn is_for_command(
     signal: c_int,
     code: c_int,
@@ -196,7 +196,7 @@ fn is_for_command(
     }
 }
 
-/// Whether the sender is ourselves or lives in the command's cgroup. Both the signal and
+/// True when the sender is ourselves or lives in the command's cgroup. Both the signal and
 /// the cgroup show as 0 what is outside our pid namespace, which names nobody.
 fn is_inside(sender: u32, cgroup_procs: &Path) -> bool {
     sender == process::id()

@@ -68,7 +68,7 @@ pub enum SpawnError {
 }
 
 impl SpawnError {
-    /// How this process should finish: as env(1), nice(1) and timeout(1) do.
+    /// The status to end this process with, as env(1), nice(1) and timeout(1) do.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -171,7 +171,7 @@ impl Child {
             cgroup_procs: cgroup_procs.into(),
             stopped: false,
         };
-        // What is still unread after a failure is passed on by the first wait.
+        // Signals still unread after a failure are passed on by the first wait.
         let _ = child.pass_signals_on(true);
         // Those that ended before signals were collected.
         child.reap_orphans();

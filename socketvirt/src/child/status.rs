@@ -1,4 +1,4 @@
-//! How the command ended, and ending the same way.
+//! The end of the command, and ending the same way.
 
 use std::{
     io::{self, Write},
@@ -16,7 +16,7 @@ use nix::{
     },
 };
 
-/// How a process ended.
+/// The way in which a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// By itself, with this code.

@@ -50,13 +50,21 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Keeps the table, unless somebody does.
 fn take_over(own: Option<Keeper>) -> Result<Option<Keeper>> {
+    let own = match own {
+        // Its scans never end by themselves: this gives their error.
+        Some(own) if own.has_ended() => {
+            own.finish()?;
+            None
+        }
+        own => own,
+    };
     if own.is_some() || keeper::kept().is_some() {
         return Ok(own);
     }
     match Keeper::start(&Options::default()) {
         Ok(keeper) => Ok(Some(keeper)),
         // Somebody else was quicker.
-        Err(TableError::Kept) => Ok(None),
+        Err(TableError::Kept(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -67,16 +75,16 @@ fn follow(
     keeper: &mut Option<Keeper>,
     signals: &SignalFd,
 ) -> Result<()> {
-    const LOOK: Duration = Duration::from_secs(1);
-    let mut looked = Instant::now();
+    const REFRESH: Duration = Duration::from_secs(1);
+    let mut refreshed = Instant::now();
     let mut lost = 0;
     let mut news = Instant::now();
     loop {
-        if looked.elapsed() >= LOOK {
+        if refreshed.elapsed() >= REFRESH {
             // Whoever kept the table may have ended.
             *keeper = take_over(keeper.take())?;
             follower.refresh()?;
-            looked = Instant::now();
+            refreshed = Instant::now();
         }
         let events = follower.read();
         if !events.is_empty() {
@@ -91,7 +99,7 @@ fn follow(
             tell!("{} events were lost", follower.lost() - lost);
             lost = follower.lost();
         }
-        if !args.follow && news.elapsed() >= LOOK {
+        if !args.follow && news.elapsed() >= REFRESH {
             return Ok(());
         }
         if output::ends_within(PAUSE, Some(signals.as_fd())) {

@@ -6,15 +6,17 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use socketvirt_common::record::config::Mode;
+use tracing::{error, info, warn};
 
-use super::summary_file::SummaryFile;
+use super::{LogArgs, summary_file::SummaryFile};
 use crate::{
     child::{Child, Event, Signals, manager},
     kernel::capabilities,
-    output,
     session::{
+        effective::Effective,
         run::{Finished, Options, Run},
         scope::Scope,
+        summary::Summary,
     },
     tell,
 };
@@ -37,6 +39,10 @@ impl From<ModeName> for Mode {
     }
 }
 
+/// The help of `--scan-interval`, which means the same in `run`.
+pub(super) const SCAN_INTERVAL: &str = "Milliseconds from one look at connections that may change to the next, at least; all looks \
+     take at most 1% of one CPU whatever this says";
+
 /// Arguments of `socketvirt exec`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -46,10 +52,10 @@ pub struct Args {
     /// Also write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Milliseconds from one look at connections that may change to the next, at
-    /// least; all looks take at most 1% of one CPU whatever this says.
-    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    #[arg(long, value_name = "MS", help = SCAN_INTERVAL, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     scan_interval: u64,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
     /// Do not print the summary.
     #[arg(long, short)]
     quiet: bool,
@@ -58,8 +64,11 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
-/// What an operator of eager mode has to know.
-pub(super) const EAGER: &str = "eager mode enrols blocking sockets too, whose calls the kernel can end early (EAGAIN, a short \
+/// The words for a thread that has ended without an error.
+pub(super) const NO_ERROR: &str = "one of its threads has ended by itself";
+
+/// The warning for an operator of eager mode.
+const EAGER: &str = "eager mode enrols blocking sockets too, whose calls the kernel can end early (EAGAIN, a short \
                      MSG_WAITALL), and cannot let them go for splice(2), urgent data, SO_RCVLOWAT, SO_ZEROCOPY and the like: \
                      only for programs that you have vetted, see docs/compatibility.md";
 
@@ -76,35 +85,45 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let options = Options {
         scope: Scope::Own,
         mode: args.mode.into(),
+        policy: None,
         interval: Duration::from_millis(args.scan_interval),
     };
     // Before anything of our own is open.
     let notices = manager::notices();
-    let run = Run::start(&options)?;
+    let mut run = Run::start(&options)?;
     if !args.quiet {
-        if options.mode == Mode::Eager {
-            tell!("{EAGER}");
-        }
         for notice in notices {
             tell!("{notice}");
         }
-        tell_shortcomings();
+        tell_start(run.effective());
     }
     let (command, rest) = args.command.split_first().context("no command was given")?;
-    let mut child = match Child::spawn(signals, command, rest, &run.cgroup_procs()) {
+    let procs = run.cgroup_procs().unwrap_or_default();
+    let mut child = match Child::spawn(signals, command, rest, &procs) {
         Ok(child) => child,
         Err(error) => {
             let status = error.status();
-            tell!("{error}");
+            error!("{error}");
             save(&run.finish(), summary);
             status.finish()
         }
     };
     let status = loop {
-        match child.wait_event(None) {
+        let ends = run.ends();
+        match child.wait_beside(None, &ends) {
             Ok(Event::Exited(status)) => break status,
             Ok(Event::Timeout) => {}
+            // A thread has ended, which none does by itself.
+            Ok(Event::Other) => {
+                drop(ends);
+                let failure = run.detach().failure.take();
+                let error = failure.map_or_else(|| NO_ERROR.into(), |error| error.to_string());
+                error!(
+                    "nothing is accelerated any more, the command goes on as plain TCP: {error}"
+                );
+            }
             Err(error) => {
+                drop(ends);
                 // The command goes on, as plain TCP.
                 save(&run.finish(), summary);
                 return Err(error.into());
@@ -115,19 +134,41 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // First: a terminal may keep us waiting, or be gone.
     save(&finished, summary);
     if !args.quiet {
-        output::tell(format_args!("{}", finished.summary));
-        for warning in &finished.warnings {
-            tell!("{warning}");
+        tell_summary(&finished.summary);
+        if let Some(left) = finished.left {
+            warn!("{left}");
         }
     }
     status.finish()
 }
 
-/// What will not be accelerated, or not be looked at, for want of a capability.
-pub(super) fn tell_shortcomings() {
-    for missing in capabilities::shortcomings() {
-        tell!("{}", missing.words);
+/// Tells what is on, and each reason why it is less than was asked for.
+pub(super) fn tell_start(effective: &Effective) {
+    tell_shortcomings();
+    for reason in &effective.degraded {
+        warn!("{reason}");
     }
+    if effective.mode == Mode::Eager {
+        warn!("{EAGER}");
+    }
+    // Last: who waits for the agent waits for this line.
+    tell!("{effective}");
+}
+
+/// Tells what will not be accelerated, or not be inspected, for want of a capability.
+fn tell_shortcomings() {
+    for missing in capabilities::shortcomings() {
+        warn!("{}", missing.words);
+    }
+}
+
+/// Tells the summary. As JSON it is a field of its event.
+pub(super) fn tell_summary(summary: &Summary) {
+    let json = serde_json::to_string(summary).unwrap_or_default();
+    let text = summary.to_string();
+    // The name of the program stands before each event.
+    let text = text.trim_start_matches("socketvirt: ").trim_end();
+    info!(summary = %json, "{text}");
 }
 
 /// Writes the summary, and tells what did not end as it should.
@@ -135,9 +176,9 @@ fn save(finished: &Finished, file: Option<SummaryFile>) {
     if let Some(file) = file
         && let Err(error) = file.write(&finished.summary)
     {
-        tell!("{error:#}");
+        error!("{error:#}");
     }
     if let Some(error) = &finished.failure {
-        tell!("{error}");
+        error!("{error}");
     }
 }

@@ -66,15 +66,13 @@ impl SummaryFile {
 
 #[cfg(test)]
 mod tests {
-    use socketvirt_common::record::{
-        config::{Mode, ReceiveMode},
-        stats::Stats,
-    };
+    use socketvirt_common::record::{config::Mode, stats::Stats};
 
     use super::*;
+    use crate::session::effective::Effective;
 
     fn summary() -> Summary {
-        Summary::new(Mode::Adopt, ReceiveMode::Unified, &Stats::default())
+        Summary::new(&Effective::new(Mode::Adopt), &Stats::default())
     }
 
     #[test]

@@ -9,6 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     output::{self, Printed},
     table::{
+        agents::Agents,
         filter::{Filter, Order},
         print::{self, Style},
         source::{Namespaces, Source},
@@ -39,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "NETNS", default_value = "all")]
     netns: Namespaces,
     /// Only connections on this path.
-    #[arg(long, value_name = "PATH", value_parser = ["stack", "fast", "pinned"])]
+    #[arg(long, value_name = "PATH", value_parser = ["stack", "fast", "kept"])]
     path: Option<String>,
     /// Only sockets of this family: inet, inet6, unix (or tcp, udp, `u_str`).
     #[arg(long, value_name = "FAMILY")]
@@ -101,9 +102,10 @@ fn watch(
     as_json: bool,
 ) -> Result<()> {
     const LEAST: Duration = Duration::from_secs(1);
+    let mut agents = Agents::default();
     loop {
         let began = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
-        let mut table = Table::read(source, netns)?;
+        let mut table = Table::read_again(source, &mut agents, netns)?;
         let ended = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
         let pause = socketvirt_common::rule::pace::pause((ended - began).into(), LEAST);
         filter.apply(&mut table, order);

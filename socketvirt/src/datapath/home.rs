@@ -1,15 +1,19 @@
 //! The home of a data path: the bpffs folder that its objects are pinned in, by
 //! these names, and the cgroup that it is attached to.
+//!
+//! That of `exec` is its process's own, and goes with it. That of `run` has one name on
+//! a host, and outlives the agent: the next one takes it over
+//! ([`takeover`](super::takeover)).
 
 use std::path::Path;
 
 use aya::maps::MapData;
-use socketvirt_common::record::pair::EndKey;
+use socketvirt_common::record::{pair::EndKey, raw::Raw};
 
 use crate::{
     bpf::sys,
     host::{
-        bpffs::{PinDir, PinError},
+        bpffs::{HOST, PinDir, PinError},
         cgroup::{Cgroup, CgroupError},
         owner,
     },
@@ -27,12 +31,20 @@ pub const EXEC_LINK: &str = "link_exec";
 pub const RING_LINK: &str = "link_ring";
 /// The link that watches processes come to another cgroup.
 pub const MOVED_LINK: &str = "link_moved";
+/// The handshake program.
+pub const SOCK_OPS: &str = "sv_sock_ops";
+/// The program at the trace point of receive calls.
+pub const RECEIVE: &str = "sv_receive";
+/// The program that sees which call reads, where the kernel permits no other way.
+pub const READ: &str = "sv_read";
 /// The iterator of visits: reading this file visits the sockets that wait.
 pub const ACT_LINK: &str = "act";
 /// The iterator of the walk at the start.
 pub const DISCOVER_LINK: &str = "discover";
 /// The iterator that finds who else holds a socket.
 pub const HOLDERS_LINK: &str = "holders";
+/// The program that says which rule decides about a connection.
+pub const DECIDE: &str = "decide";
 /// The program that looks at pairs.
 pub const WATCH: &str = "watch";
 /// Switches.
@@ -49,26 +61,48 @@ pub enum HomeError {
     /// The pinned objects.
     #[error(transparent)]
     Pins(#[from] PinError),
+    /// It was taken over, or its self-test is over.
+    #[error("the home has no cgroup of its own; this is a defect of socketvirt, please report it")]
+    NoCgroup,
 }
 
-/// The cgroup and the folder of pinned objects, taken away on drop.
+/// The folder of pinned objects, and the cgroup that is made beside it. Both are taken
+/// away on drop, unless they are left.
 #[derive(Debug)]
 pub(crate) struct Home {
-    pub(crate) cgroup: Cgroup,
+    /// The home of a host has it until the self-test is over.
+    pub(crate) cgroup: Option<Cgroup>,
     pub(crate) pins: PinDir,
-    taken: bool,
+    is_left: bool,
 }
 
 impl Home {
-    /// Makes both, under a name that begins with `kind`.
+    /// Makes one for the calling process, under a name that begins with `kind`.
     pub(crate) fn make(kind: &str) -> Result<Self, HomeError> {
         let name = owner::name(kind);
-        let cgroup = Cgroup::create(&name)?;
-        match PinDir::create(&name) {
+        Self::with(Cgroup::create(&name)?, &name)
+    }
+
+    /// Makes that of the host.
+    pub(crate) fn of_host() -> Result<Self, HomeError> {
+        Self::with(Cgroup::create(&owner::name("run"))?, HOST)
+    }
+
+    /// Takes over what is there. It is left, unless it is taken away.
+    pub(crate) fn taken(pins: PinDir) -> Self {
+        Self {
+            cgroup: None,
+            pins,
+            is_left: true,
+        }
+    }
+
+    fn with(cgroup: Cgroup, name: &str) -> Result<Self, HomeError> {
+        match PinDir::create(name) {
             Ok(pins) => Ok(Self {
-                cgroup,
+                cgroup: Some(cgroup),
                 pins,
-                taken: false,
+                is_left: false,
             }),
             Err(error) => {
                 // The first error is the one to report.
@@ -78,17 +112,41 @@ impl Home {
         }
     }
 
+    /// The cgroup, of a home that has one.
+    pub(crate) fn cgroup(&self) -> Result<&Cgroup, HomeError> {
+        self.cgroup.as_ref().ok_or(HomeError::NoCgroup)
+    }
+
+    /// Takes the cgroup away that the self-test was in.
+    pub(crate) fn leave_cgroup(&mut self) -> Result<(), HomeError> {
+        self.cgroup.take().as_ref().map_or(Ok(()), take_away_cgroup)
+    }
+
+    /// Leaves it for another agent.
+    pub(crate) fn leave(&mut self) {
+        self.is_left = true;
+    }
+
+    /// Takes the pins away and keeps the cgroup; when sockets are still enrolled,
+    /// leaves the pins and says so.
+    pub(crate) fn detach(&self) -> Result<Option<String>, HomeError> {
+        take_away_pins(&self.pins)
+    }
+
     /// Takes both away; when sockets are still enrolled, leaves the pins and
     /// says so.
     pub(crate) fn take_away(&mut self) -> Result<Option<String>, HomeError> {
-        self.taken = true;
-        take_away(&self.cgroup, &self.pins)
+        self.is_left = true;
+        match &self.cgroup {
+            Some(cgroup) => take_away(cgroup, &self.pins),
+            None => take_away_pins(&self.pins),
+        }
     }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
-        if !self.taken {
+        if !self.is_left {
             // On the way out with another error, which is the one to report;
             // what stays is found by the next start.
             let _ = self.take_away();
@@ -113,7 +171,7 @@ pub fn take_away(cgroup: &Cgroup, pins: &PinDir) -> Result<Option<String>, HomeE
 }
 
 /// Takes pins away that have no cgroup.
-pub(super) fn take_away_pins(pins: &PinDir) -> Result<Option<String>, HomeError> {
+pub(crate) fn take_away_pins(pins: &PinDir) -> Result<Option<String>, HomeError> {
     let left = enrolled(&pins.path().join(FAST));
     if left == 0 {
         pins.remove()?;
@@ -132,12 +190,12 @@ pub(super) fn take_away_cgroup(cgroup: &Cgroup) -> Result<(), HomeError> {
     Ok(())
 }
 
-/// How many sockets are enrolled in the map pinned at `fast`; 0 when it is
+/// Counts the sockets enrolled in the map pinned at `fast`; 0 when it is
 /// not there.
 #[must_use]
 pub fn enrolled(fast: &Path) -> usize {
     let Ok(map) = MapData::from_pin(fast) else {
         return 0;
     };
-    sys::keys(map.fd(), EndKey::default())
+    sys::keys(map.fd(), Raw::of(EndKey::default()))
 }

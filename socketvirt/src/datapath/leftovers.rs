@@ -1,60 +1,71 @@
-//! What a run leaves when its agent is killed, and how it is taken away.
+//! The leftovers of a run whose agent was killed, and how they are taken away.
 //!
 //! The pins of a killed agent keep its data path alive, so that enrolled
 //! sockets lose nothing. Whoever comes next releases them and clears up.
 
 use std::{
+    io,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use aya::maps::{Array, Map, MapData, MapError};
-use socketvirt_common::record::config::{Config, Mode};
+use aya::maps::MapError;
+use socketvirt_common::record::config::Mode;
 
 use super::{
-    home::{self, take_away, take_away_cgroup, take_away_pins},
+    config::ConfigMap,
+    home::{take_away, take_away_cgroup, take_away_pins},
     spaces::Spaces,
     tiers::{TierError, Tiers},
 };
 use crate::{
-    bpf::object,
+    bpf::{error::BpfError, object},
     host::{bpffs::PinDir, cgroup::Cgroup},
+    tell,
+    thread::{Panicked, Thread},
 };
 
-/// How long enrolled sockets of a dead agent are waited for.
+/// The longest wait for the enrolled sockets of a dead agent.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time between two sweeps, at first...
+const SOON: Duration = Duration::from_millis(1);
+/// ...and when sockets stay in use.
+const SELDOM: Duration = Duration::from_millis(50);
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The sockets of a killed agent could not be released.
 #[derive(Debug, thiserror::Error)]
-enum DrainError {
+pub(crate) enum DrainError {
     /// One of the tiers.
     #[error(transparent)]
     Tier(#[from] TierError),
+    /// The switches could not be opened.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
     /// The switches could not be set.
     #[error("writing a map of the data path failed: {0}")]
     Map(#[from] MapError),
+    /// There is no thread for it.
+    #[error("starting the thread that releases sockets failed: {0}")]
+    Start(#[from] io::Error),
     /// The thread has panicked.
-    #[error("the watching thread {0}")]
-    Thread(&'static str),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
-/// Clears what agents that are gone have left; returns what could not be
-/// cleared, in words for the operator.
-#[must_use]
-pub fn clear() -> Vec<String> {
-    let mut warnings = Vec::new();
+/// Clears what agents that are gone have left, and tells what could not be
+/// cleared.
+pub fn clear() {
     let mut cgroups = Cgroup::existing().unwrap_or_default();
     for pins in PinDir::existing().unwrap_or_default() {
-        if pins.owner_alive() {
+        // That of the host is for the next agent.
+        if pins.owner_alive() || pins.outlives_owner() {
             continue;
         }
-        // The records of another build are not touched: its sockets are waited for.
-        if object::is_ours(pins.path())
-            && let Err(error) = drain(pins.path())
-        {
-            warnings.push(error.to_string());
-        }
+        release(&pins);
         let of_it = cgroups
             .iter()
             .position(|cgroup| cgroup.name() == pins.name())
@@ -65,46 +76,81 @@ pub fn clear() -> Vec<String> {
         };
         match cleared {
             Ok(None) => {}
-            Ok(Some(warning)) => warnings.push(warning),
-            Err(error) => warnings.push(error.to_string()),
+            Ok(Some(warning)) => tell!("{warning}"),
+            Err(error) => tell!("{error}"),
         }
     }
     for cgroup in cgroups {
         if !cgroup.owner_alive()
             && let Err(error) = take_away_cgroup(&cgroup)
         {
-            warnings.push(error.to_string());
+            tell!("{error}");
         }
     }
-    warnings
 }
 
-/// Releases the sockets of a data path that has no agent, in every namespace.
-fn drain(folder: &Path) -> Result<(), DrainError> {
+/// [`drain`], telling what went wrong. Records that this build does not understand are
+/// not touched: their sockets are waited for.
+pub(super) fn release(pins: &PinDir) {
+    if object::is_understood(pins.path())
+        && let Err(error) = drain(pins.path())
+    {
+        tell!("{error}");
+    }
+}
+
+/// Releases the sockets of a data path that has no agent, in every namespace, and
+/// waits for them a moment.
+///
+/// # Errors
+/// When a tier fails.
+pub(crate) fn drain(folder: &Path) -> Result<(), DrainError> {
+    drain_within(folder, PATIENCE, |_| {}).map(drop)
+}
+
+/// Releases the sockets of a data path that has no agent, in every namespace, until
+/// none is enrolled, or `patience` is over. Each second it says how many are. Returns
+/// the sockets of the pairs that are left.
+///
+/// # Errors
+/// When a tier fails.
+pub(crate) fn drain_within(
+    folder: &Path,
+    patience: Duration,
+    each_second: impl Fn(usize) + Send + 'static,
+) -> Result<Vec<u64>, DrainError> {
+    let folder = folder.to_owned();
     // A thread, because it enters namespaces.
-    thread::scope(|scope| {
-        scope
-            .spawn(|| drain_here(folder))
-            .join()
-            .map_err(|_| DrainError::Thread("has panicked"))?
-    })
+    Thread::start("drain", move || drain_here(&folder, patience, each_second))?.join()?
 }
 
-fn drain_here(folder: &Path) -> Result<(), DrainError> {
+fn drain_here(
+    folder: &Path,
+    patience: Duration,
+    each_second: impl Fn(usize),
+) -> Result<Vec<u64>, DrainError> {
     let mut tiers = Tiers::open(folder)?;
-    let map = MapData::from_pin(folder.join(home::CONFIG))?;
-    let mut map: Array<_, Config> = Map::Array(map).try_into()?;
-    let mut config = map.get(&0, 0)?;
-    config.draining = 1;
-    config.mode = Mode::Off;
-    map.set(0, config, 0)?;
+    ConfigMap::open(folder)?.change(|config| {
+        config.draining = 1;
+        config.mode = Mode::Off;
+    })?;
     let mut spaces = Spaces::new();
-    let deadline = Instant::now() + PATIENCE;
-    while tiers.enrolled() > 0 && Instant::now() < deadline {
+    let began = Instant::now();
+    let mut told = began;
+    let mut pause = SOON;
+    loop {
+        let enrolled = tiers.enrolled();
+        if enrolled == 0 || began.elapsed() >= patience {
+            return Ok(tiers.enrolled_sockets());
+        }
+        if told.elapsed() >= SECOND {
+            told = Instant::now();
+            each_second(enrolled);
+        }
         tiers.look()?;
         tiers.sweep()?;
         tiers.act(&mut spaces)?;
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(pause);
+        pause = (pause * 2).min(SELDOM);
     }
-    Ok(())
 }

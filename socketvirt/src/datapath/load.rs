@@ -8,26 +8,21 @@ use std::{fs::File, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, MapFd, PerCpuArray, ProgramArray, SkStorage},
+    maps::{Array, HashMap, Map, MapData, MapError, MapFd, ProgramArray, SkStorage},
     programs::{
-        CgroupAttachMode, Iter, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SkSkb,
-        SockOps,
+        CgroupAttachMode, Iter, Program, ProgramError, RawTracePoint, SkMsg, SkSkb, SockOps,
     },
 };
+use aya_obj::generated::bpf_attach_type;
 use socketvirt_common::{
     reason::Reason,
-    record::{event::AGENT_NOTES, flow::Flow, layout::KernelLayout, reader::Process},
-    rule::habit,
+    record::{event::AGENT_NOTES, flow::Flow, layout::KernelLayout, program, raw::Raw},
 };
+use zerocopy::IntoBytes as _;
 
-use super::{config::ConfigMap, home, stats::StatsMap};
+use super::{config::ConfigMap, home};
 use crate::{
-    bpf::{
-        error::DataPathError,
-        link::keep,
-        object,
-        sys::{self, AttachType},
-    },
+    bpf::{error::BpfError, link::keep, object, sys},
     kernel::cast,
 };
 
@@ -47,30 +42,29 @@ impl DataPath {
     ///
     /// # Errors
     /// When the kernel refuses any of it.
-    pub fn load(layout: &KernelLayout, folder: &Path) -> Result<Self, DataPathError> {
+    pub fn load(layout: &KernelLayout, folder: &Path) -> Result<Self, BpfError> {
         let btf = Btf::from_sys_fs()?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
-            .override_global("LAYOUT", layout, true)
+            .override_global("LAYOUT", layout.as_bytes(), true)
             .map_max_entries("sv_pairs", 2 * MAX_SOCKETS)
             .map_max_entries("sv_fast", MAX_SOCKETS)
             .map_max_entries("sv_next", MAX_SOCKETS)
             .map_max_entries("sv_events", AGENT_NOTES)
             .override_global("NOTES_MASK", &const { AGENT_NOTES - 1 }, true)
             .load(&cast::fill(object::OBJECT, layout))
-            .map_err(|error| DataPathError::Load(Box::new(error)))?;
+            .map_err(|error| BpfError::Load(Box::new(error)))?;
 
         let build = ebpf.map_mut(object::BUILD);
-        object::mark(build.ok_or(DataPathError::Missing(object::BUILD))?)
-            .map_err(DataPathError::map("writing sv_build"))?;
+        object::mark(build.ok_or(BpfError::Missing(object::BUILD))?)
+            .map_err(BpfError::map("writing sv_build"))?;
         for (name, map) in ebpf.maps() {
             // Read-only data belongs to the programs alone.
             if name.starts_with("sv_") {
-                map.pin(folder.join(name))
-                    .map_err(|source| DataPathError::Pin {
-                        name: name.to_owned(),
-                        source: Box::new(source),
-                    })?;
+                map.pin(folder.join(name)).map_err(|source| BpfError::Pin {
+                    name: name.to_owned(),
+                    source: Box::new(source),
+                })?;
             }
         }
         let mut path = Self { ebpf };
@@ -78,63 +72,53 @@ impl DataPath {
         Ok(path)
     }
 
-    fn load_programs(&mut self, btf: &Btf, folder: &Path) -> Result<(), DataPathError> {
+    fn load_programs(&mut self, btf: &Btf, folder: &Path) -> Result<(), BpfError> {
         let program: &mut SockOps = self.program("sv_sock_ops")?;
-        program
-            .load()
-            .map_err(DataPathError::program("sv_sock_ops"))?;
+        program.load().map_err(BpfError::program("sv_sock_ops"))?;
+        self.pin("sv_sock_ops", &folder.join(home::SOCK_OPS))?;
 
         let program: &mut SkMsg = self.program("sv_msg")?;
-        program.load().map_err(DataPathError::program("sv_msg"))?;
+        program.load().map_err(BpfError::program("sv_msg"))?;
         let fd = program
             .fd()
             .and_then(|fd| fd.try_clone().map_err(ProgramError::IOError))
-            .map_err(DataPathError::program("sv_msg"))?;
+            .map_err(BpfError::program("sv_msg"))?;
         let mut dispatch = ProgramArray::try_from(
             self.ebpf
                 .map_mut("sv_dispatch")
-                .ok_or(DataPathError::Missing("sv_dispatch"))?,
+                .ok_or(BpfError::Missing("sv_dispatch"))?,
         )
-        .map_err(DataPathError::map("opening sv_dispatch"))?;
+        .map_err(BpfError::map("opening sv_dispatch"))?;
         dispatch
             .set(0, &fd, 0)
-            .map_err(DataPathError::map("putting sv_msg into sv_dispatch"))?;
+            .map_err(BpfError::map("putting sv_msg into sv_dispatch"))?;
 
         let program: &mut SkMsg = self.program("sv_msg_entry")?;
-        program
-            .load()
-            .map_err(DataPathError::program("sv_msg_entry"))?;
+        program.load().map_err(BpfError::program("sv_msg_entry"))?;
         let program: &SkMsg = self.program_ref("sv_msg_entry")?;
-        let fd = program
-            .fd()
-            .map_err(DataPathError::program("sv_msg_entry"))?;
-        sys::attach(self.fast_fd()?, fd, AttachType::MessageVerdict)
-            .map_err(DataPathError::attach("sv_msg_entry"))?;
+        let fd = program.fd().map_err(BpfError::program("sv_msg_entry"))?;
+        sys::attach(self.fast_fd()?, fd, bpf_attach_type::BPF_SK_MSG_VERDICT)
+            .map_err(BpfError::attach("sv_msg_entry"))?;
 
         let program: &mut SkSkb = self.program("sv_unify")?;
-        program.load().map_err(DataPathError::program("sv_unify"))?;
+        program.load().map_err(BpfError::program("sv_unify"))?;
 
-        let program: &mut RawTracePoint = self.program("sv_watch")?;
-        program.load().map_err(DataPathError::program("sv_watch"))?;
-        program
-            .pin(folder.join(home::WATCH))
-            .map_err(|source| DataPathError::Pin {
-                name: "sv_watch".to_owned(),
-                source: Box::new(source),
-            })?;
+        for (name, at) in [("sv_watch", home::WATCH), ("sv_decide", home::DECIDE)] {
+            let program: &mut RawTracePoint = self.program(name)?;
+            program.load().map_err(BpfError::program(name))?;
+            self.pin(name, &folder.join(at))?;
+        }
         for (name, over, at) in [
             ("sv_act", "tcp", home::ACT_LINK),
             ("sv_discover", "tcp", home::DISCOVER_LINK),
             ("sv_holders", "task_file", home::HOLDERS_LINK),
         ] {
             let program: &mut Iter = self.program(name)?;
-            program
-                .load(over, btf)
-                .map_err(DataPathError::program(name))?;
+            program.load(over, btf).map_err(BpfError::program(name))?;
             let link = program
                 .attach()
                 .and_then(|link| program.take_link(link))
-                .map_err(DataPathError::program(name))?;
+                .map_err(BpfError::program(name))?;
             keep(link, name, &folder.join(at))?;
         }
         Ok(())
@@ -145,19 +129,8 @@ impl DataPath {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn attach(&mut self, cgroup: &File, folder: &Path) -> Result<(), DataPathError> {
+    pub fn attach(&mut self, cgroup: &File, folder: &Path) -> Result<(), BpfError> {
         attach_to(self.program("sv_sock_ops")?, cgroup, folder)
-    }
-
-    /// By which the handshake program can be attached to other cgroups.
-    ///
-    /// # Errors
-    /// When the kernel does not tell.
-    pub fn handshake_program(&self) -> Result<ProgramInfo, DataPathError> {
-        let program: &SockOps = self.program_ref("sv_sock_ops")?;
-        program
-            .info()
-            .map_err(DataPathError::program("sv_sock_ops"))
     }
 
     /// Makes sockets that are enrolled from now on receive in unified mode,
@@ -165,133 +138,103 @@ impl DataPath {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn unify(&mut self, on: bool) -> Result<(), DataPathError> {
+    pub fn unify(&mut self, on: bool) -> Result<(), BpfError> {
         let program: &SkSkb = self.program_ref("sv_unify")?;
-        let program = program.fd().map_err(DataPathError::program("sv_unify"))?;
+        let program = program.fd().map_err(BpfError::program("sv_unify"))?;
         let change = if on { sys::attach } else { sys::detach };
-        change(self.fast_fd()?, program, AttachType::StreamVerdict)
-            .map_err(DataPathError::attach("sv_unify"))
+        change(
+            self.fast_fd()?,
+            program,
+            bpf_attach_type::BPF_SK_SKB_STREAM_VERDICT,
+        )
+        .map_err(BpfError::attach("sv_unify"))
     }
 
     /// The switches, for the one thread that sets them.
     ///
     /// # Errors
     /// When the map cannot be opened.
-    pub fn take_config(&mut self) -> Result<ConfigMap, DataPathError> {
+    pub fn take_config(&mut self) -> Result<ConfigMap, BpfError> {
         let map = self
             .ebpf
             .take_map("sv_config")
-            .ok_or(DataPathError::Missing("sv_config"))?;
+            .ok_or(BpfError::Missing("sv_config"))?;
         Array::try_from(map)
             .map(ConfigMap::new)
-            .map_err(DataPathError::map("opening sv_config"))
-    }
-
-    /// A second handle on the counters.
-    ///
-    /// # Errors
-    /// When the map cannot be opened.
-    pub fn take_stats(&mut self) -> Result<StatsMap, DataPathError> {
-        let map = self
-            .ebpf
-            .take_map("sv_stats")
-            .ok_or(DataPathError::Missing("sv_stats"))?;
-        PerCpuArray::try_from(map)
-            .map(StatsMap)
-            .map_err(DataPathError::map("opening sv_stats"))
-    }
-
-    /// What programs have shown.
-    ///
-    /// # Errors
-    /// When the map cannot be opened.
-    pub fn take_habits(
-        &mut self,
-    ) -> Result<HashMap<MapData, habit::Program, Reason>, DataPathError> {
-        let map = self
-            .ebpf
-            .take_map("sv_habits")
-            .ok_or(DataPathError::Missing("sv_habits"))?;
-        HashMap::try_from(map).map_err(DataPathError::map("opening sv_habits"))
+            .map_err(BpfError::map("opening sv_config"))
     }
 
     /// The flows, by socket descriptor.
     ///
     /// # Errors
     /// When the map cannot be opened.
-    pub fn flows(&self) -> Result<SkStorage<&MapData, Flow>, DataPathError> {
+    pub fn flows(&self) -> Result<SkStorage<&MapData, Raw<Flow>>, BpfError> {
         SkStorage::try_from(
             self.ebpf
                 .map("sv_flow")
-                .ok_or(DataPathError::Missing("sv_flow"))?,
+                .ok_or(BpfError::Missing("sv_flow"))?,
         )
-        .map_err(DataPathError::map("opening sv_flow"))
-    }
-
-    /// Who reads watched sockets.
-    ///
-    /// # Errors
-    /// When the map cannot be opened.
-    pub fn take_processes(&mut self) -> Result<HashMap<MapData, u64, Process>, DataPathError> {
-        let map = self
-            .ebpf
-            .take_map("sv_processes")
-            .ok_or(DataPathError::Missing("sv_processes"))?;
-        HashMap::try_from(map).map_err(DataPathError::map("opening sv_processes"))
+        .map_err(BpfError::map("opening sv_flow"))
     }
 
     /// Forgets what programs have shown.
     ///
     /// # Errors
     /// When the map cannot be opened or written.
-    pub fn forget_habits(&mut self) -> Result<(), DataPathError> {
+    pub fn forget_habits(&mut self) -> Result<(), BpfError> {
         let map = self
             .ebpf
             .map_mut("sv_habits")
-            .ok_or(DataPathError::Missing("sv_habits"))?;
-        let mut habits: HashMap<_, habit::Program, Reason> =
-            HashMap::try_from(map).map_err(DataPathError::map("opening sv_habits"))?;
+            .ok_or(BpfError::Missing("sv_habits"))?;
+        let mut habits: HashMap<_, Raw<program::Program>, Raw<Reason>> =
+            HashMap::try_from(map).map_err(BpfError::map("opening sv_habits"))?;
         let programs: Vec<_> = habits.keys().filter_map(Result::ok).collect();
         for program in programs {
             match habits.remove(&program) {
                 // The oldest go by themselves when the map is full.
                 Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(DataPathError::map("forgetting habits")(error)),
+                Err(error) => return Err(BpfError::map("forgetting habits")(error)),
             }
         }
         Ok(())
     }
 
-    fn fast_fd(&self) -> Result<&MapFd, DataPathError> {
+    fn fast_fd(&self) -> Result<&MapFd, BpfError> {
         match self.ebpf.map(home::FAST) {
             Some(Map::SockHash(map)) => Ok(map.fd()),
-            _ => Err(DataPathError::Missing(home::FAST)),
+            _ => Err(BpfError::Missing(home::FAST)),
         }
     }
 
-    fn program_ref<'a, P>(&'a self, name: &'static str) -> Result<&'a P, DataPathError>
+    /// Pins a program that is loaded, so that it can be attached, or run, later.
+    pub(super) fn pin(&mut self, name: &'static str, at: &Path) -> Result<(), BpfError> {
+        let program = self.ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
+        program.pin(at).map_err(|source| BpfError::Pin {
+            name: name.to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    pub(super) fn program_ref<'a, P>(&'a self, name: &'static str) -> Result<&'a P, BpfError>
     where
         &'a P: TryFrom<&'a Program, Error = ProgramError>,
     {
         self.ebpf
             .program(name)
-            .ok_or(DataPathError::Missing(name))?
+            .ok_or(BpfError::Missing(name))?
             .try_into()
-            .map_err(DataPathError::program(name))
+            .map_err(BpfError::program(name))
     }
 
-    pub(super) fn program<'a, P>(
-        &'a mut self,
-        name: &'static str,
-    ) -> Result<&'a mut P, DataPathError>
+    pub(super) fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, BpfError>
     where
         &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
     {
         self.ebpf
             .program_mut(name)
-            .ok_or(DataPathError::Missing(name))?
+            .ok_or(BpfError::Missing(name))?
             .try_into()
-            .map_err(DataPathError::program(name))
+            .map_err(BpfError::program(name))
     }
 }
 
@@ -300,12 +243,12 @@ pub(crate) fn attach_to(
     program: &mut SockOps,
     cgroup: &File,
     folder: &Path,
-) -> Result<(), DataPathError> {
+) -> Result<(), BpfError> {
     // A link is always one of several (kernel/bpf/cgroup.c,
     // cgroup_bpf_link_attach); the flag itself is refused.
     let link = program
         .attach(cgroup, CgroupAttachMode::Single)
         .and_then(|link| program.take_link(link))
-        .map_err(DataPathError::program("sv_sock_ops"))?;
+        .map_err(BpfError::program("sv_sock_ops"))?;
     keep(link, "sv_sock_ops", &folder.join(home::SOCK_OPS_LINK))
 }

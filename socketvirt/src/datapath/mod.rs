@@ -2,19 +2,24 @@
 //! agent.
 //!
 //! [`load`] loads and attaches it, `trace` watches programs beside it, into a
-//! home whose objects [`home`] names; [`config`] switches it and [`stats`] reads
+//! home whose objects [`home`] names; [`calls`] attaches and detaches what every receive
+//! of the host passes; [`config`] switches it and [`stats`] reads
 //! its counters. [`checks`] are the known differences from plain TCP, [`selftest`]
 //! chooses the receive mode by them. [`tiers`] runs looks, and walks namespaces,
-//! which [`spaces`] opens. [`leftovers`] takes away what a killed agent
-//! has left.
+//! which [`spaces`] opens. [`pinned`] opens what is pinned. [`takeover`] finds
+//! the data path of an agent that is gone, [`leftovers`] takes away what killed ones
+//! have left.
 
+pub mod calls;
 pub mod checks;
 pub mod config;
 pub mod home;
 pub mod leftovers;
 pub mod load;
+pub mod pinned;
 pub mod selftest;
 pub mod spaces;
 pub mod stats;
+pub mod takeover;
 pub mod tiers;
 mod trace;

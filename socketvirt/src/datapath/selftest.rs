@@ -11,8 +11,10 @@ use socketvirt_common::record::config::ReceiveMode;
 
 use super::{
     checks::{
-        LIST, judge,
-        lab::{self, CheckError, Lab},
+        LIST,
+        error::CheckError,
+        judge,
+        lab::{self, Lab},
     },
     config::ConfigMap,
     load::DataPath,
@@ -39,7 +41,7 @@ pub struct Outcome {
 /// # Errors
 /// When the test could not be run; a kernel that fails it is no error.
 pub fn choose(
-    path: &mut DataPath,
+    datapath: &mut DataPath,
     config: &mut ConfigMap,
     folder: &Path,
 ) -> Result<Outcome, SelfTestError> {
@@ -54,7 +56,7 @@ pub fn choose(
             defects: vec![(ReceiveMode::Unified, defect.into())],
         });
     }
-    lab::within(path, config, folder, |lab| {
+    lab::within(datapath, config, folder, |lab| {
         let mut defects = Vec::new();
         for mode in [ReceiveMode::Unified, ReceiveMode::TxOnly] {
             lab.receive(mode)?;

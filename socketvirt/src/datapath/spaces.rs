@@ -11,7 +11,7 @@ use std::{
 
 use crate::host::namespaces::{self, NetNamespace};
 
-/// How often namespaces that were not found are looked for again.
+/// The pause before namespaces that were not found are looked for again.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Where namespaces were found.

@@ -19,8 +19,9 @@ use socketvirt_common::{
     reason::Reason,
     record::{
         flow::Traffic,
+        raw::Raw,
         reader::{Holding, Process},
-        watch::{PAIRS, Run, Tiers as Shared, Watched},
+        watch::{PAIRS, Run, Stage, Tiers as Shared, Watched},
     },
 };
 
@@ -42,7 +43,7 @@ pub enum TierError {
     Walk {
         /// The pinned iterator.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -64,7 +65,7 @@ pub struct Tiers {
     fresh: Array<MapData, u64>,
     noted: Array<MapData, u64>,
     spaces: HashMap<MapData, u32, u32>,
-    processes: HashMap<MapData, u64, Process>,
+    processes: HashMap<MapData, u64, Raw<Process>>,
     ends: HashMap<MapData, u64, u32>,
     pairs: Pairs,
     shared_files: HashMap<MapData, u64, u64>,
@@ -97,12 +98,12 @@ impl Tiers {
         })
     }
 
-    /// What the tiers share, as it is.
+    /// Returns a copy of the state that the tiers share.
     #[must_use]
     pub fn shared(&self) -> Shared {
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: the mapping has that size, and any bits are a value of it; a
-        // torn one is one of a moment ago.
+        // SAFETY: the mapping has that size, and any bytes are a value of it
+        // (`FromBytes`); a torn one is one of a moment ago.
         unsafe { self.start().read_volatile() }
     }
 
@@ -125,7 +126,7 @@ impl Tiers {
         });
     }
 
-    /// Whether pairs were noted that were not taken in.
+    /// True when pairs were noted that were not taken in.
     ///
     /// # Errors
     /// When the map cannot be read.
@@ -140,6 +141,14 @@ impl Tiers {
         options.args[..4].copy_from_slice(&[now, what as u64, first, many]);
         self.program.test_run(options)?;
         Ok(())
+    }
+
+    /// Says that the agent watches.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn beat(&self) -> Result<(), TierError> {
+        self.run(Run::Beat, 0, 0)
     }
 
     /// Takes in what was noted, and looks at the hot pairs.
@@ -183,8 +192,9 @@ impl Tiers {
     fn forget_looks(&self) {
         // SAFETY: fields of the mapping.
         self.change(|shared| unsafe {
-            (&raw mut (*shared).unlooked).write_volatile(0);
+            (&raw mut (*shared).uninspected).write_volatile(0);
             (&raw mut (*shared).shared).write_volatile(0);
+            (&raw mut (*shared).unnamed).write_volatile(0);
         });
     }
 
@@ -238,7 +248,8 @@ impl Tiers {
         read(&self.folder.join(home::ACT_LINK), &mut [0; 1])
     }
 
-    /// Notes the pairs that are older than the data path, in each namespace.
+    /// Notes the pairs that are older than the data path, in each namespace. A host
+    /// with many takes longer than an agent may be silent.
     ///
     /// # Errors
     /// When the kernel refuses a walk.
@@ -247,14 +258,14 @@ impl Tiers {
         let mut walked = Ok(());
         spaces.each(|namespace| {
             if walked.is_ok() && namespace.enter().is_ok() {
-                walked = read(&path, &mut [0; 64]);
+                walked = self.beat().and_then(|()| read(&path, &mut [0; 64]));
             }
         });
         go_home(spaces);
         walked
     }
 
-    /// Takes a process for harmless that was not looked at: the caller's own,
+    /// Takes a process for harmless that was not inspected: the caller's own,
     /// whose sockets are those of checks.
     ///
     /// # Errors
@@ -262,16 +273,17 @@ impl Tiers {
     pub fn trust(&mut self, pid: u32) -> Result<(), TierError> {
         let known: Vec<_> = self.processes.iter().filter_map(Result::ok).collect();
         for (name, process) in known {
+            let process = process.value()?;
             if process.pid == pid {
                 let reason = Reason::None;
                 let harmless = Process { reason, ..process };
-                self.processes.insert(name, harmless, 0)?;
+                self.processes.insert(name, Raw::of(harmless), 0)?;
             }
         }
         Ok(())
     }
 
-    /// Why a watched socket is on the stack, as the last look found.
+    /// Returns the reason that a watched socket is on the stack, as the last look found.
     ///
     /// # Errors
     /// When a map cannot be read.
@@ -282,11 +294,15 @@ impl Tiers {
             Err(error) => return Err(error.into()),
         };
         let pair = self.pairs.get(known >> 1);
-        // SAFETY: a place of the mapping, of which any bits are a value that the
-        // kernel side has written.
-        Ok(pair.map(|pair| unsafe {
-            (&raw const (*pair.as_ptr()).ends[usize::from(known & 1 != 0)].reason).read_volatile()
-        }))
+        let raw = pair.map(|pair| {
+            let side = usize::from(known & 1 != 0);
+            // SAFETY: a place of the mapping, whose bytes `Raw` takes whatever they are.
+            unsafe {
+                let reason = &raw const (*pair.as_ptr()).ends[side].reason;
+                reason.cast::<Raw<Reason>>().read_volatile()
+            }
+        });
+        Ok(raw.map(|reason| reason.value()).transpose()?)
     }
 
     /// Finds the processes that hold sockets of which looks did not know all
@@ -302,7 +318,10 @@ impl Tiers {
             let _ = self.shared_files.remove(&file);
         }
         let (records, _) = found.as_chunks::<{ size_of::<Holding>() }>();
-        Ok(records.iter().map(holding).collect())
+        Ok(records
+            .iter()
+            .map(|record| zerocopy::transmute!(*record))
+            .collect())
     }
 
     /// Says of an end that all holders are known up to so many references, and
@@ -319,7 +338,43 @@ impl Tiers {
         }
     }
 
-    /// How many sockets are enrolled.
+    /// Forgets who reads which socket: it is unknown until the next receive call
+    /// tells.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn forget_readers(&self) -> Result<(), TierError> {
+        let places = u32::try_from(self.fresh.get(&0, 0)?).unwrap_or(PAIRS);
+        for pair in (0..places).map_while(|place| self.pairs.get(place)) {
+            for side in 0..2 {
+                // SAFETY: a field of a place in the mapping. Receive calls write it
+                // too: what they write later stays.
+                unsafe { (&raw mut (*pair.as_ptr()).ends[side].reader).write_volatile(0) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the cookies of both ends of each pair of which an end is enrolled.
+    #[must_use]
+    pub fn enrolled_sockets(&self) -> Vec<u64> {
+        let places = self.fresh.get(&0, 0).unwrap_or(0);
+        let places = u32::try_from(places).unwrap_or(PAIRS);
+        let mut found = Vec::new();
+        for pair in (0..places).map_while(|place| self.pairs.get(place)) {
+            // SAFETY: a place of the mapping, whose bytes `Raw` takes whatever they are.
+            let pair = unsafe { pair.cast::<Raw<Watched>>().read_volatile() };
+            // One that changes while it is read may be none.
+            if let Ok(pair) = pair.value()
+                && matches!(pair.stage, Stage::Enrolled | Stage::Leaving)
+            {
+                found.extend(pair.ends.iter().map(|end| end.cookie));
+            }
+        }
+        found
+    }
+
+    /// Number of enrolled sockets.
     #[must_use]
     pub fn enrolled(&self) -> usize {
         home::enrolled(&self.folder.join(home::FAST))
@@ -339,19 +394,6 @@ impl Pairs {
         let first: NonNull<Watched> = self.0.start().cast();
         // SAFETY: within the mapping.
         (place < PAIRS).then(|| unsafe { first.add(place as usize) })
-    }
-}
-
-/// A record as the kernel side has written it.
-fn holding(bytes: &[u8; size_of::<Holding>()]) -> Holding {
-    let word = |at: usize| {
-        let word = bytes.get(at..at + 4).and_then(|word| word.first_chunk());
-        word.copied().map_or(0, u32::from_ne_bytes)
-    };
-    Holding {
-        holder: bytes.first_chunk().copied().map_or(0, u64::from_ne_bytes),
-        end: word(8),
-        references: word(12),
     }
 }
 

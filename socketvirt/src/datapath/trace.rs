@@ -1,19 +1,15 @@
-//! What watches programs beside their sockets' own callbacks: trace points.
+//! Trace points, which watch programs beside their sockets' own callbacks.
 
 use std::path::Path;
 
 use aya::{
     Btf,
-    maps::{HashMap, RingBuf},
     programs::{BtfTracePoint, FEntry},
 };
 use socketvirt_common::record::layout::KernelLayout;
 
 use super::{home, load::DataPath};
-use crate::{
-    bpf::{error::DataPathError, link::pin},
-    program::begun::Begun,
-};
+use crate::bpf::{error::BpfError, link::pin};
 
 /// TCP's own function for splice(2), net/ipv4/tcp.c.
 const TCP_SPLICE: &str = "tcp_splice_read";
@@ -40,24 +36,25 @@ impl DataPath {
         &mut self,
         layout: &KernelLayout,
         folder: &Path,
-    ) -> Result<&'static str, DataPathError> {
+    ) -> Result<&'static str, BpfError> {
         match self.watch_tcp_splice(folder) {
-            Err(DataPathError::Program { .. }) if layout.call_number != 0 => {
+            Err(BpfError::Program { .. }) if layout.call_number != 0 => {
                 self.trace("sv_read", TCP_READ, &folder.join(home::SPLICE_LINK))?;
+                self.pin(home::READ, &folder.join(home::READ))?;
                 Ok(TCP_READ)
             }
             watched => watched.map(|()| TCP_SPLICE),
         }
     }
 
-    fn watch_tcp_splice(&mut self, folder: &Path) -> Result<(), DataPathError> {
+    fn watch_tcp_splice(&mut self, folder: &Path) -> Result<(), BpfError> {
         let btf = Btf::from_sys_fs()?;
         let program: &mut FEntry = self.program("sv_tcp_splice")?;
         let link = program
             .load(TCP_SPLICE, &btf)
             .and_then(|()| program.attach())
             .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program("sv_tcp_splice"))?;
+            .map_err(BpfError::program("sv_tcp_splice"))?;
         pin(
             link.into(),
             "sv_tcp_splice",
@@ -70,9 +67,10 @@ impl DataPath {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn watch_receive(&mut self, folder: &Path) -> Result<(), DataPathError> {
+    pub fn watch_receive(&mut self, folder: &Path) -> Result<(), BpfError> {
         let at = folder.join(home::RECEIVE_LINK);
-        self.trace("sv_receive", "sock_recv_length", &at)
+        self.trace("sv_receive", "sock_recv_length", &at)?;
+        self.pin(home::RECEIVE, &folder.join(home::RECEIVE))
     }
 
     /// Watches programs make an `io_uring`, which keeps the sockets of their
@@ -80,7 +78,7 @@ impl DataPath {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn watch_rings(&mut self, folder: &Path) -> Result<(), DataPathError> {
+    pub fn watch_rings(&mut self, folder: &Path) -> Result<(), BpfError> {
         if !Path::new(RING_SWITCH).exists() {
             return Ok(());
         }
@@ -92,7 +90,7 @@ impl DataPath {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn watch_programs(&mut self, folder: &Path) -> Result<(), DataPathError> {
+    pub fn watch_programs(&mut self, folder: &Path) -> Result<(), BpfError> {
         let watched = [
             ("sv_exec", "sched_process_exec", home::EXEC_LINK),
             ("sv_moved", "cgroup_attach_task", home::MOVED_LINK),
@@ -103,35 +101,15 @@ impl DataPath {
         Ok(())
     }
 
-    /// The programs that have begun, and what wakes the agent.
-    ///
-    /// # Errors
-    /// When a map cannot be opened.
-    pub fn take_begun(&mut self) -> Result<Begun, DataPathError> {
-        let mut take = |name| self.ebpf.take_map(name).ok_or(DataPathError::Missing(name));
-        let (begun, looked, wake) = (take("sv_begun")?, take("sv_looked")?, take("sv_wake")?);
-        Begun::new(
-            HashMap::try_from(begun).map_err(DataPathError::map("opening sv_begun"))?,
-            HashMap::try_from(looked).map_err(DataPathError::map("opening sv_looked"))?,
-            RingBuf::try_from(wake).map_err(DataPathError::map("opening sv_wake"))?,
-        )
-        .map_err(DataPathError::map("counting the programs of all cgroups"))
-    }
-
     /// Attaches a program to a trace point of the kernel.
-    fn trace(
-        &mut self,
-        name: &'static str,
-        tracepoint: &str,
-        at: &Path,
-    ) -> Result<(), DataPathError> {
+    fn trace(&mut self, name: &'static str, tracepoint: &str, at: &Path) -> Result<(), BpfError> {
         let btf = Btf::from_sys_fs()?;
         let program: &mut BtfTracePoint = self.program(name)?;
         let link = program
             .load(tracepoint, &btf)
             .and_then(|()| program.attach())
             .and_then(|link| program.take_link(link))
-            .map_err(DataPathError::program(name))?;
+            .map_err(BpfError::program(name))?;
         pin(link.into(), name, at)
     }
 }

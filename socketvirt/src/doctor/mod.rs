@@ -1,4 +1,4 @@
-//! What `socketvirt doctor` finds out: whether this machine has what the agent
+//! `socketvirt doctor` finds out whether this machine has what the agent
 //! needs, and what its kernel does to accelerated sockets.
 //!
 //! The checks are the agent's own ([`crate::datapath::checks`]), on a data path
@@ -19,12 +19,13 @@ pub use self::{
     text::render,
 };
 use crate::{
-    bpf::error::DataPathError,
+    bpf::error::BpfError,
     datapath::{
         checks::{
             Answer, Check, Enrolled, LIST,
+            error::CheckError,
             judge::{self, Judgement},
-            lab::{self, CheckError, Lab},
+            lab::{self, Lab},
             proofs::{self, Proof},
         },
         home::{Home, HomeError},
@@ -46,7 +47,7 @@ enum LiveError {
     Cgroup(#[from] CgroupError),
     /// The programs and maps.
     #[error(transparent)]
-    DataPath(#[from] DataPathError),
+    Bpf(#[from] BpfError),
     /// The checks.
     #[error(transparent)]
     Checks(#[from] SelfTestError),
@@ -68,7 +69,7 @@ impl Answers {
     }
 }
 
-/// What live connections have shown.
+/// The findings from live connections.
 #[derive(Default)]
 struct Findings {
     modes: Vec<Answers>,
@@ -103,6 +104,12 @@ pub fn examine() -> Report {
             Err(error) => requirements.push(Requirement::missing("layout", &error)),
         }
     }
+    if requirements
+        .iter()
+        .any(|found| found.name == "btf" && found.met)
+    {
+        requirements.push(Requirement::table());
+    }
     requirements.extend(requirements::of_the_kernel());
     requirements.extend(requirements::of_the_caller());
     report::write(requirements, &findings)
@@ -125,23 +132,23 @@ fn in_home(
     home: &Home,
 ) -> Result<Findings, LiveError> {
     let folder = home.pins.path();
-    let mut path = DataPath::load(layout, folder)?;
+    let mut datapath = DataPath::load(layout, folder)?;
     requirements.push(Requirement::fulfilled(
         "programs",
         "the verifier accepts every program, with its helpers".into(),
     ));
-    path.attach(&home.cgroup.open()?, folder)?;
-    requirements.push(match path.watch_splice(layout, folder) {
+    datapath.attach(&home.cgroup()?.open()?, folder)?;
+    requirements.push(match datapath.watch_splice(layout, folder) {
         Ok(watched) => Requirement::fulfilled("splice_watch", watched.into()),
         Err(error) => Requirement::missing("splice_watch", &error).with_hint(
             "nothing is accelerated without it; use Linux 6.12 or newer on x86-64 or arm64",
         ),
     });
-    path.watch_receive(folder)?;
-    let mut config = path.take_config()?;
-    let _inside = home.cgroup.enter()?;
-    let findings =
-        lab::within(&mut path, &mut config, folder, every_check).map_err(SelfTestError::from)?;
+    datapath.watch_receive(folder)?;
+    let mut config = datapath.take_config()?;
+    let _inside = home.cgroup()?.enter()?;
+    let findings = lab::within(&mut datapath, &mut config, folder, every_check)
+        .map_err(SelfTestError::from)?;
     Ok(findings)
 }
 

@@ -7,7 +7,7 @@ use socketvirt_common::record::config::{Mode, ReceiveMode};
 use super::{Findings, Requirement};
 use crate::{
     datapath::checks::{
-        Check, Keeper, LIST,
+        Check, LIST,
         judge::{self, Judgement, Recommendation},
         proofs::Proof,
     },
@@ -17,20 +17,20 @@ use crate::{
 /// Counts incompatible changes of the JSON form.
 pub const SCHEMA: u32 = 1;
 
-/// What was found.
+/// The findings.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
     /// The version of this program.
     pub version: &'static str,
-    /// What the kernel calls itself.
+    /// The kernel's own release name.
     pub kernel: String,
-    /// Whether connections should be accelerated here.
+    /// True when connections should be accelerated here.
     pub advisable: bool,
-    /// What to use.
+    /// The mode to use.
     pub recommendation: Advice,
-    /// What the agent needs.
+    /// The requirements of the agent.
     pub requirements: Vec<Requirement>,
     /// Each receive mode, best first; empty when nothing could be tried.
     pub receive_modes: Vec<ReceiveModeFound>,
@@ -40,16 +40,16 @@ pub struct Report {
     pub guards: Vec<Guard>,
 }
 
-/// What to use.
+/// The mode to use.
 #[derive(Clone, Debug, Serialize)]
 pub struct Advice {
     /// `adopt` or `table-only`.
     pub mode: &'static str,
     /// Eager mode: `with caution` or `no`.
     pub eager: &'static str,
-    /// How enrolled sockets will receive.
+    /// The receive mode of enrolled sockets.
     pub receive_mode: ReceiveMode,
-    /// Why not more.
+    /// The reasons that it is not more.
     pub reasons: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ pub struct Advice {
 pub struct ReceiveModeFound {
     /// Which.
     pub mode: ReceiveMode,
-    /// Whether it can be used.
+    /// True when it can be used.
     pub passes: bool,
     /// The first defect of one that cannot.
     pub defect: Option<String>,
@@ -71,25 +71,25 @@ pub struct Difference {
     pub name: &'static str,
     /// The same for people.
     pub title: &'static str,
-    /// What kernels do to an enrolled socket.
+    /// The kernels' treatment of an enrolled socket.
     pub fact: &'static str,
-    /// What plain TCP answers.
+    /// The answer of plain TCP.
     pub plain: &'static str,
-    /// What an enrolled pair answered here, in each receive mode.
+    /// The answers of an enrolled pair here, in each receive mode.
     pub unified: Seen,
     /// As above.
     pub tx_only: Seen,
-    /// What becomes of it in adopt mode: `works`, `guarded`, `partly`,
+    /// Its fate in adopt mode: `works`, `guarded`, `partly`,
     /// `refused`, `differs`, `absent` or `unclear`.
     pub adopt: &'static str,
     /// The same in eager mode.
     pub eager: &'static str,
-    /// What keeps it away, if anything does: the reason that the socket table
+    /// The guard that keeps it away, if one does: the reason that the socket table
     /// shows, or the rule of the data path.
     pub guard: Option<&'static str>,
     /// From which kernel version on the difference is gone, where known.
     pub fixed_in: Option<&'static str>,
-    /// What the operator can do where nothing keeps it away.
+    /// The operator's next step where nothing keeps it away.
     pub advice: Option<&'static str>,
 }
 
@@ -109,7 +109,7 @@ pub struct Guard {
     pub reason: &'static str,
     /// `held`, `failed`, `absent` or `untried`.
     pub result: &'static str,
-    /// What was seen otherwise.
+    /// The answer that was seen otherwise.
     pub seen: Option<String>,
 }
 
@@ -200,25 +200,19 @@ fn difference(
         ReceiveMode::Unified | ReceiveMode::TableOnly => unified,
     };
     let verdict = |mode| judge::verdict(check, judgement, &findings.proofs, mode).word();
-    let (guard, advice) = match check.keeper {
-        Keeper::Kernel => (None, None),
-        Keeper::Rule(word) => (Some(word), None),
-        Keeper::Guard(reason) | Keeper::AdoptGuard(reason) => (Some(reason.word()), None),
-        Keeper::LateGuard(reason, advice) => (Some(reason.word()), Some(advice)),
-        Keeper::Nobody(advice) => (None, Some(advice)),
-    };
+    let known = check.difference;
     Difference {
-        name: check.name,
-        title: check.title,
-        fact: check.fact,
-        plain: check.plain,
+        name: known.name,
+        title: known.title,
+        fact: known.fact,
+        plain: known.plain,
         unified: unified.into(),
         tx_only: tx_only.into(),
         adopt: verdict(Mode::Adopt),
         eager: verdict(Mode::Eager),
-        guard,
-        fixed_in: check.fixed_in,
-        advice,
+        guard: known.keeper.word(),
+        fixed_in: known.fixed_in,
+        advice: known.keeper.advice(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the agent needs, each with one line of what to do.
+//! The requirements of the agent, each with one line of what to do.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use aya::programs::ProgramType;
 use serde::Serialize;
 
 use crate::kernel::{
-    capabilities,
+    capabilities, fields,
     require::{self, NEEDS},
 };
 
@@ -15,11 +15,11 @@ use crate::kernel::{
 pub struct Requirement {
     /// Its name; never changed.
     pub name: &'static str,
-    /// Whether acceleration needs it.
+    /// True when acceleration needs it.
     pub needed: bool,
-    /// Whether it is there.
+    /// True when it is there.
     pub met: bool,
-    /// What was found, or what is missing and what to do.
+    /// The finding, or what is missing and what to do.
     pub found: String,
 }
 
@@ -57,14 +57,27 @@ impl Requirement {
         Self::fulfilled("layout", "every field that the programs read".into())
     }
 
-    /// Whether nothing that is needed is missing.
+    /// The fields that the socket table shows; rows do without most of them.
+    pub(super) fn table() -> Self {
+        let found = match fields::fields() {
+            Ok(fields) => fields::unknown(&fields),
+            Err(error) => return Self::missing("table", &error).optional(),
+        };
+        if found.is_empty() {
+            return Self::fulfilled("table", "every field that rows show".into()).optional();
+        }
+        let why = format!("this kernel does not tell {}", found.join(", "));
+        Self::missing("table", &why).optional()
+    }
+
+    /// True when nothing that is needed is missing.
     #[must_use]
     pub fn is_fulfilled(&self) -> bool {
         self.met || !self.needed
     }
 }
 
-/// What is asked of machine and caller before anything is loaded.
+/// Returns what is asked of machine and caller before anything is loaded.
 pub fn of_the_machine() -> Vec<Requirement> {
     NEEDS
         .iter()
@@ -75,7 +88,7 @@ pub fn of_the_machine() -> Vec<Requirement> {
         .collect()
 }
 
-/// What an agent can be started without, but does not work without, or not for
+/// Returns what an agent can be started without, but does not work without, or not for
 /// every socket.
 pub fn of_the_caller() -> Vec<Requirement> {
     capabilities::shortcomings()
@@ -91,7 +104,7 @@ pub fn of_the_caller() -> Vec<Requirement> {
         .collect()
 }
 
-/// What depends on the kernel's version or its hardening.
+/// Returns what depends on the kernel's version or its hardening.
 pub fn of_the_kernel() -> [Requirement; 2] {
     let iterator = if require::iterator_locks_sockets() {
         Requirement::fulfilled(
@@ -108,7 +121,7 @@ pub fn of_the_kernel() -> [Requirement; 2] {
     [iterator, fentry().optional()]
 }
 
-/// Whether programs at the entry of kernel functions are permitted. Nothing
+/// Finds whether programs at the entry of kernel functions are permitted. Nothing
 /// needs them today.
 fn fentry() -> Requirement {
     match aya::sys::is_program_supported(ProgramType::Tracing) {

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     os::fd::{AsRawFd as _, FromRawFd as _},
+    path::PathBuf,
 };
 
 use nix::errno::Errno;
@@ -27,7 +28,10 @@ struct Handle {
 
 /// Where cgroups are found by their ids: any folder of the mount.
 #[derive(Debug)]
-pub struct Hierarchy(File);
+pub struct Hierarchy {
+    folder: File,
+    mount: PathBuf,
+}
 
 impl Hierarchy {
     /// That of version 2.
@@ -37,7 +41,10 @@ impl Hierarchy {
     pub fn open() -> io::Result<Self> {
         let mounts = cgroup::mounts().map_err(io::Error::other)?;
         let mount = mounts.first().ok_or(io::ErrorKind::NotFound)?;
-        File::open(&mount.point).map(Self)
+        Ok(Self {
+            folder: File::open(&mount.point)?,
+            mount: mount.point.clone(),
+        })
     }
 
     /// The processes of the cgroup with this id; [`INVISIBLE`] for each that is
@@ -46,6 +53,26 @@ impl Hierarchy {
     /// # Errors
     /// See [`is_gone`]; others when it cannot be listed.
     pub fn procs(&self, id: u64) -> io::Result<Vec<u32>> {
+        let folder = self.folder_of(id)?;
+        let list = format!("/proc/self/fd/{}/cgroup.procs", folder.as_raw_fd());
+        Ok(fs::read_to_string(list)?
+            .lines()
+            .filter_map(|pid| pid.parse().ok())
+            .collect())
+    }
+
+    /// The path of the cgroup with this id, from the top.
+    ///
+    /// # Errors
+    /// See [`is_gone`]; others when it cannot be reached.
+    pub fn path(&self, id: u64) -> io::Result<String> {
+        let folder = self.folder_of(id)?;
+        let path = fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd()))?;
+        let below = path.strip_prefix(&self.mount).unwrap_or(&path);
+        Ok(format!("/{}", below.display()))
+    }
+
+    fn folder_of(&self, id: u64) -> io::Result<File> {
         let mut handle = Handle {
             bytes: 8,
             kind: FILEID_KERNFS,
@@ -55,23 +82,18 @@ impl Hierarchy {
         // many bytes follow.
         let fd = unsafe {
             libc::open_by_handle_at(
-                self.0.as_raw_fd(),
+                self.folder.as_raw_fd(),
                 (&raw mut handle).cast(),
                 libc::O_DIRECTORY | libc::O_CLOEXEC,
             )
         };
         let fd = Errno::result(fd)?;
         // SAFETY: a descriptor that nobody else has.
-        let folder = unsafe { File::from_raw_fd(fd) };
-        let list = format!("/proc/self/fd/{}/cgroup.procs", folder.as_raw_fd());
-        Ok(fs::read_to_string(list)?
-            .lines()
-            .filter_map(|pid| pid.parse().ok())
-            .collect())
+        Ok(unsafe { File::from_raw_fd(fd) })
     }
 }
 
-/// Whether an error of [`Hierarchy::procs`] says that the cgroup is gone.
+/// True when an error of [`Hierarchy::procs`] says that the cgroup is gone.
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESTALE | libc::ENODEV))

@@ -1,4 +1,4 @@
-//! What an executable file tells of the system calls that its program will
+//! Reads from an executable file which system calls its program will
 //! make.
 
 use std::{
@@ -20,7 +20,7 @@ pub enum ExecutableError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -29,13 +29,13 @@ pub enum ExecutableError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         #[source]
         source: object::Error,
     },
 }
 
-/// Whether the program, or the library, can call splice(2).
+/// True when the program, or the library, can call splice(2).
 ///
 /// One that is linked to a C library imports the function. A static one, and
 /// a Go program, which calls the kernel itself, load the number of the call
@@ -68,7 +68,7 @@ pub fn may_splice(path: &Path) -> Result<bool, ExecutableError> {
     })
 }
 
-/// Whether the program, or the library, can come by a TCP socket: make one, or
+/// True when the program, or the library, can come by a TCP socket: make one, or
 /// take one from a listener or another program. Those that are not linked to a
 /// C library are taken to.
 ///
@@ -127,7 +127,7 @@ fn is_linked<'a>(file: &object::File<'a, &'a ReadCache<File>>) -> bool {
     file.dynamic_symbols().next().is_some()
 }
 
-/// Whether the names of the dynamic symbols can have this one, with its 0,
+/// True when the names of the dynamic symbols can have this one, with its 0,
 /// among them: they are read at once, while each symbol's own name is two
 /// system calls.
 fn names<'a>(file: &object::File<'a, &'a ReadCache<File>>, wanted: &[u8]) -> object::Result<bool> {
@@ -144,7 +144,7 @@ fn names<'a>(file: &object::File<'a, &'a ReadCache<File>>, wanted: &[u8]) -> obj
 /// The section that Go's linker gives to all its programs.
 const GO_BUILD_ID: &str = ".note.go.buildid";
 
-/// Whether the code holds the instruction that loads the number of splice(2):
+/// True when the code holds the instruction that loads the number of splice(2):
 /// `mov $275, %eax` on x86-64 (`arch/x86/entry/syscalls/syscall_64.tbl`), `mov
 /// x8, #76` on arm64 (include/uapi/asm-generic/unistd.h).
 fn loads_number<'a>(file: &object::File<'a, &'a ReadCache<File>>) -> object::Result<bool> {

@@ -1,4 +1,4 @@
-//! Whether a process has loaded the libraries that its program needs.
+//! Tells whether a process has loaded the libraries that its program needs.
 //!
 //! After exec(2) the dynamic loader maps them, before the program itself runs.
 //! It keeps a record of that for debuggers (`struct r_debug` of link.h, found
@@ -33,7 +33,7 @@ const RECORD: usize = 40;
 /// Headers, or bytes of a dynamic section, that are read at most.
 const MANY: usize = 64;
 
-/// What the loader's record says.
+/// The state that the loader's record tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loading {
     /// Everything is loaded, or there is nothing to load.
@@ -44,7 +44,7 @@ pub enum Loading {
     Unknown,
 }
 
-/// How far the loader of a process has come.
+/// Reads how far the loader of a process has come.
 ///
 /// # Errors
 /// When the process has ended, or may not be read.

@@ -19,7 +19,7 @@ impl Mapping {
     /// Maps the first `length` bytes, to be read.
     ///
     /// # Errors
-    /// What mmap(2) answers.
+    /// The answer of mmap(2).
     pub fn of(fd: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
         Self::map(fd, length, libc::PROT_READ)
     }
@@ -27,7 +27,7 @@ impl Mapping {
     /// Maps the first `length` bytes, to be read and written.
     ///
     /// # Errors
-    /// What mmap(2) answers.
+    /// The answer of mmap(2).
     pub fn shared(fd: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
         Self::map(fd, length, libc::PROT_READ | libc::PROT_WRITE)
     }

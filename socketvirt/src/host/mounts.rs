@@ -1,4 +1,4 @@
-//! What is mounted where, from `/proc/<pid>/mountinfo`.
+//! Mounts, from `/proc/<pid>/mountinfo`.
 
 use std::{
     ffi::OsString,
@@ -11,7 +11,6 @@ use std::{
 };
 
 use nix::sys::statfs::{FsType, statfs};
-use procfs::process::Process;
 
 /// The calling thread's, which may have a mount namespace of its own.
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
@@ -85,7 +84,7 @@ pub fn lent(kind: &str, magic: FsType) -> Option<Mount> {
 
 /// The parent, its parent, and so on up to process 1.
 fn ancestors() -> impl Iterator<Item = i32> {
-    let parent = |pid: &i32| Some(Process::new(*pid).ok()?.stat().ok()?.ppid);
+    let parent = |pid: &i32| Some(super::process::stat(u32::try_from(*pid).ok()?).ok()?.ppid);
     let own = i32::try_from(process::id()).ok();
     iter::successors(own, parent)
         .skip(1)
@@ -115,12 +114,16 @@ fn lent_by(pid: i32, kind: &str, magic: FsType) -> Option<(File, Mount)> {
     })
 }
 
-/// Whether `path` lies in a file system of this kind.
+/// True when `path` lies in a file system of this kind.
 #[must_use]
 pub fn is_of(path: &Path, magic: FsType) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type() == magic)
 }
 
+/// Reads the lines that are mounts.
+///
+/// `procfs` would not do: it leaves paths escaped, and gives up all mounts for
+/// one line that it does not understand, such as a path that is not UTF-8.
 fn parse(mountinfo: &[u8]) -> Vec<Mount> {
     mountinfo
         .split(|byte| *byte == b'\n')

@@ -66,7 +66,7 @@ impl NetNamespace {
         Ok(Self { file, inode })
     }
 
-    /// What tells it from others while it lives.
+    /// Returns the inode, which tells it from others while it lives.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
@@ -166,7 +166,7 @@ pub fn own_pids() -> io::Result<u32> {
 /// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`: the outermost pid namespace.
 const OUTERMOST_PIDS: u32 = 0xEFFF_FFFC;
 
-/// Whether `/proc` shows every process of the host.
+/// True when `/proc` shows every process of the host.
 #[must_use]
 pub fn all_are_visible() -> bool {
     own_pids().is_ok_and(|own| own == OUTERMOST_PIDS)

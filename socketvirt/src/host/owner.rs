@@ -8,7 +8,7 @@
 
 use std::{
     fmt,
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io,
     os::unix::fs::MetadataExt as _,
     path::Path,
@@ -33,8 +33,7 @@ impl Owner {
     #[must_use]
     pub fn this_process() -> Self {
         let pid = process::id();
-        let fields = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let start = parse(&fields).map_or(0, |(_, start)| start);
+        let start = super::process::stat(pid).map_or(0, |found| found.starttime);
         Self { pid, start }
     }
 
@@ -48,16 +47,15 @@ impl Owner {
         Some(Self { pid, start })
     }
 
-    /// Whether the process still runs. A zombie does not: nothing of it is
+    /// True when the process still runs. A zombie does not: nothing of it is
     /// left but its exit status.
     ///
     /// It is looked for by its pid in this pid namespace.
     #[must_use]
     pub fn is_alive(self) -> bool {
-        match fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
-            Ok(fields) => parse(&fields)
-                .is_some_and(|(state, start)| start == self.start && !matches!(state, 'Z' | 'X')),
-            Err(error) => !is_gone(&error),
+        match super::process::stat(self.pid) {
+            Ok(found) => found.starttime == self.start && !matches!(found.state, 'Z' | 'X'),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }
 }
@@ -79,7 +77,7 @@ impl Lock {
         Ok(Self { folder })
     }
 
-    /// Whether this is the lock of the folder that is there now.
+    /// True when this is the lock of the folder that is there now.
     #[must_use]
     pub fn is_of(&self, folder: &Path) -> bool {
         let locked = self.folder.metadata();
@@ -87,7 +85,23 @@ impl Lock {
         matches!((locked, found), (Ok(locked), Ok(found)) if locked.ino() == found.ino())
     }
 
-    /// Whether a process holds the lock of this folder.
+    /// The process that holds the lock of this folder, if it can be told.
+    #[must_use]
+    pub fn holder(folder: &Path) -> Option<u32> {
+        let inode = folder.metadata().ok()?.ino().to_string();
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| {
+            // `1: FLOCK  ADVISORY  WRITE 3144 00:2e:9 0 EOF`
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, "FLOCK", _, "WRITE", pid, file, ..] = words[..] else {
+                return None;
+            };
+            let found = file.rsplit(':').next()? == inode;
+            found.then(|| pid.parse().ok().filter(|pid| *pid != 0))?
+        })
+    }
+
+    /// True when a process holds the lock of this folder.
     #[must_use]
     pub fn is_held(folder: &Path) -> bool {
         File::open(folder)
@@ -95,7 +109,7 @@ impl Lock {
     }
 }
 
-/// Whether somebody still works with the object called `name`, whose folder
+/// True when somebody still works with the object called `name`, whose folder
 /// this is. An object whose name tells no owner is meant to outlive every
 /// process, so this is true for it.
 #[must_use]
@@ -103,25 +117,10 @@ pub fn is_in_use(name: &str, folder: &Path) -> bool {
     Owner::of(name).is_none_or(|owner| owner.is_alive() || Lock::is_held(folder))
 }
 
-/// A process that ends while its file is read gives `ESRCH`.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
-}
-
 impl fmt::Display for Owner {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{}-{}", self.pid, self.start)
     }
-}
-
-/// State and start time: fields 3 and 22 of `/proc/<pid>/stat`. The name in
-/// field 2 may hold spaces and parentheses, so fields count from its end.
-fn parse(fields: &str) -> Option<(char, u64)> {
-    let (_, fields) = fields.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((state, start))
 }
 
 #[cfg(test)]
@@ -152,13 +151,6 @@ mod tests {
     }
 
     #[test]
-    fn fields_count_from_the_end_of_the_name() {
-        let stat = "77 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(parse(stat), Some(('S', 4711)));
-        assert_eq!(parse("77 (a) S 1 2"), None);
-    }
-
-    #[test]
     fn a_reused_pid_is_not_the_owner() {
         let own = Owner::this_process();
         assert!(own.is_alive());
@@ -172,10 +164,9 @@ mod tests {
     #[test]
     fn a_zombie_is_not_alive() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         let owner = Owner {
             pid: child.id(),
-            start: parse(&stat).unwrap().1,
+            start: crate::host::process::stat(child.id()).unwrap().starttime,
         };
         assert!(owner.is_alive());
         drop(child.stdin.take());

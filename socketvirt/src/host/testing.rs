@@ -1,14 +1,20 @@
 //! Guards for tests on real kernel objects.
 
 use std::{
-    panic, thread,
+    panic,
+    path::Path,
+    sync::Once,
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
+    sys::statfs::BPF_FS_MAGIC,
 };
+
+use super::mounts;
 
 /// Runs `test` in a mount namespace of its own, which goes with all that it
 /// mounts when the test ends, however it ends.
@@ -40,8 +46,25 @@ pub fn cover(point: &str, kind: &str) {
     change(Some(kind), point, Some(kind), MsFlags::empty());
 }
 
-/// Gives the caller's mount namespace a `/sys` of its own, as `ip netns exec` does.
-pub fn own_sys() {
+/// Runs `test` with a `/sys` of its own, as `ip netns exec` does. Whoever started the
+/// tests has the BPF file system.
+pub fn with_own_sys<R: Send>(test: impl FnOnce() -> R + Send) -> R {
+    /// One test mounts it; two would hide each other's.
+    static MOUNTED: Once = Once::new();
+    MOUNTED.call_once(|| {
+        let point = "/sys/fs/bpf";
+        if !mounts::is_of(Path::new(point), BPF_FS_MAGIC) {
+            let mode = Some("mode=0700");
+            mount(Some("bpf"), point, Some("bpf"), MsFlags::empty(), mode).unwrap();
+        }
+    });
+    in_private_mounts(|| {
+        own_sys();
+        test()
+    })
+}
+
+fn own_sys() {
     umount2("/sys", MntFlags::MNT_DETACH).unwrap();
     cover("/sys", "sysfs");
 }

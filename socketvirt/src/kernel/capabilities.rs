@@ -2,7 +2,12 @@
 
 use std::{fs, io};
 
+use caps::{CapSet, CapsHashSet, errors::CapsError};
+use nix::sys::prctl;
+use procfs::{FromRead as _, process::Status};
+
 use super::symbols;
+use crate::host::process;
 
 const STATUS: &str = "/proc/thread-self/status";
 const POINTERS: &str = "/proc/sys/kernel/kptr_restrict";
@@ -25,7 +30,24 @@ const SYSLOG: Capability = (
     "the addresses of kernel functions, by which epoll and poll are told from a reader asleep",
 );
 
-const PTRACE: Capability = ("CAP_SYS_PTRACE", 19, "looking at programs of other users");
+/// Kept by [`keep_needed`] beside those of which a lack is told: without one of them, some
+/// host or some option lacks something.
+const USEFUL: [Capability; 4] = [
+    ("CAP_CHOWN", 0, "giving the control socket to a group"),
+    ("CAP_DAC_OVERRIDE", 1, "cgroups in folders of others"),
+    (
+        "CAP_DAC_READ_SEARCH",
+        2,
+        "programs that only their owner can read",
+    ),
+    (
+        "CAP_SYS_NICE",
+        23,
+        "inspecting programs before they connect",
+    ),
+];
+
+const PTRACE: Capability = ("CAP_SYS_PTRACE", 19, "inspecting programs of other users");
 
 /// Something that does not work for want of a capability, or of a setting that
 /// takes its place.
@@ -33,7 +55,7 @@ const PTRACE: Capability = ("CAP_SYS_PTRACE", 19, "looking at programs of other 
 pub struct Shortcoming {
     /// Its name in the report of `doctor`; never changed.
     pub name: &'static str,
-    /// What is missing for what, and what comes of it.
+    /// The sentence for the operator: what is missing for what, and what comes of it.
     pub words: String,
     /// True when it costs some sockets acceleration, and the others nothing.
     pub is_limit: bool,
@@ -50,16 +72,10 @@ impl Held {
     /// # Errors
     /// When `/proc` cannot be read, with the file's name.
     pub fn of_caller() -> Result<Self, (&'static str, io::Error)> {
-        let status = fs::read_to_string(STATUS).map_err(|error| (STATUS, error))?;
-        Ok(Self::parse(&status))
-    }
-
-    fn parse(status: &str) -> Self {
-        let set = status
-            .lines()
-            .find_map(|line| line.strip_prefix("CapEff:"))
-            .and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-        Self(set.unwrap_or(0))
+        match Status::from_file(STATUS) {
+            Ok(status) => Ok(Self(status.capeff)),
+            Err(error) => Err((STATUS, process::error(error))),
+        }
     }
 
     fn has(self, (_, number, _): Capability) -> bool {
@@ -76,7 +92,7 @@ impl Held {
             .collect()
     }
 
-    /// What cannot be done by the agent that was started all the same, given
+    /// Returns what an agent that was started all the same cannot do, given
     /// the addresses of `ep_poll_callback` and `pollwake` as they were read.
     fn shortcomings(self, waiters: [u64; 2], restricted: &str) -> Vec<Shortcoming> {
         let mut found = Vec::new();
@@ -113,7 +129,34 @@ impl Held {
     }
 }
 
-/// What does not work here for the caller, although an agent can be started.
+/// Gives up, for good, what the agent has no use for: all other capabilities, and gaining any
+/// by executing a file. To be called before any thread is started, which has those of its
+/// maker.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn keep_needed() -> Result<(), CapsError> {
+    let wanted = NEEDED.into_iter().chain([SYSLOG, PTRACE]).chain(USEFUL);
+    let wanted: CapsHashSet = wanted
+        .filter_map(|(name, ..)| name.parse::<caps::Capability>().ok())
+        .collect();
+    if caps::has_cap(None, CapSet::Effective, caps::Capability::CAP_SETPCAP)? {
+        for other in caps::runtime::thread_all_supported().difference(&wanted) {
+            caps::drop(None, CapSet::Bounding, *other)?;
+        }
+    }
+    let held = caps::read(None, CapSet::Permitted)?;
+    let kept = held.intersection(&wanted).copied().collect();
+    caps::clear(None, CapSet::Inheritable)?;
+    // In this order: what is in force must be permitted.
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    // It never fails, and only forbids.
+    let _ = prctl::set_no_new_privs();
+    Ok(())
+}
+
+/// Returns what does not work here for the caller, although an agent can be started.
 #[must_use]
 pub fn shortcomings() -> Vec<Shortcoming> {
     let held = Held::of_caller().unwrap_or(Held(0));
@@ -129,18 +172,16 @@ pub fn shortcomings() -> Vec<Shortcoming> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
-    const ALL: &str = "000001ffffffffff";
-
-    fn held(set: &str) -> Held {
-        Held::parse(&format!("Name:\ta\nCapPrm:\t{ALL}\nCapEff:\t{set}\n"))
-    }
+    const ALL: Held = Held(0x1ff_ffff_ffff);
 
     #[test]
     fn capabilities_are_read_from_the_effective_set() {
-        assert!(held(ALL).missing().is_empty());
-        let missing = held("000001bfffffefff").missing();
+        assert!(ALL.missing().is_empty());
+        let missing = Held(0x1bf_ffff_efff).missing();
         assert_eq!(
             missing,
             [
@@ -148,7 +189,28 @@ mod tests {
                 "CAP_PERFMON (for reading the kernel's structures)"
             ]
         );
-        assert_eq!(Held::parse("").missing().len(), NEEDED.len());
+        assert_eq!(Held(0).missing().len(), NEEDED.len());
+        // The tests run as root.
+        assert!(Held::of_caller().unwrap().missing().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_needed_is_given_up() {
+        // In a thread of its own: capabilities are a thread's.
+        let left = || {
+            keep_needed().unwrap();
+            let status = Status::from_file(STATUS).unwrap();
+            assert_eq!(status.capeff, status.capprm);
+            assert_eq!(status.capinh, 0);
+            (status.capeff, status.capbnd, status.nonewprivs)
+        };
+        let (effective, bounding, forbidden) = thread::spawn(left).join().unwrap();
+        let all = NEEDED.into_iter().chain([SYSLOG, PTRACE]).chain(USEFUL);
+        let wanted = all.fold(0, |set, (_, number, _)| set | 1 << number);
+        assert_eq!(effective & !wanted, 0, "{effective:x}");
+        assert_eq!(bounding.unwrap() & !wanted, 0, "{bounding:x?}");
+        assert_eq!(forbidden, Some(1));
+        assert!(Held(effective).missing().is_empty());
     }
 
     #[test]
@@ -162,17 +224,17 @@ mod tests {
             );
             found.into_iter().map(|one| one.words).collect()
         };
-        assert!(named(held(ALL), [1, 2], "0\n").is_empty());
+        assert!(named(ALL, [1, 2], "0\n").is_empty());
         // Readable whatever the capability, where profiling is allowed to all.
-        let without_syslog = held("000001fbffffffff");
+        let without_syslog = Held(0x1fb_ffff_ffff);
         assert!(named(without_syslog, [1, 2], "0\n").is_empty());
         for waiters in [[0, 0], [0, 2], [1, 0]] {
             let words = named(without_syslog, waiters, "0\n").remove(0);
             assert!(words.starts_with("CAP_SYSLOG is missing"), "{words}");
-            let words = named(held(ALL), waiters, "2\n").remove(0);
+            let words = named(ALL, waiters, "2\n").remove(0);
             assert!(words.starts_with("kernel.kptr_restrict is 2"), "{words}");
         }
-        let words = named(held("000001fffff7ffff"), [1, 2], "0\n").remove(0);
+        let words = named(Held(0x1ff_fff7_ffff), [1, 2], "0\n").remove(0);
         assert!(words.starts_with("CAP_SYS_PTRACE is missing"), "{words}");
     }
 }

@@ -1,18 +1,17 @@
-//! What only the running kernel tells, written into the programs' instructions.
+//! Numbers of the running kernel, written into the programs' instructions.
 //!
 //! Programs load fields of any socket without a call when they may cast:
 //! `bpf_rdonly_cast`, a function of the kernel since Linux 6.2. aya relocates no
 //! calls of the kernel's functions, and Rust has no CO-RE, so the object has a
 //! mark at each call ([`CAST`]) and at each number of the layout ([`OFFSET`]).
 
-use std::{
-    io,
-    os::fd::{FromRawFd as _, OwnedFd},
-};
+use std::{io, os::fd::OwnedFd};
 
+use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_prog_type};
 use socketvirt_common::record::layout::{CAST, KernelLayout, OFFSET};
 
 use super::btf::KernelTypes;
+use crate::bpf::sys;
 
 /// `dst = src` of two registers, `BPF_ALU64 | BPF_MOV | BPF_X`.
 const MOVE: u8 = 0xbf;
@@ -70,53 +69,22 @@ fn is_accepted(function: u32, structure: u32, field: u32) -> io::Result<()> {
 
 /// Loads an `sk_msg` program, which the kernel forgets with its descriptor.
 fn load(program: &[u64]) -> io::Result<OwnedFd> {
-    /// `BPF_PROG_LOAD`, `BPF_PROG_TYPE_SK_MSG` and `BPF_SK_MSG_VERDICT`,
-    /// include/uapi/linux/bpf.h.
-    const PROG_LOAD: libc::c_long = 5;
-    const SK_MSG: u32 = 16;
-    const VERDICT: u32 = 7;
-    /// The part of `union bpf_attr` for it.
-    #[repr(C)]
-    struct Attributes {
-        prog_type: u32,
-        insn_cnt: u32,
-        insns: u64,
-        license: u64,
-        log: [u64; 2],
-        kern_version: u32,
-        prog_flags: u32,
-        prog_name: [u8; 16],
-        prog_ifindex: u32,
-        expected_attach_type: u32,
-    }
-    let attributes = Attributes {
-        prog_type: SK_MSG,
-        insn_cnt: u32::try_from(program.len()).map_err(io::Error::other)?,
-        insns: program.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        log: [0; 2],
-        kern_version: 0,
-        prog_flags: 0,
-        prog_name: *b"sv_may_cast\0\0\0\0\0",
-        prog_ifindex: 0,
-        expected_attach_type: VERDICT,
-    };
-    // SAFETY: the attributes and what they point to live during the call, and
-    // their size is given.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            PROG_LOAD,
-            &raw const attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    let fd = i32::try_from(answer).map_err(io::Error::other)?;
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just opened it for this process.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    /// Its name, for who lists programs at that moment.
+    const NAME: &[u8] = b"sv_may_cast";
+    let mut attributes = sys::attributes();
+    attributes.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_SK_MSG as u32;
+    attributes.__bindgen_anon_3.expected_attach_type = bpf_attach_type::BPF_SK_MSG_VERDICT as u32;
+    attributes.__bindgen_anon_3.insn_cnt =
+        u32::try_from(program.len()).map_err(io::Error::other)?;
+    attributes.__bindgen_anon_3.insns = program.as_ptr() as u64;
+    attributes.__bindgen_anon_3.license = c"GPL".as_ptr() as u64;
+    attributes.__bindgen_anon_3.prog_name = std::array::from_fn(|at| {
+        let letter = NAME.get(at).copied().unwrap_or(0);
+        libc::c_char::from_ne_bytes([letter])
+    });
+    // SAFETY: the instructions, as many as are given, and the license live
+    // during the call, which opens a program.
+    unsafe { sys::open(bpf_cmd::BPF_PROG_LOAD, &mut attributes) }
 }
 
 /// The object with its marks replaced: numbers of the layout by what they are,

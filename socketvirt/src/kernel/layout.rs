@@ -4,18 +4,18 @@ use nix::{
     sys::time::TimeValLike as _,
     time::{ClockId, clock_getres},
 };
-use socketvirt_common::{record::layout::KernelLayout, rule::call::Calls};
+use socketvirt_common::record::{
+    layout::{Calls, KernelLayout},
+    line::Without,
+};
 
-use super::{btf::KernelTypes, cast, charges, symbols};
+use super::{btf::KernelTypes, cast, charges, known::Known, symbols};
 use crate::host::namespaces;
 pub use crate::kernel::btf::LayoutError;
 
-const REBUILD: &str = "use another kernel, or a socketvirt that knows this one";
-
-const LIST_HEAD: usize = 16;
 const POINTER: usize = 8;
 
-/// Fills the layout that the loader writes into the programs' read-only data.
+/// Fills the layout that the agent writes into the programs' read-only data.
 ///
 /// # Errors
 /// Names the structure and the field that this kernel does not have, or has in
@@ -26,213 +26,84 @@ pub fn kernel_layout() -> Result<KernelLayout, LayoutError> {
 
 fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     let mut layout = KernelLayout::UNKNOWN;
-    socket(types, &mut layout)?;
-    tcp(types, &mut layout)?;
-    waiters(types, &mut layout)?;
-    psock(types, &mut layout)?;
-    holders(types, &mut layout)?;
-    charges::resolve(types, &mut layout)?;
-    call(types, &mut layout);
+    let mut known = Known::new(types);
+    for line in KernelLayout::TABLE {
+        *(line.place)(&mut layout) = match line.without {
+            Without::Refused(purpose) => known.offset(line, purpose)?,
+            Without::Unknown(_) | Without::Elsewhere => {
+                known.offset(line, "").unwrap_or(KernelLayout::MISSING)
+            }
+        };
+    }
+    inode(&mut known, &mut layout)?;
+    file(&mut known, &mut layout)?;
+    packet(&mut known, &mut layout)?;
+    flags_of_tcp(&mut known, &mut layout)?;
+    call(&mut known, &mut layout);
+    charges::resolve(&mut layout);
     cast::resolve(types, &mut layout);
+    [layout.ep_poll_callback, layout.pollwake] =
+        symbols::addresses(["ep_poll_callback", "pollwake"]);
+    // 0, which no namespace has, where `/proc` does not tell.
+    layout.own_pidns = namespaces::own_pids().unwrap_or(0);
     layout.tick = tick();
     layout.sk_flags_zerocopy = flags(types, &ZERO_COPY)?;
     layout.sk_flags_timestamp = flags(types, &TIMESTAMP)?;
     Ok(layout)
 }
 
-fn socket(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
-    let common = types.structure("sock_common", "a socket's identity", REBUILD)?;
-    let sock = types.structure("sock", "a socket's state", REBUILD)?;
-    // `struct sock` begins with `struct sock_common`; its place is asked all
-    // the same, so that nothing here rests on the order of members.
-    let within = sock.offset_of("__sk_common", "a socket's identity")?;
+/// Fills the offsets from a `struct socket` into the inode beside it.
+fn inode(known: &mut Known<'_>, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let purpose = "whether a socket is mapped";
+    let both = known.structure("socket_alloc", purpose)?;
+    let inode_at = both.offset_of("vfs_inode", purpose)? - both.offset_of("socket", purpose)?;
+    let space = known.structure("address_space", purpose)?;
+    let root = space.offset("i_mmap.rb_root.rb_node", POINTER, purpose)?;
+    let inode = known.structure("inode", purpose)?;
+    layout.socket_mappings = inode_at + inode.offset_of("i_data", purpose)? + root;
+    let purpose = "whose a socket is, for the policy";
+    layout.socket_gid = inode_at + inode.offset("i_gid", 4, purpose)?;
+    Ok(())
+}
 
-    layout.sk_cookie = within + common.offset("skc_cookie", 8, "the socket's unique id")?;
-    layout.sk_num = within + common.offset("skc_num", 2, "the port of a service")?;
-    layout.sk_dport = within + common.offset("skc_dport", 2, "the port of a service")?;
-    layout.sk_rxhash = within + common.offset("skc_rxhash", 4, "which packets are whose")?;
-    layout.sk_state = within + common.offset("skc_state", 1, "the TCP state")?;
-    layout.sk_flags = within + common.offset("skc_flags", 8, "socket options")?;
-    let purpose = "whom a client asks";
-    layout.request_listener = common.offset("skc_listener", POINTER, purpose)?;
-    layout.ops_sk = types
-        .structure("bpf_sock_ops_kern", purpose, REBUILD)?
-        .offset("sk", POINTER, purpose)?;
-    layout.sk_rmem_alloc = sock.offset(
-        "sk_backlog.rmem_alloc",
-        4,
-        "how full the receiver's queue is",
-    )?;
-    layout.sk_rcvbuf = sock.offset("sk_rcvbuf", 4, "the limit of the receiver's queue")?;
-    layout.sk_receive_queue_len =
-        sock.offset("sk_receive_queue.qlen", 4, "whether packets are unread")?;
-    layout.sk_receive_queue_first =
-        sock.offset("sk_receive_queue.next", POINTER, "which packets are unread")?;
-    layout.sk_lock_waiters = sock.offset(
-        "sk_lock.wq.head",
-        LIST_HEAD,
-        "who waits for a socket's lock",
-    )?;
-    layout.sk_rcvlowat = sock.offset("sk_rcvlowat", 4, "SO_RCVLOWAT")?;
-    layout.sk_err = sock.offset("sk_err", 4, "how a connection ended")?;
-    layout.sk_shutdown = sock.offset("sk_shutdown", 1, "whether the socket was shut down")?;
-    layout.sk_peek_off = sock.offset("sk_peek_off", 4, "SO_PEEK_OFF")?;
-    layout.sk_user_data = sock.offset("sk_user_data", POINTER, "who else owns the socket")?;
-    layout.sk_socket = sock.offset("sk_socket", POINTER, "whether the socket is in use")?;
-    layout.sk_bpf_storage = sock.offset("sk_bpf_storage", POINTER, "which sockets are followed")?;
-    layout.sk_txhash = sock.offset("sk_txhash", 4, "which packets are whose")?;
-    layout.sk_filter = sock.offset("sk_filter", POINTER, "socket filters")?;
-    layout.sk_max_pacing_rate = sock.offset("sk_max_pacing_rate", POINTER, "SO_MAX_PACING_RATE")?;
-    layout.sk_cgroup = sock.offset("sk_cgrp_data.cgroup", POINTER, "a socket's cgroup")?;
-    layout.sk_wq = sock.offset("sk_wq", POINTER, "who waits on the socket")?;
-
-    let socket = types.structure("socket", "a socket's file", REBUILD)?;
-    layout.socket_file = socket.offset("file", POINTER, "a socket's file")?;
-    let cgroup = types.structure("cgroup", "a socket's cgroup", REBUILD)?;
-    layout.cgroup_kn = cgroup.offset("kn", POINTER, "a socket's cgroup")?;
-    layout.cgroup_parent = cgroup.offset("self.parent", POINTER, "a socket's cgroup")?;
-    let node = types.structure("kernfs_node", "a cgroup's id", REBUILD)?;
-    layout.kn_id = node.offset("id", 8, "a cgroup's id")?;
-    let file = types.structure("file", "O_NONBLOCK", REBUILD)?;
-    let task = types.structure("task_struct", "a program's cgroup", REBUILD)?;
-    layout.task_cgroups = task.offset("cgroups", POINTER, "a program's cgroup")?;
-    let set = types.structure("css_set", "a program's cgroup", REBUILD)?;
-    layout.css_set_cgroup = set.offset("dfl_cgrp", POINTER, "a program's cgroup")?;
-    layout.socket_sk = socket.offset("sk", POINTER, "who splices")?;
-    layout.socket_mappings = mappings(types)?;
-    layout.socket_flags = socket.offset("flags", POINTER, "who waits for room to send")?;
+/// Fills the fields of a file that kernels have in one of two places.
+fn file(known: &mut Known<'_>, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let purpose = "who wants signals";
+    let file = known.structure("file", purpose)?;
     // A structure of its own since 6.12 (1934b212615d), inside before.
     layout.file_owner = file
-        .offset("f_owner", POINTER, "who wants signals")
-        .or_else(|_| file.offset("f_owner.pid", POINTER, "who wants signals"))?;
+        .offset("f_owner", POINTER, purpose)
+        .or_else(|_| file.offset("f_owner.pid", POINTER, purpose))?;
     let purpose = "whether a call has begun";
     // `file_ref_get` counts from 0 (`file_ref_init`, include/linux/file_ref.h).
     (layout.file_refs, layout.file_refs_one) = match file.offset("f_ref.refcnt", 8, purpose) {
         Ok(offset) => (offset, 0),
         Err(_) => (file.offset("f_count", 8, purpose)?, 1),
     };
-    layout.file_flags = file.offset("f_flags", 4, "O_NONBLOCK")?;
     Ok(())
 }
 
-/// Who holds a socket, who reads it, and in which namespace it is.
-fn holders(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
-    let purpose = "a socket's network namespace";
-    let common = types.structure("sock_common", purpose, REBUILD)?;
-    layout.sk_net = common.offset_of("skc_net", purpose)?;
-    layout.net_inum = types
-        .structure("net", purpose, REBUILD)?
-        .offset("ns.inum", 4, purpose)?;
-
-    let purpose = "who holds a socket";
-    let file = types.structure("file", purpose, REBUILD)?;
-    layout.file_private = file.offset("private_data", POINTER, purpose)?;
-    layout.file_inode = file.offset("f_inode", POINTER, purpose)?;
-    let inode = types.structure("inode", purpose, REBUILD)?;
-    layout.inode_mode = inode.offset("i_mode", 2, purpose)?;
-    let files = types.structure("files_struct", purpose, REBUILD)?;
-    layout.files_table = files.offset("fdt", POINTER, purpose)?;
-    let table = types.structure("fdtable", purpose, REBUILD)?;
-    layout.table_size = table.offset("max_fds", 4, purpose)?;
-    layout.table_files = table.offset("fd", POINTER, purpose)?;
-    layout.table_open = table.offset("open_fds", POINTER, purpose)?;
-
-    let purpose = "who reads a socket";
-    let task = types.structure("task_struct", purpose, REBUILD)?;
-    layout.task_leader = task.offset("group_leader", POINTER, purpose)?;
-    layout.task_number = task.offset("tgid", 4, purpose)?;
-    layout.task_start = task.offset("start_boottime", 8, purpose)?;
-    layout.task_pid = task.offset("thread_pid", POINTER, purpose)?;
-    layout.task_mm = task.offset("mm", POINTER, purpose)?;
-    layout.task_files = task.offset("files", POINTER, purpose)?;
-    let memory = types.structure("mm_struct", purpose, REBUILD)?;
-    layout.mm_code = memory.offset("exec_vm", 8, purpose)?;
-    let pid = types.structure("pid", purpose, REBUILD)?;
-    layout.pid_level = pid.offset("level", 4, purpose)?;
-    layout.pid_numbers = pid.offset_of("numbers", purpose)?;
-    layout.pidns_inum = types
-        .structure("pid_namespace", purpose, REBUILD)?
-        .offset("ns.inum", 4, purpose)?;
-    // 0, which no namespace has, where `/proc` does not tell.
-    layout.own_pidns = namespaces::own_pids().unwrap_or(0);
+/// Fills the offsets of what TCP has in a packet's `cb`.
+fn packet(known: &mut Known<'_>, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let purpose = "what of a packet is new";
+    let of_tcp = known
+        .structure("sk_buff", purpose)?
+        .offset_of("cb", purpose)?;
+    let tcp = known.structure("tcp_skb_cb", purpose)?;
+    layout.skb_seq = of_tcp + tcp.offset("seq", 4, purpose)?;
+    layout.skb_end_seq = of_tcp + tcp.offset("end_seq", 4, purpose)?;
     Ok(())
 }
 
-/// From `struct socket` to the root of the tree of its inode's mappings.
-fn mappings(types: &KernelTypes) -> Result<u32, LayoutError> {
-    let purpose = "whether a socket is mapped";
-    let both = types.structure("socket_alloc", purpose, REBUILD)?;
-    let inode = types.structure("inode", purpose, REBUILD)?;
-    let space = types.structure("address_space", purpose, REBUILD)?;
-    let inode_at = both.offset_of("vfs_inode", purpose)? - both.offset_of("socket", purpose)?;
-    Ok(inode_at
-        + inode.offset_of("i_data", purpose)?
-        + space.offset("i_mmap.rb_root.rb_node", POINTER, purpose)?)
-}
-
-fn tcp(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
-    let tcp = types.structure("tcp_sock", "a connection's sequence numbers", REBUILD)?;
-    let connection = types.structure("inet_connection_sock", "whether kTLS is on", REBUILD)?;
-
-    layout.icsk_ulp_ops = tcp.offset_of("inet_conn", "whether kTLS is on")?
-        + connection.offset("icsk_ulp_ops", POINTER, "whether kTLS is on")?;
-    layout.write_seq = tcp.offset("write_seq", 4, "how much was given to the stack")?;
-    layout.copied_seq = tcp.offset("copied_seq", 4, "how much the receiver has read")?;
-    layout.rcv_nxt = tcp.offset("rcv_nxt", 4, "how much has arrived")?;
-    layout.snd_una = tcp.offset("snd_una", 4, "how much is acknowledged")?;
-    layout.notsent_lowat = tcp.offset("notsent_lowat", 4, "who waits for room to send")?;
-    layout.urg_data = tcp.offset("urg_data", 2, "whether urgent data waits")?;
-    layout.urg_seq = tcp.offset("urg_seq", 4, "whether urgent data has come")?;
-    layout.bytes_acked = tcp.offset("bytes_acked", 8, "where the connection began")?;
-    layout.bytes_received = tcp.offset("bytes_received", 8, "where the connection began")?;
-    layout.bytes_sent = tcp.offset("bytes_sent", 8, "bytes sent by the stack")?;
-    layout.bytes_retrans = tcp.offset("bytes_retrans", 8, "bytes sent again")?;
-    layout.data_segs_out = tcp.offset("data_segs_out", 4, "segments sent by the stack")?;
-
+/// Fills the flags of a `struct tcp_sock`.
+fn flags_of_tcp(known: &mut Known<'_>, layout: &mut KernelLayout) -> Result<(), LayoutError> {
+    let tcp = known.structure("tcp_sock", "TCP_INQ")?;
     let inq = tcp.flag("recvmsg_inq", "TCP_INQ")?;
     (layout.recvmsg_inq_byte, layout.recvmsg_inq_mask) = (inq.byte, inq.mask);
     // Only with CONFIG_MPTCP; without it no socket is a subflow.
     if let Some(mptcp) = tcp.optional_flag("is_mptcp")? {
         (layout.is_mptcp_byte, layout.is_mptcp_mask) = (mptcp.byte, mptcp.mask);
     }
-    Ok(())
-}
-
-fn waiters(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
-    let purpose = "who waits on a socket";
-    let queue = types.structure("socket_wq", purpose, REBUILD)?;
-    layout.wq_head = queue.offset("wait.head", LIST_HEAD, purpose)?;
-    let entry = types.structure("wait_queue_entry", purpose, REBUILD)?;
-    layout.wait_func = entry.offset("func", POINTER, purpose)?;
-    layout.wait_entry = entry.offset("entry", LIST_HEAD, purpose)?;
-    [layout.ep_poll_callback, layout.pollwake] =
-        symbols::addresses(["ep_poll_callback", "pollwake"]);
-    Ok(())
-}
-
-fn psock(types: &KernelTypes, layout: &mut KernelLayout) -> Result<(), LayoutError> {
-    let psock = types.structure(
-        "sk_psock",
-        "redirected bytes",
-        "use a kernel with CONFIG_BPF_STREAM_PARSER=y, which has socket maps",
-    )?;
-    layout.psock_sk = psock.offset("sk", POINTER, "whether an enrolment is over")?;
-    layout.psock_program =
-        psock.offset("progs.msg_parser", POINTER, "whether an enrolment is over")?;
-    layout.psock_refcnt = psock.offset("refcnt", 4, "whether a redirect is under way")?;
-    layout.psock_ingress_msg = psock.offset("ingress_msg", LIST_HEAD, "redirected bytes")?;
-    let message = types.structure("sk_msg", "redirected bytes", REBUILD)?;
-    layout.msg_list = message.offset("list", LIST_HEAD, "redirected bytes")?;
-    layout.msg_size = message.offset("sg.size", 4, "redirected bytes")?;
-    let purpose = "what of a packet is new";
-    let buffer = types.structure("sk_buff", purpose, REBUILD)?;
-    layout.skb_sk = buffer.offset("sk", POINTER, purpose)?;
-    let packet = buffer.offset_of("cb", purpose)?;
-    let tcp = types.structure("tcp_skb_cb", purpose, REBUILD)?;
-    layout.skb_seq = packet + tcp.offset("seq", 4, purpose)?;
-    layout.skb_end_seq = packet + tcp.offset("end_seq", 4, purpose)?;
-    layout.psock_ingress_skb_len =
-        psock.offset("ingress_skb.qlen", 4, "packets on their way to the reader")?;
     Ok(())
 }
 
@@ -246,15 +117,15 @@ fn tick() -> u32 {
         .unwrap_or(10_000_000)
 }
 
-/// The system call that a program is in. Without its place nothing is known of
+/// The system call that a program is in. Without its offset nothing is known of
 /// the flags of a send, which is no reason to refuse a kernel, nor of splice(2),
 /// unless TCP's own function can be watched.
-fn call(types: &KernelTypes, layout: &mut KernelLayout) {
+fn call(known: &mut Known<'_>, layout: &mut KernelLayout) {
     let purpose = "which call a program is in";
-    let Ok(regs) = types.structure("pt_regs", purpose, REBUILD) else {
+    let Ok(regs) = known.structure("pt_regs", purpose) else {
         return;
     };
-    let places = if cfg!(target_arch = "x86_64") {
+    let offsets = if cfg!(target_arch = "x86_64") {
         ["orig_ax", "dx", "r10"].map(|name| regs.offset(name, POINTER, purpose).ok())
     } else if cfg!(target_arch = "aarch64") {
         let argument = |index: u32| Some(regs.offset_of("regs", purpose).ok()? + index * 8);
@@ -264,7 +135,7 @@ fn call(types: &KernelTypes, layout: &mut KernelLayout) {
     } else {
         [None; 3]
     };
-    if let [Some(number), Some(third), Some(fourth)] = places {
+    if let [Some(number), Some(third), Some(fourth)] = offsets {
         layout.call_number = number;
         layout.call_third = third;
         layout.call_fourth = fourth;
@@ -329,6 +200,7 @@ fn flags(types: &KernelTypes, wanted: &[SocketFlag]) -> Result<u64, LayoutError>
 #[cfg(test)]
 mod tests {
     use btf_rs::Backend;
+    use socketvirt_common::record::layout::Charging;
 
     use super::*;
 
@@ -338,7 +210,7 @@ mod tests {
         assert_eq!(kernel_layout().unwrap(), parsed);
     }
 
-    /// What no 64-bit kernel since 4.x has changed.
+    /// No 64-bit kernel since 4.x has changed these.
     #[test]
     fn anchors_that_every_kernel_shares() {
         let layout = kernel_layout().unwrap();
@@ -355,6 +227,16 @@ mod tests {
         assert_eq!(layout.recvmsg_inq_mask.count_ones(), 1);
         // CONFIG_HZ is from 100 to 1000.
         assert!((1_000_000..=10_000_000).contains(&layout.tick));
+    }
+
+    #[test]
+    fn this_kernel_tells_whether_memory_is_short() {
+        let layout = kernel_layout().unwrap();
+        assert!(layout.proto_memory_pressure < 1024, "{layout:?}");
+        assert!(layout.sk_prot < 136 && layout.cpus > 0, "{layout:?}");
+        // Every supported kernel that has memory cgroups tells all of it.
+        let hidden = [Charging::Hidden, Charging::Unknown];
+        assert!(!hidden.contains(&layout.charging), "{layout:?}");
     }
 
     /// Fields of one structure lie apart from each other, and `tcp_sock`'s

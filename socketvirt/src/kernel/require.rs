@@ -1,4 +1,4 @@
-//! What the agent needs of the machine and of its caller, checked before
+//! The needs of the agent from the machine and from its caller, checked before
 //! anything is made.
 
 use std::{
@@ -36,13 +36,15 @@ const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 #[derive(Debug, thiserror::Error)]
 pub enum Requirement {
     /// Not root.
-    #[error("{0} is missing; start it as root, with `sudo` (in a container: privileged)")]
+    #[error(
+        "{0} is missing; start it as root, with `sudo` (in a container: add it to its capabilities)"
+    )]
     Capabilities(String),
 
     /// An old kernel.
     #[error("Linux {}.{} or later is needed and this is {release}; use a newer kernel", LEAST.0, LEAST.1)]
     Kernel {
-        /// What the kernel calls itself.
+        /// The kernel's own release name.
         release: String,
     },
 
@@ -95,12 +97,12 @@ pub enum Requirement {
     Proc {
         /// The file.
         path: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
 }
 
-/// What is asked, and what was found.
+/// A question's name, and the function that finds the answer.
 pub type Need = (&'static str, fn() -> Result<String, Requirement>);
 
 /// Everything that is needed, in an order in which the first thing that is
@@ -115,7 +117,7 @@ pub const NEEDS: [Need; 7] = [
     ("bpffs", pins),
 ];
 
-/// Whether the agent can work here. Nothing is changed.
+/// Checks that the agent can work here. Nothing is changed.
 ///
 /// # Errors
 /// The first thing that is missing.
@@ -185,7 +187,7 @@ fn capabilities() -> Result<String, Requirement> {
     }
 }
 
-/// Whether the TCP iterator surely holds the lock of the socket that it shows
+/// True when the TCP iterator surely holds the lock of the socket that it shows
 /// (`bpf_iter_tcp_seq_show`, `net/ipv4/tcp_ipv4.c`). Before 6.5 it takes the
 /// fast lock, under which enrolling a socket deadlocks. Stable kernels have the
 /// correction too (Debian's 6.1.192 has), but nothing tells which.
@@ -194,7 +196,7 @@ pub fn iterator_locks_sockets() -> bool {
     is_at_least(&release(), LOCKING_ITERATOR)
 }
 
-/// Whether a scan can have the end of a connection reported
+/// True when a scan can have the end of a connection reported
 /// (`TCP_BPF_SOCK_OPS_CB_FLAGS`, include/uapi/linux/bpf.h), without which it
 /// adopts nothing. Eager mode asks for that in the handshake, on any kernel.
 #[must_use]
@@ -202,7 +204,7 @@ pub fn visits_can_follow() -> bool {
     is_at_least(&release(), CALLBACKS_IN_MID_LIFE)
 }
 
-/// What the kernel calls itself.
+/// The kernel's own release name.
 #[must_use]
 pub fn release() -> String {
     uname().map_or_else(
@@ -231,7 +233,7 @@ fn is_confidential(lockdown: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::testing::{cover, in_private_mounts, own_sys};
+    use crate::host::testing::{cover, in_private_mounts, with_own_sys};
 
     #[test]
     fn this_machine_has_what_is_needed() {
@@ -277,8 +279,7 @@ mod tests {
     /// As under `ip netns exec`.
     #[test]
     fn a_hidden_sys_is_looked_for_elsewhere() {
-        in_private_mounts(|| {
-            own_sys();
+        with_own_sys(|| {
             check().unwrap();
             assert!(cgroups().unwrap().contains(", of process "));
             assert!(pins().unwrap().starts_with("/sys/fs/bpf, of process "));

@@ -1,4 +1,4 @@
-//! What the code of a process can do, by the files that it has mapped.
+//! The powers of a process's code, by the files that it has mapped.
 
 use std::{
     collections::HashMap,
@@ -18,20 +18,20 @@ use crate::host::{
 /// changed, because an inode is used again.
 pub type FileId = (u64, u64, i64, i64);
 
-/// What is known of executables and libraries.
+/// The executables and libraries that are known.
 #[derive(Default)]
 pub struct Files {
     splice: HashMap<FileId, bool>,
     sockets: HashMap<FileId, bool>,
-    /// How long it took to read those that were not known.
+    /// The time that it took to read those that were not known.
     reading: Duration,
 }
 
-/// What is asked of a file.
+/// A question about a file.
 type Rule = fn(&Path) -> Result<bool, ExecutableError>;
 
 impl Files {
-    /// Whether a process with the code of these files can splice from a socket:
+    /// True when a process with the code of these files can splice from a socket:
     /// a tool that only splices between pipes is no danger to its neighbours.
     pub fn may_splice_sockets(&mut self, files: &[(FileId, PathBuf)]) -> bool {
         let any = |known: &mut HashMap<_, _>, rule: Rule, reading: &mut Duration| {
@@ -47,7 +47,7 @@ impl Files {
             )
     }
 
-    /// How long files took that were read for the first time.
+    /// The time that first reads of files took.
     #[must_use]
     pub fn reading(&self) -> Duration {
         self.reading
@@ -81,13 +81,13 @@ fn judged(
 /// Names the file at a path, through links.
 ///
 /// # Errors
-/// When there is none, or it may not be looked at.
+/// When there is none, or it may not be inspected.
 pub fn id_of(path: &Path) -> io::Result<FileId> {
     fs::metadata(path).map(|found| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
-/// Whether an error of a file in `/proc` says that its process has ended;
-/// others say that it may not be looked at.
+/// True when an error of a file in `/proc` says that its process has ended;
+/// others say that it may not be inspected.
 #[must_use]
 pub fn has_ended(error: &io::Error) -> bool {
     // ESRCH: it ended while its file was open.
@@ -98,7 +98,7 @@ pub fn has_ended(error: &io::Error) -> bool {
 /// the root directory of the process is (proc(5), `map_files`).
 ///
 /// # Errors
-/// When the process has ended, or may not be looked at.
+/// When the process has ended, or may not be inspected.
 pub fn code_of(pid: u32) -> io::Result<Vec<(FileId, PathBuf)>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     Ok(code(&maps)
@@ -108,6 +108,9 @@ pub fn code_of(pid: u32) -> io::Result<Vec<(FileId, PathBuf)>> {
 }
 
 /// The address ranges of `/proc/<pid>/maps` that are code of a file.
+///
+/// Programs choose the names in there, and `procfs` panics at a short one that
+/// begins with `/SYSV`. So no name is read here.
 fn code(maps: &str) -> impl Iterator<Item = &str> {
     maps.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -119,7 +122,7 @@ fn code(maps: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a process has loaded its libraries. One that keeps no record of its
+/// True when a process has loaded its libraries. One that keeps no record of its
 /// loading counts as loaded after `patience`, as long as it has been known for
 /// `age`.
 #[must_use]
@@ -132,21 +135,21 @@ pub fn has_loaded(pid: u32, age: Duration, patience: Duration) -> bool {
     }
 }
 
-/// How many threads a process has; 0 when it has ended.
+/// Counts the threads of a process; 0 when it has ended.
 #[must_use]
 pub fn threads(pid: u32) -> u32 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     tasks.map_or(0, |tasks| u32::try_from(tasks.count()).unwrap_or(u32::MAX))
 }
 
-/// Whether a process has an `io_uring` by now; those that are made later are
+/// True when a process has an `io_uring` by now; those that are made later are
 /// told by the kernel side.
 #[must_use]
 pub fn has_ring(pid: u32) -> bool {
     open(pid).any(|(_, target)| target.as_os_str() == "anon_inode:[io_uring]")
 }
 
-/// Whether a process has a map of sockets: it may put one of its own in there,
+/// True when a process has a map of sockets: it may put one of its own in there,
 /// which an enrolled socket refuses with `EBUSY` (`sock_map_link`,
 /// `net/core/sock_map.c`).
 #[must_use]
@@ -166,7 +169,8 @@ fn is_socket_map(info: &str) -> bool {
     kind.is_some_and(|kind| matches!(kind.trim(), "15" | "18"))
 }
 
-/// The descriptors of a process, and what each is.
+/// The descriptors of a process, and what each is. One call tells each;
+/// `procfs` makes three.
 fn open(pid: u32) -> impl Iterator<Item = (OsString, PathBuf)> {
     let open = fs::read_dir(format!("/proc/{pid}/fd"));
     let open = open.into_iter().flatten().flatten();
@@ -198,7 +202,7 @@ mod tests {
         assert!(!has_socket_map(std::process::id()));
     }
 
-    /// A process that ends while it is looked at says nothing of its file.
+    /// A process that ends while it is inspected says nothing of its file.
     #[test]
     fn a_process_that_has_ended() {
         let mut files = Files::default();

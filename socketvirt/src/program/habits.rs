@@ -22,8 +22,8 @@ use procfs::{
 };
 use socketvirt_common::{
     reason::Reason,
-    record::pair::Side,
-    rule::{habit::Program, pace::Budget},
+    record::{pair::Side, program::Program, raw::Raw},
+    rule::pace::Budget,
 };
 
 /// Executables and habits that are remembered, at most; with more, all are
@@ -63,13 +63,13 @@ struct Sockets {
     uses: HashSet<u16>,
 }
 
-/// What programs have shown, and which.
+/// The habits, and the programs that have them.
 pub struct Habits {
-    map: BpfHashMap<MapData, Program, Reason>,
+    map: BpfHashMap<MapData, Raw<Program>, Raw<Reason>>,
     /// Habits whose programs were looked for.
     known: HashSet<Program>,
     executables: HashMap<Executable, HashMap<Part, Reason>>,
-    /// What looking for processes may cost.
+    /// The CPU time that looking for processes may take.
     budget: Budget,
     /// When the budget was last added to.
     earned: Instant,
@@ -78,7 +78,7 @@ pub struct Habits {
 impl Habits {
     /// Nothing is known of executables yet.
     #[must_use]
-    pub fn new(map: BpfHashMap<MapData, Program, Reason>) -> Self {
+    pub fn new(map: BpfHashMap<MapData, Raw<Program>, Raw<Reason>>) -> Self {
         Self {
             map,
             known: HashSet::new(),
@@ -93,7 +93,8 @@ impl Habits {
     /// # Errors
     /// When the map cannot be written.
     pub fn keep_off(&mut self, cgroup: u64, reason: Reason) -> Result<(), MapError> {
-        self.map.insert(Program::any_of(cgroup), reason, 0)
+        self.map
+            .insert(Raw::of(Program::any_of(cgroup)), Raw::of(reason), 0)
     }
 
     /// Finds the executables behind habits that are new; `procs` lists a
@@ -108,6 +109,9 @@ impl Habits {
         let mut shown: HashMap<u64, HashMap<Part, Reason>> = HashMap::new();
         let mut known = HashSet::new();
         for (program, reason) in self.map.iter().filter_map(Result::ok) {
+            let (Ok(program), Ok(reason)) = (program.value(), reason.value()) else {
+                continue;
+            };
             known.insert(program);
             // Executables that may splice are known as such.
             let any = program == Program::any_of(program.cgroup);
@@ -164,7 +168,7 @@ impl Habits {
                 side,
             };
             if !self.known.contains(&program) {
-                self.map.insert(program, reason, 0)?;
+                self.map.insert(Raw::of(program), Raw::of(reason), 0)?;
                 self.known.insert(program);
             }
         }

@@ -1,4 +1,4 @@
-//! Who holds a socket beside its reader: other processes that have inherited its
+//! Holders of a socket beside its reader: other processes that have inherited its
 //! file, or were sent it.
 
 use std::collections::{BTreeMap, HashSet};
@@ -49,7 +49,7 @@ impl Holders {
             };
             match process.reason {
                 Reason::None => {}
-                Reason::NotLooked => return Ok(None),
+                Reason::NotInspected => return Ok(None),
                 reason => return Ok(Some((self.references, reason))),
             }
             threads += calls_of(&process);

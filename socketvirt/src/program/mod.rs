@@ -1,7 +1,7 @@
 //! Programs: what those that use watched sockets can do, and have shown.
 //!
-//! [`readers`] looks at who reads a socket, before it is adopted. At a handshake
-//! nobody has read yet, so in eager mode [`splicers`] looks at every process of
+//! [`readers`] inspects who reads a socket, before it is adopted. At a handshake
+//! nobody has read yet, so in eager mode [`splicers`] inspects every process of
 //! the cgroups, as soon as it begins ([`begun`]). [`habits`] remembers what
 //! programs have shown.
 

@@ -1,12 +1,15 @@
-//! Looks at the processes that read watched sockets: the map `sv_processes`.
+//! Inspects the processes that read watched sockets: the map `sv_processes`.
 //!
 //! The kernel side enters who reads ([`socketvirt_common::record::reader`]). Each process
-//! is looked at once, and again when it runs another program or has mapped other
-//! code. A process that cannot be looked at is not harmless.
+//! is inspected once, and again when it runs another program or has mapped other
+//! code. A process that cannot be inspected is not harmless.
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -15,7 +18,10 @@ use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
 use procfs::ticks_per_second;
 use socketvirt_common::{
     reason::Reason,
-    record::reader::{self, Process},
+    record::{
+        raw::Raw,
+        reader::{self, Process},
+    },
 };
 
 use super::{
@@ -23,15 +29,16 @@ use super::{
     habits::Habits,
     splicers,
 };
+use crate::host::process;
 
-/// How long a program that keeps no record of its loading is taken to load.
+/// The time for which a program without a record of its loading counts as loading.
 const LOADING: Duration = Duration::from_secs(1);
 
-/// How soon a process that maps code again and again is looked at again, at
-/// most: those that compile at run time do so all the time.
+/// The shortest time between two inspections of a process that maps code all the
+/// time, as those do that compile at run time.
 const AGAIN_EVERY: Duration = Duration::from_secs(1);
 
-/// What a look at a process found.
+/// The finding of an inspection of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     /// Its sockets stay on the stack, for a reason, or none.
@@ -44,16 +51,16 @@ enum Found {
 
 /// The processes that read watched sockets.
 pub struct Readers {
-    map: BpfHashMap<MapData, u64, Process>,
+    map: BpfHashMap<MapData, u64, Raw<Process>>,
     files: Files,
-    /// When processes were met first, or looked at last.
+    /// When processes were met first, or inspected last.
     met: HashMap<u64, Instant>,
 }
 
 impl Readers {
     /// Knows nobody yet.
     #[must_use]
-    pub fn new(map: BpfHashMap<MapData, u64, Process>) -> Self {
+    pub fn new(map: BpfHashMap<MapData, u64, Raw<Process>>) -> Self {
         Self {
             map,
             files: Files::default(),
@@ -61,42 +68,42 @@ impl Readers {
         }
     }
 
-    /// Looks at those that were not looked at, or shall be again. Returns whether
+    /// Inspects those that were not inspected, or shall be again. Returns whether
     /// none is left that still loads.
     ///
     /// # Errors
     /// When the map cannot be written.
-    pub fn look(&mut self, habits: &mut Habits) -> Result<bool, MapError> {
-        let known: Vec<(u64, Process)> = self.map.iter().filter_map(Result::ok).collect();
+    pub fn inspect(&mut self, habits: &mut Habits) -> Result<bool, MapError> {
+        let known = self.known();
         self.met
             .retain(|name, _| known.iter().any(|(other, _)| other == name));
         let mut complete = true;
         for (name, process) in known {
-            if process.again == 0 && process.reason != Reason::NotLooked {
+            if process.again == 0 && process.reason != Reason::NotInspected {
                 continue;
             }
             let now = Instant::now();
             let first = !self.met.contains_key(&name);
             let met = *self.met.entry(name).or_insert(now);
-            let again = process.reason != Reason::NotLooked;
+            let again = process.reason != Reason::NotInspected;
             if again && !first && met.elapsed() < AGAIN_EVERY {
                 continue;
             }
             if !again && process.pid != 0 {
-                // What its executable has shown in another cgroup.
+                // Its executable may have shown a habit in another cgroup.
                 habits.recall(process.pid, || splicers::cgroup_of(process.pid))?;
             }
-            complete &= self.look_at(name, process, met)?;
+            complete &= self.inspect_one(name, process, met)?;
         }
         Ok(complete)
     }
 
-    /// Looks at harmless ones again, for a map of sockets alone.
+    /// Inspects harmless ones again, for a map of sockets alone.
     ///
     /// # Errors
     /// When the map cannot be written.
     pub fn find_maps(&mut self) -> Result<(), MapError> {
-        let known: Vec<(u64, Process)> = self.map.iter().filter_map(Result::ok).collect();
+        let known = self.known();
         for (name, process) in known {
             if process.reason == Reason::None
                 && process.pid != 0
@@ -106,28 +113,38 @@ impl Readers {
                     reason: Reason::Foreign,
                     ..process
                 };
-                self.map.insert(name, judged, 0)?;
+                self.map.insert(name, Raw::of(judged), 0)?;
             }
         }
         Ok(())
     }
 
-    /// What is known of a process; none when it has ended.
+    /// Returns the record of a process; none when it has ended.
     ///
     /// # Errors
     /// When the map cannot be read.
     pub fn get(&self, name: u64) -> Result<Option<Process>, MapError> {
         match self.map.get(&name, 0) {
-            Ok(process) => Ok(Some(process)),
+            Ok(process) => process.value().map(Some),
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn look_at(&mut self, name: u64, process: Process, met: Instant) -> Result<bool, MapError> {
-        // As the kernel side saw it before the look: what is mapped meanwhile
-        // is looked at again.
+    fn known(&self) -> Vec<(u64, Process)> {
+        let entries = self.map.iter().filter_map(Result::ok);
+        entries
+            .filter_map(|(name, process)| Some((name, process.value().ok()?)))
+            .collect()
+    }
+
+    fn inspect_one(&mut self, name: u64, process: Process, met: Instant) -> Result<bool, MapError> {
+        // As the kernel side saw it before the inspection: what is mapped meanwhile
+        // is inspected again.
+        let program = runs(process.pid);
         let found = self.judge(name, &process, met.elapsed());
+        // It may have become another one while it was looked at.
+        let program = program.filter(|program| runs(process.pid) == Some(*program));
         let reason = match found {
             Found::Judged(reason) => reason,
             Found::Loading => return Ok(false),
@@ -140,12 +157,15 @@ impl Readers {
             }
         };
         self.met.insert(name, Instant::now());
+        let (inode, version) = program.unwrap_or_default();
         let judged = Process {
+            inode,
+            version,
             reason,
             again: 0,
             ..process
         };
-        self.map.insert(name, judged, 0)?;
+        self.map.insert(name, Raw::of(judged), 0)?;
         Ok(true)
     }
 
@@ -190,7 +210,7 @@ impl Readers {
         if files::has_socket_map(pid) {
             return Found::Judged(Reason::Foreign);
         }
-        // It may have become another one while it was looked at.
+        // It may have become another one while it was inspected.
         match (is(pid, name), files::id_of(Path::new(&path))) {
             (Ok(true), Ok(still)) if still == program => Found::Judged(Reason::None),
             (Err(error), _) | (_, Err(error)) => of_error(&error),
@@ -199,7 +219,21 @@ impl Readers {
     }
 }
 
-/// What an error of `/proc` says of a process.
+/// The executable of a process, by inode and [`version`].
+fn runs(pid: u32) -> Option<(u64, u64)> {
+    let found = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    Some((found.ino(), version(&found)))
+}
+
+/// Tells a file from others with the same inode, see [`Process::version`].
+#[must_use]
+pub fn version(file: &fs::Metadata) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (file.dev(), file.ctime(), file.ctime_nsec()).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Judges a process by an error of `/proc`.
 fn of_error(error: &io::Error) -> Found {
     if files::has_ended(error) {
         Found::Gone
@@ -208,11 +242,10 @@ fn of_error(error: &io::Error) -> Found {
     }
 }
 
-/// Whether the process with this number is the one that is named, by when it
+/// True when the process with this number is the one that is named, by when it
 /// began.
 fn is(pid: u32, name: u64) -> io::Result<bool> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let ticks = began(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    let ticks = process::stat(pid)?.starttime;
     let began = u128::from(ticks) * 1_000_000_000 / u128::from(ticks_per_second().max(1));
     let began = u64::try_from(began).unwrap_or(0);
     // A tick is 10 ms, a unit of a name about 1 ms.
@@ -221,28 +254,14 @@ fn is(pid: u32, name: u64) -> io::Result<bool> {
     Ok(distance <= 40 || distance >= 0xffff_ffff - 40)
 }
 
-/// The 22nd field of `/proc/<pid>/stat`: ticks after the boot (proc(5)).
-fn began(stat: &str) -> Option<u64> {
-    // The second is the command's name in brackets, with anything in it.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_birth_behind_any_name() {
-        let stat = "7 (a) b)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4321 20";
-        assert_eq!(began(stat), Some(4321));
-    }
-
-    #[test]
     fn another_process_of_the_same_number_is_told_apart() {
         let pid = std::process::id();
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let ticks = began(&stat).unwrap();
+        let ticks = process::stat(pid).unwrap().starttime;
         let began = ticks * (1_000_000_000 / ticks_per_second());
         assert!(is(pid, reader::name(pid, began)).unwrap());
         assert!(!is(pid, reader::name(pid, began + 1_000_000_000)).unwrap());

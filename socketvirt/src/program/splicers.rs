@@ -5,11 +5,11 @@
 //! never read. So a program that could is found before any of its sockets is
 //! enrolled: by its executable, and the libraries that it has loaded. All
 //! sockets of its cgroup are then left on the stack. So are they for a process
-//! that cannot be looked at.
+//! that cannot be inspected.
 //!
-//! While a program of a cgroup was not looked at since it began, nothing of
-//! that cgroup is enrolled ([`super::begun`]): a look comes at once, and once
-//! more when the program's libraries are loaded.
+//! While a program of a cgroup was not inspected since it began, nothing of
+//! that cgroup is enrolled ([`super::begun`]): an inspection comes at once, and
+//! once more when the program's libraries are loaded.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,10 +19,10 @@ use std::{
 };
 
 use aya::maps::MapError;
-use socketvirt_common::{reason::Reason, rule::looked};
+use socketvirt_common::{reason::Reason, rule::inspected};
 
 use super::{
-    begun::{Begun, Unlooked},
+    begun::{Begun, Uninspected},
     files::{self, FileId, Files},
     habits::Habits,
 };
@@ -31,26 +31,26 @@ use crate::host::{
     cgroup_id::{self, Hierarchy, INVISIBLE},
 };
 
-/// How often the libraries of known processes are looked at again: a program
+/// The time between two inspections of the libraries of known processes: a program
 /// can load more at any time.
 const LIBRARIES_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a program that keeps no record of its loading is taken to load.
+/// The time for which a program without a record of its loading counts as loading.
 const LOADING: Duration = Duration::from_secs(1);
 
 /// Programs of cgroups that are remembered to be harmless, at most.
 const MANY_HARMLESS: usize = 4096;
 
-/// What is known of a process.
+/// The record of a process.
 #[derive(Clone, Copy)]
 struct Process {
     program: FileId,
     since: Instant,
-    /// Its libraries were there when it was looked at.
+    /// Its libraries were there when it was inspected.
     loaded: bool,
 }
 
-/// What is known of executables, processes and cgroups.
+/// The state of the inspections: executables, processes and cgroups.
 pub struct Splicers {
     habits: Habits,
     begun: Begun,
@@ -59,7 +59,7 @@ pub struct Splicers {
     processes: HashMap<u32, Process>,
     /// Programs that loaded nothing that splices, by cgroup.
     harmless: HashSet<(u64, FileId)>,
-    libraries_looked: Option<Instant>,
+    libraries_inspected: Option<Instant>,
     unfinished: bool,
 }
 
@@ -74,73 +74,77 @@ impl Splicers {
             files: Files::default(),
             processes: HashMap::new(),
             harmless: HashSet::new(),
-            libraries_looked: None,
+            libraries_inspected: None,
             unfinished: false,
         }
     }
 
-    /// What tells of programs that begin.
+    /// Returns the source that tells of programs that begin.
     #[must_use]
     pub fn begun(&self) -> &Begun {
         &self.begun
     }
 
-    /// What programs have shown.
+    /// The habits of programs.
     pub fn habits(&mut self) -> &mut Habits {
         &mut self.habits
     }
 
-    /// How long files took that were read for the first time.
+    /// The time that first reads of files took.
     #[must_use]
     pub fn reading(&self) -> Duration {
         self.files.reading()
     }
 
-    /// Whether the last look met a program that was still loading.
+    /// True when the last inspection met a program that was still loading.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         self.unfinished
     }
 
-    /// Looks at these processes, and says whether none is still loading. Those
+    /// Inspects these processes, and says whether none is still loading. Those
     /// that end meanwhile are left out.
     ///
     /// # Errors
     /// When the map cannot be written.
-    pub fn look(&mut self, pids: impl IntoIterator<Item = u32>) -> Result<bool, MapError> {
+    pub fn inspect(&mut self, pids: impl IntoIterator<Item = u32>) -> Result<bool, MapError> {
         let again = self
-            .libraries_looked
+            .libraries_inspected
             .is_none_or(|at| at.elapsed() >= LIBRARIES_EVERY);
         if again {
-            self.libraries_looked = Some(Instant::now());
+            self.libraries_inspected = Some(Instant::now());
         }
         let mut complete = true;
         let mut seen = HashSet::new();
         for pid in pids {
             seen.insert(pid);
-            complete &= self.look_at(pid, None, again)?;
+            complete &= self.inspect_one(pid, None, again)?;
         }
         self.processes.retain(|pid, _| seen.contains(pid));
         Ok(complete)
     }
 
-    /// Looks at the processes of the cgroups in which programs have begun;
+    /// Inspects the processes of the cgroups in which programs have begun;
     /// `all` gives those of every cgroup.
     ///
     /// # Errors
     /// When a map cannot be written.
-    pub fn look_at_begun(&mut self, all: impl Fn() -> Vec<u32>) -> Result<(), MapError> {
+    pub fn inspect_begun(&mut self, all: impl Fn() -> Vec<u32>) -> Result<(), MapError> {
         self.unfinished = false;
         let cgroups = self.cgroups.as_ref();
         self.habits.learn(|id| procs(cgroups, id));
-        let unlooked = self.begun.unlooked();
-        unlooked
+        let uninspected = self.begun.uninspected();
+        uninspected
             .into_iter()
-            .try_for_each(|at| self.look_into(at, &all))
+            .try_for_each(|at| self.inspect_cgroup(at, &all))
     }
 
-    fn look_into(&mut self, at: Unlooked, all: impl Fn() -> Vec<u32>) -> Result<(), MapError> {
-        let known = (at.cgroup != looked::ANY).then_some(at.cgroup);
+    fn inspect_cgroup(
+        &mut self,
+        at: Uninspected,
+        all: impl Fn() -> Vec<u32>,
+    ) -> Result<(), MapError> {
+        let known = (at.cgroup != inspected::ANY).then_some(at.cgroup);
         let pids = match known.map(|id| procs(self.cgroups.as_ref(), id)) {
             Some(Ok(pids)) => pids,
             Some(Err(error)) if cgroup_id::is_gone(&error) => {
@@ -152,19 +156,24 @@ impl Splicers {
         };
         let mut complete = true;
         for pid in pids {
-            complete &= self.look_at(pid, known, false)?;
+            complete &= self.inspect_one(pid, known, false)?;
         }
         if complete {
-            self.begun.looked_at(at)?;
+            self.begun.inspected(at)?;
         } else {
             self.unfinished = true;
         }
         Ok(())
     }
 
-    /// Looks at a process, if it was not looked at as it is; `again` also when
+    /// Inspects a process, if it was not inspected as it is; `again` also when
     /// it was. Says whether what it has loaded was all there.
-    fn look_at(&mut self, pid: u32, cgroup: Option<u64>, again: bool) -> Result<bool, MapError> {
+    fn inspect_one(
+        &mut self,
+        pid: u32,
+        cgroup: Option<u64>,
+        again: bool,
+    ) -> Result<bool, MapError> {
         if pid == INVISIBLE {
             return self.unseen(pid, cgroup);
         }
@@ -177,7 +186,7 @@ impl Splicers {
         };
         let known = self.processes.get(&pid).copied();
         let known = known.filter(|known| known.program == program);
-        // What is new here: the program, or its cgroup.
+        // The program is new here, or its cgroup.
         if known.is_none() || cgroup.is_some() {
             let cgroup = || cgroup.or_else(|| cgroup_of(pid));
             self.habits.recall(pid, cgroup)?;
@@ -195,7 +204,7 @@ impl Splicers {
         let own = [(program, path.clone())];
         let mut may_splice = self.files.may_splice_sockets(&own);
         if !may_splice {
-            // It loads what it has loaded before, and the next scan looks.
+            // It loads what it has loaded before, and the next scan inspects it.
             if let Some(cgroup) = cgroup
                 && self.harmless.contains(&(cgroup, program))
                 && !chooses_libraries(pid)
@@ -231,7 +240,7 @@ impl Splicers {
         Ok(process.loaded)
     }
 
-    /// Keeps the cgroup of a process off that cannot be looked at. The look at it
+    /// Keeps the cgroup of a process off that cannot be inspected. Its inspection
     /// is over.
     fn unseen(&mut self, pid: u32, cgroup: Option<u64>) -> Result<bool, MapError> {
         if let Some(cgroup) = cgroup.or_else(|| cgroup_of(pid)) {
@@ -252,7 +261,7 @@ pub(super) fn cgroup_of(pid: u32) -> Option<u64> {
     cgroup.id().ok()
 }
 
-/// Whether the environment of a process tells the loader what to load, or
+/// True when the environment of a process tells the loader what to load, or
 /// where to look for it (ld.so(8)).
 fn chooses_libraries(pid: u32) -> bool {
     fs::read(format!("/proc/{pid}/environ")).map_or(true, |environment| {

@@ -2,118 +2,77 @@
 //! a command, or of an agent of the host, to its end.
 
 use std::{
-    fmt::Display,
-    io,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use nix::sys::utsname::uname;
 use socketvirt_common::record::{
-    config::{Config, Mode, ReceiveMode},
-    layout::KernelLayout,
+    config::{Config, Mode},
     stats::Stats,
 };
 
 use super::{
+    begin::{Begun, begin},
+    effective::Effective,
+    error::RunError,
     scope::{Scope, Target, again::Following},
     summary::Summary,
 };
 use crate::{
-    bpf::error::DataPathError,
     datapath::{
-        home::{self, Home, HomeError},
-        leftovers,
-        load::DataPath,
-        selftest::{self, SelfTestError},
+        calls::Calls,
+        config::ConfigMap,
+        home::{self, Home},
+        leftovers, pinned,
         stats::StatsMap,
         tiers::Tiers,
     },
-    host::{bpffs::PinError, cgroup::CgroupError, namespaces},
-    kernel::{
-        layout::{self, LayoutError},
-        require::{self, Requirement},
-    },
+    host::cgroup::Cgroup,
+    kernel::require,
+    policy::{Policy, names::Names, store::Store},
     program::{habits::Habits, readers::Readers, splicers::Splicers},
     watch::{
-        scope::Id,
-        watcher::{WatchError, Watcher, Watching},
+        error::WatchError, scope::Id, steering::Steering, watcher::Watcher, watching::Watching,
     },
 };
 
-/// How long the end of a run waits for pairs to be released. Programs that
+/// The longest wait of a run's end for pairs to be released. Programs that
 /// have ended have none; those that go on in the background are waited for.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why connections are adopted by an agent in a pid namespace of its own.
-const HIDDEN: &str = "eager mode is not used, connections are adopted: processes outside of this pid namespace \
-                      cannot be looked at before their sockets are enrolled";
-
-/// A run could not be started or ended as it should.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The machine or the caller lacks something.
-    #[error(transparent)]
-    Requirement(#[from] Requirement),
-    /// The kernel's structures are not what the programs need.
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    /// The cgroup.
-    #[error(transparent)]
-    Cgroup(#[from] CgroupError),
-    /// The pinned objects.
-    #[error(transparent)]
-    Pins(#[from] PinError),
-    /// The programs and maps.
-    #[error(transparent)]
-    DataPath(#[from] DataPathError),
-    /// The self-test.
-    #[error(transparent)]
-    SelfTest(#[from] SelfTestError),
-    /// Its home.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// What steers it.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
-    /// The cgroup cannot be followed when it is made again.
-    #[error("starting the thread that follows the cgroup failed: {source}")]
-    Follow {
-        /// What the kernel answered.
-        source: io::Error,
-    },
-}
-
-/// What a run does.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Whose connections are accelerated.
     pub scope: Scope,
     /// When sockets are enrolled.
     pub mode: Mode,
+    /// What is enrolled, and the text that says so; all is without.
+    pub policy: Option<(Policy, String)>,
     /// The time from one look at pairs that may change to the next.
     pub interval: Duration,
 }
 
 /// A run at work. Dropped without [`Run::finish`], it takes away what it can.
 pub struct Run {
-    // The order is that of dropping: watching ends before its data path goes.
+    // The order is that of dropping: watching ends before its home goes.
     following: Option<Following>,
     watching: Option<Watching>,
-    path: DataPath,
     home: Home,
-    receive_mode: ReceiveMode,
-    mode: Mode,
-    warnings: Vec<String>,
+    effective: Arc<Effective>,
+    /// The end of all but the cgroup.
+    detached: Option<Finished>,
 }
 
-/// What is left when a run has ended.
+/// The outcome of a run that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// What it did.
+    /// The summary of its work.
     pub summary: Summary,
-    /// What the operator should know.
-    pub warnings: Vec<String>,
+    /// What stays for the next start to clear, in words for the operator.
+    pub left: Option<String>,
     /// What did not end as it should. The summary holds all the same.
     pub failure: Option<RunError>,
 }
@@ -126,171 +85,206 @@ impl Run {
     /// When any of it fails; nothing is left then.
     pub fn start(options: &Options) -> Result<Self, RunError> {
         require::check()?;
-        let mut warnings = leftovers::clear();
-        let layout = layout::kernel_layout()?;
+        leftovers::clear();
         // Before anything is made: its path may be wrong.
         let target = options.scope.target()?;
-        let mut home = Home::make(match options.scope {
-            Scope::Own => "exec",
-            Scope::Host | Scope::Cgroup(_) => "run",
-        })?;
-        let mut path = DataPath::load(&layout, home.pins.path())?;
-        path.attach(&home.cgroup.open()?, home.pins.path())?;
-        let suitable = watch_calls(&mut path, &layout, home.pins.path(), &mut warnings);
-        let mut config = path.take_config()?;
-        let stats = path.take_stats()?;
-
-        let tested = {
-            let _inside = home.cgroup.enter()?;
-            selftest::choose(&mut path, &mut config, home.pins.path())?
-        };
-        warnings.extend(said(&tested));
-        let mut mode = if tested.receive_mode == ReceiveMode::TableOnly || !suitable {
-            Mode::Off
-        } else {
-            options.mode
-        };
-        // Not earlier: the self-test enrols whatever it meets.
-        if let Some(target) = &target {
-            home.pins.remove_object(home::SOCK_OPS_LINK)?;
-            path.attach(&target.folder, home.pins.path())?;
-        }
-        if mode == Mode::Adopt && !require::visits_can_follow() {
-            warnings.push(
-                "nothing is adopted: before Linux 6.12 a visit cannot have a connection's end told"
-                    .into(),
-            );
-        }
-        let cgroup = match &target {
-            Some(target) => target.id,
-            None => home.cgroup.id()?,
-        };
-        config
-            .change(|config| config.cgroup = cgroup)
-            .map_err(WatchError::from)?;
-        // Of its own cgroup, it sees all but those that are moved there.
-        if mode == Mode::Eager && target.is_some() && !namespaces::all_are_visible() {
-            mode = Mode::Adopt;
-            warnings.push(HIDDEN.into());
-        }
-        watch_programs(&mut path, home.pins.path(), &mut mode, &mut warnings);
-        let splicers = Splicers::new(Habits::new(path.take_habits()?), path.take_begun()?);
-        let readers = Readers::new(path.take_processes()?);
-        // From here on the folder is complete and has its final name.
-        home.pins.publish()?;
-        let id = Id::new(cgroup);
-        let following = follow_scope(options, target.as_ref(), &id, &path, home.pins.path())?;
-        let mut watcher = Watcher::new(
-            config,
-            stats,
-            Tiers::open(home.pins.path()).map_err(WatchError::from)?,
-            readers,
-            splicers,
-            target.is_none().then(|| home.cgroup.procs_file()),
-        )
-        .with_older(target.is_some())
-        .following(id.clone());
-        watcher.reset_stats()?;
-        if mode == Mode::Eager {
-            watcher.look_first()?;
-        }
-        watcher
-            .config()
-            .change(|config| {
-                *config = Config {
-                    cgroup: id.get(),
-                    mode,
-                    receive_mode: tested.receive_mode,
-                    ..Config::default()
-                };
-            })
-            .map_err(WatchError::from)?;
+        let begun = begin(options.mode, target.as_ref())?;
+        let folder = begun.home.pins.path();
+        // Before the first connection is enrolled.
+        set_policy(folder, options, begun.is_taken)?;
+        let id = Id::new(begun.cgroup);
+        let following = follow_scope(options, target.as_ref(), &id, folder)?;
+        let watcher = watcher(&begun, &id)?;
         Ok(Self {
             following,
-            watching: Some(watcher.start(options.interval)?),
-            path,
-            home,
-            receive_mode: tested.receive_mode,
-            mode: if mode == Mode::Off {
-                options.mode
-            } else {
-                mode
-            },
-            warnings,
+            watching: Some(Watching::start(watcher, options.interval)?),
+            home: begun.home,
+            effective: Arc::new(begun.effective),
+            detached: None,
         })
     }
 
-    /// The file that a process writes itself into to join.
+    /// What is on, and why it is less than was asked for.
     #[must_use]
-    pub fn cgroup_procs(&self) -> PathBuf {
-        self.home.cgroup.procs_file()
+    pub fn effective(&self) -> &Arc<Effective> {
+        &self.effective
+    }
+
+    /// The folder in which the data path is pinned.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.home.pins.path()
+    }
+
+    /// The handle on the watching thread; none once the data path was taken away.
+    #[must_use]
+    pub fn steering(&self) -> Option<&Steering> {
+        self.watching.as_ref().map(Watching::steering)
+    }
+
+    /// Descriptors that poll(2) reports once one of the threads has ended, which
+    /// none does by itself.
+    #[must_use]
+    pub fn ends(&self) -> Vec<BorrowedFd<'_>> {
+        let watching = self.watching.as_ref().map(Watching::end);
+        let following = self.following.as_ref().map(Following::end);
+        watching.into_iter().chain(following).collect()
+    }
+
+    /// The file that a process writes itself into to join; none when that is not the
+    /// run's own cgroup.
+    #[must_use]
+    pub fn cgroup_procs(&self) -> Option<PathBuf> {
+        self.home.cgroup.as_ref().map(Cgroup::procs_file)
     }
 
     /// Releases what can be released, takes everything away and says what
     /// was done, also when some of it cannot be done.
     #[must_use]
     pub fn finish(mut self) -> Finished {
-        drop(self.following.take());
-        let watched = match self.watching.take() {
-            Some(watching) => watching.finish(DRAIN_PATIENCE).map_err(RunError::from),
+        let mut finished = match self.detached.take() {
+            Some(finished) => finished,
+            None => self.end(),
+        };
+        match self.home.take_away() {
+            Ok(left) => finished.left = left,
+            Err(error) => finished.failure = finished.failure.or(Some(error.into())),
+        }
+        finished
+    }
+
+    /// Ends the watching, and leaves the data path for the next agent; one that carries
+    /// nothing is taken away.
+    #[must_use]
+    pub fn leave(mut self) -> Finished {
+        let folder = self.home.pins.path().to_owned();
+        let enrolled = home::enrolled(&folder.join(home::FAST));
+        if enrolled == 0 || self.detached.is_some() {
+            return self.finish();
+        }
+        let followed = self.following.take().map_or(Ok(()), Following::finish);
+        let stopped = match self.watching.take() {
+            Some(watching) => watching.leave().map_err(RunError::from),
             None => Ok(Stats::default()),
         };
-        let (stats, mut failure) = match watched {
-            Ok(stats) => (stats, None),
-            // What was counted until then is better than nothing.
-            Err(error) => (StatsMap::pinned(self.home.pins.path()), Some(error)),
+        let (stats, failure) = match stopped {
+            Ok(stats) => (stats, followed.err().map(RunError::from)),
+            Err(error) => (StatsMap::pinned(&folder), Some(error)),
         };
-        let mut warnings = std::mem::take(&mut self.warnings);
-        let summary = Summary::new(self.mode, self.receive_mode, &stats);
-        let Self { path, mut home, .. } = self;
-        // Its descriptors would keep what is unpinned alive.
-        drop(path);
-        match home.take_away() {
-            Ok(warning) => warnings.extend(warning),
-            Err(error) => failure = failure.or(Some(error.into())),
-        }
+        self.home.leave();
         Finished {
-            summary,
-            warnings,
+            summary: Summary::new(&self.effective, &stats),
+            left: Some(format!(
+                "the data path stays on, with {enrolled} enrolled sockets: the next `socketvirt run` \
+                 takes it over, `socketvirt drain` takes it away"
+            )),
             failure,
         }
     }
+
+    /// [`Run::finish`], but for the cgroup and the processes in it, whose
+    /// connections go on as plain TCP.
+    pub fn detach(&mut self) -> &mut Finished {
+        let finished = match self.detached.take() {
+            Some(finished) => finished,
+            None => self.end(),
+        };
+        self.detached.insert(finished)
+    }
+
+    /// Ends the threads and takes the data path away.
+    fn end(&mut self) -> Finished {
+        let followed = self.following.take().map_or(Ok(()), Following::finish);
+        let (stats, mut failure) = match self.end_watch() {
+            Ok(stats) => (stats, None),
+            Err(error) => {
+                // The error that comes first is the one to report.
+                let _ = leftovers::drain(self.home.pins.path());
+                // What was counted until then is better than nothing.
+                (StatsMap::pinned(self.home.pins.path()), Some(error))
+            }
+        };
+        failure = failure.or(followed.err().map(RunError::from));
+        let left = self.home.detach().unwrap_or_else(|error| {
+            failure = failure.take().or(Some(error.into()));
+            None
+        });
+        Finished {
+            summary: Summary::new(&self.effective, &stats),
+            left,
+            failure,
+        }
+    }
+
+    fn end_watch(&mut self) -> Result<Stats, RunError> {
+        match self.watching.take() {
+            Some(watching) => Ok(watching.finish(DRAIN_PATIENCE)?),
+            None => Ok(Stats::default()),
+        }
+    }
 }
 
-/// Watches what programs do with their sockets. False when too little can be
-/// watched to accelerate anything.
-fn watch_calls(
-    path: &mut DataPath,
-    layout: &KernelLayout,
-    folder: &Path,
-    warnings: &mut Vec<String>,
-) -> bool {
-    let splice = path.watch_splice(layout, folder).err();
-    let receive = path.watch_receive(folder).err();
-    let watched = splice.is_none() && receive.is_none();
-    warnings.extend(splice.map(|error| {
-        format!("nothing is accelerated, because splice(2) cannot be watched: {error}")
-    }));
-    warnings.extend(receive.map(|error| {
-        format!("nothing is accelerated, because who reads a socket cannot be watched: {error}")
-    }));
-    if let Err(error) = path.watch_rings(folder) {
-        warnings.push(format!(
-            "programs that make an io_uring are found by the next look only: {error}"
-        ));
+/// Puts the policy in force that the run begins with. One that was in force before is
+/// no more.
+fn set_policy(folder: &Path, options: &Options, is_taken: bool) -> Result<(), RunError> {
+    let mut store = Store::open(folder)?;
+    if let Some((policy, text)) = &options.policy {
+        store.apply(policy, text)?;
+    } else if is_taken && store.active().generation() != 0 {
+        let text = format!("default = \"{}\"\n", options.mode.word());
+        let all = Policy::parse(Path::new("command line"), &text).map_err(Box::new)?;
+        store.apply(&all, &text)?;
     }
-    watched
+    Ok(())
 }
 
-/// What the operator should know of the self-test.
-fn said(tested: &selftest::Outcome) -> Vec<String> {
-    if tested.receive_mode == ReceiveMode::TableOnly {
-        return vec![refusal(&tested.defects)];
+/// Prepares to watch a data path, and turns on what can be on.
+fn watcher(begun: &Begun, id: &Id) -> Result<Watcher, RunError> {
+    let (folder, effective) = (begun.home.pins.path(), &begun.effective);
+    let tiers = Tiers::open(folder).map_err(WatchError::from)?;
+    // Before a handshake enrols: an agent that is killed just then was one that watched.
+    tiers.beat().map_err(WatchError::from)?;
+    let mut calls = Calls::open(folder)?;
+    if effective.mode == Mode::Eager && !calls.are_attached() {
+        // Of an agent before, which adopted: who reads went unseen meanwhile.
+        calls.attach()?;
+        tiers.forget_readers().map_err(WatchError::from)?;
     }
-    let unused = tested.defects.iter();
-    unused
-        .map(|(mode, defect)| format!("receive mode {} is not used: {defect}", mode.word()))
-        .collect()
+    let mut watcher = Watcher::new(
+        ConfigMap::open(folder)?,
+        StatsMap::open(folder)?,
+        tiers,
+        Readers::new(pinned::processes(folder)?),
+        Splicers::new(Habits::new(pinned::habits(folder)?), pinned::begun(folder)?),
+        begun.home.cgroup.as_ref().map(Cgroup::procs_file),
+    )
+    .with_older(begun.home.cgroup.is_none())
+    .with_policy(Names::open(folder)?)
+    .following(id.clone());
+    if effective.mode == Mode::Adopt {
+        watcher = watcher.tracing(calls);
+    }
+    if !begun.is_taken {
+        watcher.reset_stats()?;
+    }
+    turn_on(&mut watcher, effective, id)?;
+    Ok(watcher)
+}
+
+/// Turns on what can be on.
+fn turn_on(watcher: &mut Watcher, effective: &Effective, id: &Id) -> Result<(), WatchError> {
+    if effective.mode == Mode::Eager {
+        watcher.inspect_first()?;
+    }
+    watcher.config().change(|config| {
+        *config = Config {
+            cgroup: id.get(),
+            mode: effective.mode,
+            receive_mode: effective.receive_mode,
+            ..Config::default()
+        };
+    })?;
+    Ok(())
 }
 
 /// Follows the path of a cgroup, which may be made again.
@@ -298,50 +292,11 @@ fn follow_scope(
     options: &Options,
     target: Option<&Target>,
     id: &Id,
-    path: &DataPath,
     folder: &Path,
 ) -> Result<Option<Following>, RunError> {
     let (Scope::Cgroup(_), Some(target)) = (&options.scope, target) else {
         return Ok(None);
     };
-    let program = path.handshake_program()?;
-    Following::start(target, id.clone(), program, folder)
-        .map(Some)
-        .map_err(|source| RunError::Follow { source })
-}
-
-/// Watches programs begin. Where that cannot be, eager mode would enrol those
-/// that splice.
-fn watch_programs(path: &mut DataPath, folder: &Path, mode: &mut Mode, warnings: &mut Vec<String>) {
-    let Err(error) = path.watch_programs(folder) else {
-        return;
-    };
-    let instead = if *mode == Mode::Eager {
-        *mode = Mode::Adopt;
-        "eager mode is not used, connections are adopted"
-    } else {
-        "one that runs another program is not looked at again"
-    };
-    warnings.push(format!(
-        "programs are not watched as they begin ({instead}): {error}"
-    ));
-}
-
-/// Why nothing is accelerated, in one line.
-fn refusal(defects: &[(ReceiveMode, impl Display)]) -> String {
-    let release = uname().map_or_else(
-        |_| String::new(),
-        |name| format!(" {}", name.release().display()),
-    );
-    let mut reasons: Vec<String> = Vec::new();
-    for (_, defect) in defects {
-        let reason = defect.to_string();
-        if !reasons.contains(&reason) {
-            reasons.push(reason);
-        }
-    }
-    let reasons = reasons.join("; ");
-    format!(
-        "nothing is accelerated on Linux{release}: {reasons}; `socketvirt table` works all the same"
-    )
+    let program = pinned::handshake(folder)?;
+    Ok(Some(Following::start(target, id.clone(), program, folder)?))
 }

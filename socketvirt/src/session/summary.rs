@@ -1,4 +1,4 @@
-//! What a run did, for people and as JSON.
+//! The summary of a run, for people and as JSON.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -11,13 +11,19 @@ use socketvirt_common::{
     },
 };
 
-/// What a run did. Its JSON form is an interface: fields are added, never
+use super::effective::Effective;
+
+/// The summary of a run. Its JSON form is an interface: fields are added, never
 /// renamed or removed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// When sockets were enrolled.
+    /// When sockets were to be enrolled.
     pub mode: Mode,
-    /// How enrolled sockets received.
+    /// When they were enrolled.
+    pub effective_mode: Mode,
+    /// Why that is less than was asked for.
+    pub degraded: Vec<Shortfall>,
+    /// The receive mode of enrolled sockets.
     pub receive_mode: ReceiveMode,
     /// Connections whose two ends were found on this host.
     pub pairs: u64,
@@ -36,8 +42,17 @@ pub struct Summary {
     pub switches: Switches,
     /// Sockets that ended without a redirected byte, by reason.
     pub left_on_stack: BTreeMap<&'static str, u64>,
-    /// What went wrong, by kind. Each kind cost acceleration only.
+    /// The failures, by kind. Each kind cost acceleration only.
     pub errors: BTreeMap<&'static str, u64>,
+}
+
+/// One reason why less was on than was asked for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shortfall {
+    /// Its name; never changed.
+    pub name: &'static str,
+    /// What the operator was told.
+    pub words: String,
 }
 
 /// A count for each path.
@@ -76,7 +91,7 @@ pub struct Switches {
 impl Summary {
     /// Puts the counters into words.
     #[must_use]
-    pub fn new(mode: Mode, receive_mode: ReceiveMode, stats: &Stats) -> Self {
+    pub fn new(effective: &Effective, stats: &Stats) -> Self {
         let mut left = stats.left_on_stack;
         // Those that no scan has followed proved nothing either.
         left[Reason::TooShort as usize] +=
@@ -98,9 +113,15 @@ impl Summary {
         .into_iter()
         .filter(|&(_, count)| count > 0)
         .collect();
+        let degraded = effective.degraded.iter().map(|reason| Shortfall {
+            name: reason.name(),
+            words: reason.to_string(),
+        });
         Self {
-            mode,
-            receive_mode,
+            mode: effective.asked,
+            effective_mode: effective.mode,
+            degraded: degraded.collect(),
+            receive_mode: effective.receive_mode,
             pairs: stats.pairs,
             adopted: stats.adopted + stats.eager,
             adopted_unread: stats.adopted_unread,
@@ -125,12 +146,11 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "socketvirt: mode {}, receive mode {}",
-            self.mode.word(),
-            self.receive_mode.word()
-        )?;
+        write!(f, "socketvirt: mode {}", self.effective_mode.word())?;
+        if self.effective_mode != self.mode {
+            write!(f, " (asked for: {})", self.mode.word())?;
+        }
+        writeln!(f, ", receive mode {}", self.receive_mode.word())?;
         writeln!(
             f,
             "  pairs      {} seen, {} accelerated, {} released",

@@ -1,19 +1,18 @@
-//! What running agents know of sockets, joined into the rows.
+//! The knowledge of running agents, joined into the rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
-use socketvirt_common::{
-    record::{row::Row, stream::Joined},
-    rule::status::Status,
-};
+use socketvirt_common::record::{row::Row, status::Status, stream::Joined};
 
 use super::{
-    TableError, keeper,
-    source::{Joiner, Namespaces, Scan},
+    TableError,
+    joiner::{self, Joiner},
+    keeper,
+    source::{Namespaces, Scan},
 };
 use crate::host::bpffs::PinDir;
 
-/// What was joined.
+/// The agents that were joined.
 #[derive(Default)]
 pub struct Known {
     /// The agents.
@@ -24,27 +23,50 @@ pub struct Known {
     pub missing: u64,
 }
 
-/// Joins what the agents of this host know. An agent that ends meanwhile adds
-/// nothing, which is as if it had ended before.
-pub fn join(scan: &mut Scan, which: &Namespaces) -> Known {
-    let mut known = Known::default();
-    for pins in PinDir::existing().unwrap_or_default() {
-        let folder = pins.path();
+/// Readers of what the agents of this host know. Each has programs that the kernel has to
+/// verify, so whoever looks again keeps them.
+#[derive(Default)]
+pub struct Agents {
+    joiners: HashMap<String, Joiner>,
+}
+
+impl Agents {
+    /// Joins what they know. An agent that ends meanwhile adds nothing, which is as if it
+    /// had ended before.
+    pub fn join(&mut self, scan: &mut Scan, which: &Namespaces) -> Known {
+        let mut known = Known::default();
+        let mut pins = PinDir::existing().unwrap_or_default();
         // An unfinished one has no flows yet.
-        if !folder.join("sv_flow").exists() {
-            continue;
-        }
-        match Joiner::open(folder).and_then(|joiner| joiner.read(which)) {
-            Ok(joined) => {
-                apply(&mut scan.rows, joined);
-                known.names.push(pins.name().to_owned());
+        pins.retain(|pins| pins.path().join("sv_flow").exists());
+        let live = |name: &String| pins.iter().any(|pins| pins.name() == name);
+        self.joiners.retain(|name, _| live(name));
+        for pins in &pins {
+            match self.read(pins, which) {
+                Ok(joined) => {
+                    joiner::apply(&mut scan.rows, joined);
+                    known.names.push(pins.name().to_owned());
+                }
+                Err(TableError::OtherBuild(_)) if pins.owner_alive() => {
+                    known.others.push(pins.name().to_owned());
+                }
+                Err(_) => {}
             }
-            Err(TableError::OtherBuild(_)) if pins.owner_alive() => {
-                known.others.push(pins.name().to_owned());
-            }
-            Err(_) => {}
         }
+        table(&mut known, scan);
+        known
     }
+
+    fn read(&mut self, pins: &PinDir, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
+        let joiner = match self.joiners.entry(pins.name().to_owned()) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(new) => new.insert(Joiner::open(pins.path())?),
+        };
+        joiner.read(which)
+    }
+}
+
+/// Joins what a kept table knows.
+fn table(known: &mut Known, scan: &mut Scan) {
     match keeper::kept().map(|folder| keeper::Maps::open(&folder)) {
         Some(Ok(mut maps)) => {
             known.missing = maps.stats().map_or(0, |stats| stats.missing);
@@ -54,7 +76,6 @@ pub fn join(scan: &mut Scan, which: &Namespaces) -> Known {
         Some(Err(TableError::OtherBuild(_))) => known.others.push("run".to_owned()),
         Some(Err(_)) | None => {}
     }
-    known
 }
 
 /// Adds the lives of sockets that a table is kept of, and those that are over.
@@ -66,11 +87,11 @@ fn lives(scan: &mut Scan, kept: Vec<Row>) {
         };
         row.history = life.history;
         if (
-            row.witness.handshake.client_seq,
-            row.witness.handshake.server_seq,
+            row.trace.handshake.client_seq,
+            row.trace.handshake.server_seq,
         ) == (0, 0)
         {
-            row.witness.handshake = life.witness.handshake;
+            row.trace.handshake = life.trace.handshake;
         }
         if row.owner.pid == 0 {
             row.owner.pid = life.owner.pid;
@@ -82,21 +103,4 @@ fn lives(scan: &mut Scan, kept: Vec<Row>) {
         .filter(|row| row.status == Status::TERMINATED);
     let over = over.filter(|row| scan.wanted.contains(&row.local.netns) || row.local.netns == 0);
     scan.rows.extend(over);
-}
-
-/// Puts what an agent knows into the rows.
-pub fn apply(rows: &mut [Row], joined: Vec<Joined>) {
-    let joined: HashMap<u64, Joined> = joined.into_iter().map(|one| (one.id, one)).collect();
-    for row in rows {
-        if let Some(one) = joined.get(&row.id) {
-            if one.peer != 0 {
-                row.remote.id = one.peer;
-            }
-            row.witness.handshake = one.handshake;
-            row.send.path = one.path;
-            row.send.reason = one.reason;
-            row.send.enrolment = one.enrolment;
-            row.send.traffic = one.traffic;
-        }
-    }
 }

@@ -17,8 +17,8 @@ use socketvirt_common::{
         event::{Note, What},
         pair::HandshakeId,
         row::{Row, State},
+        status::Status,
     },
-    rule::status::Status,
 };
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::host::bpffs::PinDir;
 
-/// How long the reader sleeps when there is nothing.
+/// The time that the reader sleeps when there is nothing.
 pub const PAUSE: Duration = Duration::from_millis(20);
 
 /// Clients whose server's end is waited for, at most.
@@ -42,7 +42,7 @@ pub struct Shown {
     pub schema: u32,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
-    /// `status`, `pair`, `adopt`, `release`, `pin`.
+    /// `status`, `pair`, `adopt`, `release`, `keep`.
     pub event: &'static str,
     /// The socket.
     pub id: u64,
@@ -52,13 +52,13 @@ pub struct Shown {
     pub from: Option<&'static str>,
     /// The status now, of `status`.
     pub to: Option<&'static str>,
-    /// Why, of `release` and `pin`.
+    /// Why, of `release` and `keep`.
     pub reason: Option<&'static str>,
     /// Own port.
     pub local_port: u32,
     /// Other port.
     pub remote_port: u32,
-    /// Whether a scan found it, some time after it happened.
+    /// True when a scan found it, some time after it happened.
     pub scanned: bool,
     /// The process, where it is known.
     pub pid: Option<u32>,
@@ -128,7 +128,7 @@ impl Shown {
     }
 }
 
-/// Who reads the rings of all agents at work.
+/// A reader of the rings of all agents at work.
 #[derive(Default)]
 pub struct Follower {
     rings: HashMap<PathBuf, Ring>,
@@ -185,7 +185,7 @@ impl Follower {
             {
                 continue;
             }
-            // What an agent noted before it was found is news too, unless it
+            // Notes of an agent from before it was found are news too, unless it
             // was there before.
             if self.begun {
                 ring.seek(0);
@@ -227,7 +227,7 @@ impl Follower {
             What::PAIR => "pair",
             What::ADOPT => "adopt",
             What::RELEASE => "release",
-            What::PIN => "pin",
+            What::KEEP => "keep",
             _ => return self.status(note, all),
         };
         let row = self.rows.get(&note.id);
@@ -253,7 +253,7 @@ impl Follower {
                 ..shown
             });
         }
-        let handshake = row.witness.handshake;
+        let handshake = row.trace.handshake;
         let (before, after) = (State::of(note.before), State::of(note.after));
         if note.what == What::STATE && after == State::ESTABLISHED && change.is_some() {
             self.meet(note, before == State::SYN_SENT, handshake, all);

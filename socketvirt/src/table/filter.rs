@@ -2,7 +2,7 @@
 
 use super::view::{Socket, Table};
 
-/// What rows must be. Everything that is set must hold.
+/// A filter of rows. Everything that is set must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only listeners.
@@ -44,7 +44,7 @@ pub enum Order {
 }
 
 impl Filter {
-    /// Whether a row is wanted.
+    /// True when a row is wanted.
     #[must_use]
     pub fn admits(&self, socket: &Socket) -> bool {
         let any = |wanted: &[String], is: &str| {
@@ -83,7 +83,7 @@ impl Filter {
     }
 }
 
-/// Whether a cgroup is another one or below it.
+/// True when a cgroup is another one or below it.
 fn below(is: &str, wanted: &str) -> bool {
     let wanted = wanted.trim_end_matches('/');
     is.strip_prefix(wanted)

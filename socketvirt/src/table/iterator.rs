@@ -4,20 +4,17 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
 };
 
+use aya_obj::generated::{bpf_attach_type, bpf_cmd};
 use socketvirt_common::record::{
     row::Row,
     stream::{Header, Holder, Joined, Tag},
 };
+use zerocopy::TryFromBytes;
 
-/// `BPF_TRACE_ITER` of `enum bpf_attach_type`.
-const TRACE_ITER: u32 = 28;
-/// `BPF_LINK_CREATE` of `enum bpf_cmd`.
-const LINK_CREATE: libc::c_int = 28;
-/// `BPF_ITER_CREATE` of `enum bpf_cmd`.
-const ITER_CREATE: libc::c_int = 33;
+use crate::bpf::sys;
 
 /// The kernel's own buffer of an iterator is 8 pages.
 const BUFFER: usize = 32 * 1024;
@@ -27,39 +24,21 @@ const BUFFER: usize = 32 * 1024;
 /// aya's link can be run once, and pinned to be run more often; this one
 /// leaves nothing behind.
 #[derive(Debug)]
-pub struct Iterator {
+pub struct SocketIter {
     link: OwnedFd,
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct Link {
-    prog_fd: u32,
-    target_fd: u32,
-    attach_type: u32,
-    flags: u32,
-}
-
-#[repr(C)]
-struct Create {
-    link_fd: u32,
-    flags: u32,
-}
-
-impl Iterator {
+impl SocketIter {
     /// Makes an iterator of a program that is loaded.
     ///
     /// # Errors
-    /// What the kernel answered.
+    /// The kernel's answer.
     pub fn new(program: impl AsFd) -> io::Result<Self> {
-        let link = call(
-            LINK_CREATE,
-            &Link {
-                prog_fd: program.as_fd().as_raw_fd().cast_unsigned(),
-                attach_type: TRACE_ITER,
-                ..Link::default()
-            },
-        )?;
+        let mut attributes = sys::attributes();
+        attributes.link_create.__bindgen_anon_1.prog_fd = sys::number(program);
+        attributes.link_create.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+        // SAFETY: the attributes hold numbers alone, and the call opens a link.
+        let link = unsafe { sys::open(bpf_cmd::BPF_LINK_CREATE, &mut attributes) }?;
         Ok(Self { link })
     }
 
@@ -67,15 +46,12 @@ impl Iterator {
     /// the program wrote.
     ///
     /// # Errors
-    /// What the kernel answered.
+    /// The kernel's answer.
     pub fn run(&self, into: &mut Vec<u8>) -> io::Result<()> {
-        let pass = call(
-            ITER_CREATE,
-            &Create {
-                link_fd: self.link.as_raw_fd().cast_unsigned(),
-                flags: 0,
-            },
-        )?;
+        let mut attributes = sys::attributes();
+        attributes.iter_create.link_fd = sys::number(&self.link);
+        // SAFETY: the attributes hold numbers alone, and the call opens a file.
+        let pass = unsafe { sys::open(bpf_cmd::BPF_ITER_CREATE, &mut attributes) }?;
         let mut pass = File::from(pass);
         loop {
             let end = into.len();
@@ -105,37 +81,20 @@ impl Iterator {
     }
 }
 
-fn call<A>(command: libc::c_int, attributes: &A) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes live during the call and their size is given.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<A>(),
-        )
-    };
-    match libc::c_int::try_from(answer) {
-        // SAFETY: a new descriptor, of nobody else.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 /// One record of an iterator's output.
 pub enum Record {
     /// A socket.
     Row(Box<Row>),
     /// A process that has one open.
     Holder(Holder),
-    /// What an agent knows of one.
+    /// An agent's knowledge of one.
     Joined(Joined),
     /// A socket that found no room in the map.
     Missing(u64),
 }
 
 /// The records of an iterator's output.
-pub fn records(mut bytes: &[u8]) -> impl std::iter::Iterator<Item = Record> {
+pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record> {
     std::iter::from_fn(move || {
         loop {
             let header: Header = take(&mut bytes)?;
@@ -157,18 +116,8 @@ pub fn records(mut bytes: &[u8]) -> impl std::iter::Iterator<Item = Record> {
 }
 
 /// A value at the front, which goes.
-fn take<T: Plain>(bytes: &mut &[u8]) -> Option<T> {
-    let (value, rest) = bytes.split_at_checked(size_of::<T>())?;
+fn take<T: TryFromBytes>(bytes: &mut &[u8]) -> Option<T> {
+    let (value, rest) = T::try_read_from_prefix(bytes).ok()?;
     *bytes = rest;
-    // SAFETY: as many bytes as the value has, written by a program of this
-    // build as this very type, from maps of this build alone.
-    Some(unsafe { std::ptr::read_unaligned(value.as_ptr().cast()) })
+    Some(value)
 }
-
-/// What the programs write as it is.
-trait Plain: Copy {}
-impl Plain for Header {}
-impl Plain for Row {}
-impl Plain for Holder {}
-impl Plain for Joined {}
-impl Plain for u64 {}

@@ -3,12 +3,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use socketvirt_common::{
-    record::{
-        event::{Note, What},
-        row::{ADDRESS_TEXT, Family, Kind, Protocol, Row, State, Text},
-    },
-    rule::status::{Status, Step},
+use socketvirt_common::record::{
+    event::{Note, What},
+    row::{ADDRESS_TEXT, Family, Kind, Protocol, Row, State},
+    status::{STATUSES, Status, Step},
+    text::Text,
 };
 
 /// A change of status.
@@ -20,7 +19,7 @@ pub struct Change {
     pub to: Status,
 }
 
-/// Whether a row begins with this note. Others are of sockets of which nothing
+/// True when a row begins with this note. Others are of sockets of which nothing
 /// is known; the next scan finds those.
 #[must_use]
 pub fn begins(note: &Note) -> bool {
@@ -41,13 +40,13 @@ pub fn apply(row: &mut Row, note: &Note) -> Option<Change> {
         What::STATE => state(row, note)?,
         What::CLOSED => Status::TERMINATED,
         What::SCANNED => *ALL.get(usize::from(note.after))?,
-        What::NOTHING | What::PAIR | What::ADOPT | What::RELEASE | What::PIN => return None,
+        What::NOTHING | What::PAIR | What::ADOPT | What::RELEASE | What::KEEP => return None,
     };
     step(row, note.at, status, note.what == What::SCANNED)
 }
 
 /// By their numbers.
-const ALL: [Status; socketvirt_common::rule::status::STATUSES] = [
+const ALL: [Status; STATUSES] = [
     Status::UNCONNECTED,
     Status::BOUND,
     Status::LISTENING,
@@ -126,7 +125,7 @@ fn state(row: &mut Row, note: &Note) -> Option<Status> {
         }
         (_, State::ESTABLISHED) => {
             ends(row, note);
-            let handshake = &mut row.witness.handshake;
+            let handshake = &mut row.trace.handshake;
             (handshake.client_seq, handshake.server_seq) = if before == State::SYN_SENT {
                 (note.own_seq, note.peer_seq)
             } else {

@@ -5,7 +5,10 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use socketvirt_common::record::row::{ADDRESS_TEXT, NAME_LENGTH, Text};
+use socketvirt_common::record::{
+    row::{ADDRESS_TEXT, NAME_LENGTH},
+    text::Text,
+};
 
 /// The name of a Unix socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -18,7 +21,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// What a row holds.
+    /// Reads the name that a row holds.
     #[must_use]
     pub fn of_unix(text: &Text<ADDRESS_TEXT>) -> Self {
         let bytes: Vec<u8> = text.iter().map(|byte| byte.cast_unsigned()).collect();

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use socketvirt_common::record::row::{Family, Protocol, Row, State};
 
-/// How far the sequence numbers of two ends may lie apart when the rows were
+/// The distance that the sequence numbers of two ends may have when the rows were
 /// made one after the other: more than any window (RFC 7323), far less than
 /// two connections differ by chance.
 const WINDOW: u32 = 1 << 30;
@@ -32,7 +32,7 @@ pub fn find(rows: &mut [Row]) {
 fn by_handshake(rows: &[Row], peers: &mut [u64]) {
     let mut seen: HashMap<_, usize> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
-        let id = row.witness.handshake;
+        let id = row.trace.handshake;
         if (id.client_seq, id.server_seq) == (0, 0) {
             continue;
         }
@@ -61,20 +61,20 @@ fn unix(rows: &[Row], peers: &mut [u64]) {
     let at: HashMap<u64, u64> = rows
         .iter()
         .filter(is_unix)
-        .map(|row| (row.witness.sock, row.id))
+        .map(|row| (row.trace.sock, row.id))
         .collect();
     for (row, peer) in rows.iter().zip(peers) {
-        if row.local.family == Family::UNIX && row.witness.peer_sock != 0 && *peer == 0 {
-            *peer = at.get(&row.witness.peer_sock).copied().unwrap_or(0);
+        if row.local.family == Family::UNIX && row.trace.peer_sock != 0 && *peer == 0 {
+            *peer = at.get(&row.trace.peer_sock).copied().unwrap_or(0);
         }
     }
 }
 
-/// Whether the row is an end of a connection with sequence numbers.
+/// True when the row is an end of a connection with sequence numbers.
 fn is_connection(row: &Row) -> bool {
     row.local.protocol == Protocol::TCP
         && row.local.family != Family::UNIX
-        && !(row.is_mini() && row.witness.snd_nxt == 0)
+        && !(row.is_mini() && row.trace.snd_nxt == 0)
         && !matches!(
             row.state,
             State::LISTEN | State::CLOSE | State::UNKNOWN | State::SYN_SENT
@@ -97,8 +97,7 @@ fn agree(one: &Row, other: &Row) -> bool {
         let distance = a.wrapping_sub(b);
         distance.min(distance.wrapping_neg()) < WINDOW
     };
-    near(one.witness.snd_nxt, other.witness.rcv_nxt)
-        && near(other.witness.snd_nxt, one.witness.rcv_nxt)
+    near(one.trace.snd_nxt, other.trace.rcv_nxt) && near(other.trace.snd_nxt, one.trace.rcv_nxt)
 }
 
 type Ends = (Vec<i8>, u32, Vec<i8>, u32);
@@ -156,11 +155,11 @@ fn translated(rows: &[Row], peers: &mut [u64]) {
         peers[index] == 0 && rows[index].remote.id == 0 && is_connection(&rows[index])
     };
     for index in (0..rows.len()).filter(|index| open(peers, *index)) {
-        let numbers = (rows[index].witness.snd_nxt, rows[index].witness.rcv_nxt);
+        let numbers = (rows[index].trace.snd_nxt, rows[index].trace.rcv_nxt);
         by_numbers.entry(numbers).or_default().push(index);
     }
     for index in 0..rows.len() {
-        let (snd, rcv) = (rows[index].witness.snd_nxt, rows[index].witness.rcv_nxt);
+        let (snd, rcv) = (rows[index].trace.snd_nxt, rows[index].trace.rcv_nxt);
         if let Some([only]) = by_numbers.get(&(rcv, snd)).map(Vec::as_slice)
             && *only != index
             && open(peers, index)
@@ -192,7 +191,7 @@ mod tests {
         row.local.netns = netns;
         (row.local.address, row.local.port) = (text(own.0), own.1);
         (row.remote.address, row.remote.port) = (text(other.0), other.1);
-        (row.witness.snd_nxt, row.witness.rcv_nxt) = seq;
+        (row.trace.snd_nxt, row.trace.rcv_nxt) = seq;
         row
     }
 
@@ -255,7 +254,7 @@ mod tests {
             row(3, 2, ("127.0.0.1", 80), ("127.0.0.1", 5000), (200, 100)),
         ];
         for index in [0, 2] {
-            rows[index].witness.handshake.client_seq = 99;
+            rows[index].trace.handshake.client_seq = 99;
         }
         assert_eq!(peers(rows), [3, 0, 1]);
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::output;
 
-/// How it is printed.
+/// The style in which it is printed.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     /// Columns of the terminal; `None` for no limit.
@@ -90,11 +90,12 @@ const COLUMNS: [Column; 12] = [
 /// An end as `address:port`, or a name.
 #[must_use]
 pub fn end(name: &Name, port: u32, family: &str) -> String {
-    let address = name.address.as_str();
-    let any = matches!(address, "0.0.0.0" | "::" | "");
+    // A map holds addresses as text, which anyone who may write it has written.
+    let address = name.shown();
+    let any = matches!(&*address, "0.0.0.0" | "::" | "");
     match family {
         "unix" if address.is_empty() => "-".to_owned(),
-        "unix" => name.shown(),
+        "unix" => address,
         _ if any && port == 0 => "-".to_owned(),
         "inet6" if any => format!("[::]:{port}"),
         "inet6" => format!("[{address}]:{port}"),

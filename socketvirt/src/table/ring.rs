@@ -3,25 +3,25 @@
 use std::{os::fd::AsFd as _, path::Path, ptr::read_volatile};
 
 use aya::maps::{Map, MapData, MapError};
-use socketvirt_common::record::event::Note;
+use socketvirt_common::record::{event::Note, raw::Raw};
 
 use super::TableError;
-use crate::{bpf::error::DataPathError, host::mapping::Mapping};
+use crate::{bpf::error::BpfError, host::mapping::Mapping};
 
 /// A reader of one ring, at a position of its own.
 pub struct Ring {
     notes: Mapping,
     cursor: Mapping,
-    /// Places of the ring, a power of two.
-    places: u64,
+    /// Slots of the ring, a power of two.
+    slots: u64,
     /// The number of the note that is read next.
     next: u64,
-    /// What names the ring, until reboot.
+    /// The id of the ring, until reboot.
     id: u32,
 }
 
 fn refused(source: MapError) -> TableError {
-    TableError::DataPath(DataPathError::Map {
+    TableError::Bpf(BpfError::Map {
         attempt: "opening the events",
         source: Box::new(source),
     })
@@ -46,23 +46,21 @@ impl Ring {
     pub fn loaded(ebpf: &aya::Ebpf) -> Result<Self, TableError> {
         let data = |name| match ebpf.map(name) {
             Some(Map::Array(data)) => Ok(data),
-            _ => Err(DataPathError::Missing(name)),
+            _ => Err(BpfError::Missing(name)),
         };
         Self::of(data("sv_events")?, data("sv_cursor")?)
     }
 
     fn of(events: &MapData, cursor: &MapData) -> Result<Self, TableError> {
-        let mapping = |source| TableError::Iterate {
-            attempt: "mapping the events",
-            source,
+        let map = |data: &MapData, length| {
+            Mapping::of(data.fd().as_fd(), length).map_err(TableError::Events)
         };
-        let map = |data: &MapData, length| Mapping::of(data.fd().as_fd(), length).map_err(mapping);
         let info = events.info().map_err(refused)?;
-        let places = info.max_entries();
+        let slots = info.max_entries();
         let mut ring = Self {
-            notes: map(events, places as usize * size_of::<Note>())?,
+            notes: map(events, slots as usize * size_of::<Note>())?,
             cursor: map(cursor, size_of::<u64>())?,
-            places: u64::from(places),
+            slots: u64::from(slots),
             next: 0,
             id: info.id(),
         };
@@ -70,7 +68,7 @@ impl Ring {
         Ok(ring)
     }
 
-    /// What names the ring.
+    /// Returns the id of the ring.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id
@@ -94,7 +92,7 @@ impl Ring {
         self.next - 1
     }
 
-    /// How many notes wait, counting those that are lost already.
+    /// Counts the notes that wait, with those that are lost already.
     #[must_use]
     pub fn waiting(&self) -> u64 {
         self.last().saturating_sub(self.position())
@@ -104,14 +102,14 @@ impl Ring {
     /// were written over them.
     pub fn read(&mut self, into: &mut Vec<Note>) -> u64 {
         let newest = self.last();
-        let oldest = (newest + 1).saturating_sub(self.places);
+        let oldest = (newest + 1).saturating_sub(self.slots);
         let mut lost = oldest.saturating_sub(self.next);
         self.next += lost;
         while self.next <= newest {
             match self.note(self.next) {
                 Some(note) => into.push(note),
                 // Written over while it was read.
-                None if self.last() >= self.next + self.places => lost += 1,
+                None if self.last() >= self.next + self.slots => lost += 1,
                 // Still being written; others behind it have to wait.
                 None => break,
             }
@@ -122,21 +120,20 @@ impl Ring {
 
     /// The note of this number, if it is there and complete.
     fn note(&self, number: u64) -> Option<Note> {
-        let place = usize::try_from(number & (self.places - 1)).ok()?;
+        let slot = usize::try_from(number & (self.slots - 1)).ok()?;
         // SAFETY: within the mapping.
-        let note = unsafe { self.notes.start().as_ptr().cast::<Note>().add(place) };
+        let note = unsafe { self.notes.start().as_ptr().cast::<Note>().add(slot) };
         // SAFETY: as above. The number before and after, since it is the last
         // that a writer writes, and zero the first.
         unsafe {
             if read_volatile(&raw const (*note).seq) != number {
                 return None;
             }
-            let copy = read_volatile(note.cast::<std::mem::MaybeUninit<Note>>());
+            let copy = read_volatile(note.cast::<Raw<Note>>());
             if read_volatile(&raw const (*note).seq) != number {
                 return None;
             }
-            // Complete, written by a program of this workspace as a note.
-            Some(copy.assume_init())
+            copy.value().ok()
         }
     }
 }

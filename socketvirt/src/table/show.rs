@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use socketvirt_common::reason::Reason;
+
 use super::{names::escape, print::end, view::Socket};
 
 type Field = (&'static str, String);
@@ -53,6 +55,10 @@ pub fn render(socket: &Socket, peer: Option<&Socket>, now: u64) -> String {
     }
     if socket.history.is_empty() {
         text.push_str("  none: no agent was running (`socketvirt run`) when it changed\n");
+    }
+    reason(&mut text, "socket", socket);
+    if let Some(peer) = peer {
+        reason(&mut text, "peer", peer);
     }
     text
 }
@@ -174,6 +180,18 @@ fn path(s: &Socket) -> [Field; 5] {
             of(&|path| format!("{} to fast, {} to stack", path.to_fast, path.to_stack)),
         ),
     ]
+}
+
+/// Says what the reason of a socket means, and what would change it.
+fn reason(text: &mut String, who: &str, socket: &Socket) {
+    let word = socket.path.as_ref().map_or("", |path| path.reason);
+    if let Some(reason) = Reason::named(word).filter(|reason| *reason != Reason::None) {
+        let (about, change) = (reason.about(), reason.change());
+        let _ = writeln!(
+            text,
+            "\n{who}: {word}. {about}\n  What would change it: {change}"
+        );
+    }
 }
 
 fn options(text: &mut String, socket: &Socket, peer: Option<&Socket>, width: usize) {

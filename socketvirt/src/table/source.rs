@@ -12,21 +12,18 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{Iter, ProgramError},
 };
-use socketvirt_common::record::{
-    event::NOTES,
-    layout::KernelLayout,
-    row::Row,
-    stream::{Holder, Joined},
-};
+use socketvirt_common::record::{event::NOTES, layout::KernelLayout, row::Row, stream::Holder};
+
+use zerocopy::IntoBytes as _;
 
 use super::{
     TableError,
-    iterator::{Iterator, Record, records},
+    iterator::{Record, SocketIter, records},
 };
 use crate::{
-    bpf::{error::DataPathError, object},
+    bpf::{error::BpfError, object},
     host::namespaces::{self, NetNamespace, NetNamespaces},
-    kernel::{cast, layout, places, require},
+    kernel::{cast, fields, layout, require},
 };
 
 /// Whose sockets are read.
@@ -53,7 +50,7 @@ impl std::str::FromStr for Namespaces {
     }
 }
 
-/// What one look found.
+/// The findings of one scan.
 #[derive(Default)]
 pub struct Scan {
     /// The sockets, each once.
@@ -70,13 +67,13 @@ pub struct Scan {
 pub struct Source {
     // Maps and programs go with it.
     _ebpf: Ebpf,
-    iterators: Vec<(&'static str, Iterator)>,
+    iterators: Vec<(&'static str, SocketIter)>,
 }
 
 /// An object whose maps are as small as they can be: the table needs none.
 fn object() -> Result<(Ebpf, Btf), TableError> {
-    let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
-    let ebpf = loader(&btf, None, None)?;
+    let btf = Btf::from_sys_fs().map_err(BpfError::from)?;
+    let ebpf = load(&btf, None, None)?;
     Ok((ebpf, btf))
 }
 
@@ -85,7 +82,7 @@ fn object() -> Result<(Ebpf, Btf), TableError> {
 /// # Errors
 /// When the kernel refuses a map.
 pub fn keeping(btf: &Btf, rows: u32) -> Result<Ebpf, TableError> {
-    loader(btf, None, Some(rows))
+    load(btf, None, Some(rows))
 }
 
 /// Maps that an agent shares with who reads what it knows.
@@ -102,18 +99,18 @@ const UNUSED: [&str; 10] = [
     "sv_processes",
     "sv_shared",
     "sv_begun",
-    "sv_looked",
+    "sv_inspected",
 ];
 
-fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, TableError> {
+pub(super) fn load(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, TableError> {
     let keep = u32::from(rows.is_some());
-    // `LAYOUT` stays unknown: these programs read `PLACES` alone, so that the
+    // `LAYOUT` stays unknown: these programs read `FIELDS` alone, so that the
     // table also works where the data path lacks a field.
-    let places = places::places()?;
+    let fields = fields::fields()?;
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
-        .override_global("PLACES", &places, true)
+        .override_global("FIELDS", fields.as_bytes(), true)
         .override_global("KEEP", &keep, true)
         .map_max_entries("sv_asked", 64)
         .map_max_entries("sv_seen", 64);
@@ -143,27 +140,27 @@ fn loader(btf: &Btf, agent: Option<&Path>, rows: Option<u32>) -> Result<Ebpf, Ta
     }
     loader
         .load(&cast::fill(object::OBJECT, &layout))
-        .map_err(|error| DataPathError::Load(Box::new(error)).into())
+        .map_err(|error| BpfError::Load(Box::new(error)).into())
 }
 
-fn iterator(
+pub(super) fn iterator(
     ebpf: &mut Ebpf,
     name: &'static str,
     kind: &str,
     btf: &Btf,
-) -> Result<Iterator, TableError> {
-    let refused = |source: ProgramError| DataPathError::Program {
+) -> Result<SocketIter, TableError> {
+    let refused = |source: ProgramError| BpfError::Program {
         name,
         refusal: source.into(),
     };
     let program: &mut Iter = ebpf
         .program_mut(name)
-        .ok_or(DataPathError::Missing(name))?
+        .ok_or(BpfError::Missing(name))?
         .try_into()
         .map_err(refused)?;
     program.load(kind, btf).map_err(refused)?;
     let fd = program.fd().map_err(refused)?;
-    Iterator::new(fd).map_err(|source| TableError::Iterate {
+    SocketIter::new(fd).map_err(|source| TableError::Iterate {
         attempt: "making an iterator",
         source,
     })
@@ -206,7 +203,10 @@ impl Source {
 ///
 /// # Errors
 /// When the kernel refuses a program.
-pub fn iterators(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<(&'static str, Iterator)>, TableError> {
+pub fn iterators(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+) -> Result<Vec<(&'static str, SocketIter)>, TableError> {
     [
         ("sv_table_tcp", "tcp"),
         ("sv_table_udp", "udp"),
@@ -226,7 +226,7 @@ const FILES: &str = "task_file";
 /// # Errors
 /// When it refuses a pass.
 pub fn visit(
-    iterators: &[(&'static str, Iterator)],
+    iterators: &[(&'static str, SocketIter)],
     which: &Namespaces,
     output: &mut Vec<u8>,
 ) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
@@ -255,7 +255,7 @@ pub fn visit(
     Ok((namespaces, names))
 }
 
-fn run(iterator: &Iterator, output: &mut Vec<u8>) -> Result<(), TableError> {
+pub(super) fn run(iterator: &SocketIter, output: &mut Vec<u8>) -> Result<(), TableError> {
     iterator.run(output).map_err(|source| TableError::Iterate {
         attempt: "reading an iterator",
         source,
@@ -287,14 +287,11 @@ fn sort(output: &[u8], wanted: &[u32]) -> Scan {
 }
 
 /// The namespaces asked for, and what they are called.
-fn chosen(which: &Namespaces) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
+pub(super) fn chosen(
+    which: &Namespaces,
+) -> Result<(Vec<NetNamespace>, HashMap<u32, String>), TableError> {
     let names = names();
-    let own = || {
-        NetNamespace::own().map_err(|source| TableError::Iterate {
-            attempt: "opening the own network namespace",
-            source,
-        })
-    };
+    let own = || NetNamespace::own().map_err(TableError::OwnNamespace);
     let found = match which {
         Namespaces::Own => vec![own()?],
         Namespaces::All => every(own()?),
@@ -340,55 +337,4 @@ fn names() -> HashMap<u32, String> {
             ))
         })
         .collect()
-}
-
-/// What one agent knows of sockets.
-pub struct Joiner {
-    // Maps and programs go with it.
-    _ebpf: Ebpf,
-    iterator: Iterator,
-}
-
-impl Joiner {
-    /// Of the agent whose objects are pinned in `folder`.
-    ///
-    /// # Errors
-    /// When the kernel refuses, or the agent is gone, or of another build.
-    pub fn open(folder: &Path) -> Result<Self, TableError> {
-        TableError::unless_ours(folder)?;
-        let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
-        let mut ebpf = loader(&btf, Some(folder), None)?;
-        let iterator = iterator(&mut ebpf, "sv_table_join", "tcp", &btf)?;
-        Ok(Self {
-            _ebpf: ebpf,
-            iterator,
-        })
-    }
-
-    /// What it knows of the sockets of these namespaces.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn read(&self, which: &Namespaces) -> Result<Vec<Joined>, TableError> {
-        let (namespaces, _) = chosen(which)?;
-        let mut output = Vec::new();
-        thread::scope(|scope| {
-            scope
-                .spawn(|| -> Result<(), TableError> {
-                    for namespace in &namespaces {
-                        namespace.enter()?;
-                        run(&self.iterator, &mut output)?;
-                    }
-                    Ok(())
-                })
-                .join()
-                .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
-        })?;
-        Ok(records(&output)
-            .filter_map(|record| match record {
-                Record::Joined(joined) => Some(joined),
-                _ => None,
-            })
-            .collect())
-    }
 }

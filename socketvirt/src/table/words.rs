@@ -2,14 +2,12 @@
 
 use socketvirt_common::{
     record::{
+        flow::Path,
         pair::Enrolment,
         row::{Family, Kind, Protocol, Row, State},
+        status::{STATUSES, Status},
     },
-    rule::{
-        path::Path,
-        readiness::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP},
-        status::Status,
-    },
+    rule::readiness::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP},
 };
 
 /// The word for a value.
@@ -25,7 +23,7 @@ impl Word for Status {
 }
 
 /// The words for all statuses, in the order of a life.
-pub const ALL_STATUSES: [&str; socketvirt_common::rule::status::STATUSES] = [
+pub const ALL_STATUSES: [&str; STATUSES] = [
     "UNCONNECTED",
     "BOUND",
     "LISTENING",
@@ -98,7 +96,7 @@ impl Word for Path {
         match self {
             Self::Stack => "stack",
             Self::Fast => "fast",
-            Self::Pinned => "pinned",
+            Self::Kept => "kept",
         }
     }
 }
@@ -114,7 +112,7 @@ impl Word for Enrolment {
     }
 }
 
-/// What poll(2) would report, as words.
+/// Returns the events that poll(2) would report, as words.
 #[must_use]
 pub fn events(events: u32) -> Vec<&'static str> {
     [
@@ -142,7 +140,7 @@ pub fn text(bytes: &[i8]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What the socket is, as `ss` calls it: `tcp`, `udp`, `u_str`.
+/// Returns the socket's kind, as `ss` calls it: `tcp`, `udp`, `u_str`.
 #[must_use]
 pub fn short_kind(row: &Row) -> &'static str {
     match (row.local.family, row.local.kind, row.local.protocol) {

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-/// Whether TCP uses more pages than the pressure mark of `tcp_mem`
+/// True when TCP uses more pages than the pressure mark of `tcp_mem`
 /// (Documentation/networking/ip-sysctl.rst).
 #[must_use]
 pub fn tcp_is_short() -> bool {
@@ -19,7 +19,7 @@ pub fn tcp_is_short() -> bool {
     matches!((used, limit), (Some(used), Some(limit)) if used >= limit)
 }
 
-/// The word behind `mem` in the line `TCP:`.
+/// The word behind `mem` in the line `TCP:`. `procfs` does not read this file.
 fn used_pages(sockstat: &str) -> Option<u64> {
     let line = sockstat.lines().find(|line| line.starts_with("TCP:"))?;
     let mut words = line.split_ascii_whitespace();

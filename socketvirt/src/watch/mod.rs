@@ -6,7 +6,12 @@
 //! wants to change. What runs them is [`tiers`](crate::datapath::tiers); what is
 //! decided here is when.
 
+pub mod error;
 mod memory;
+pub mod pulse;
 pub mod scope;
+pub mod steering;
+mod tracing;
 pub mod waiting;
 pub mod watcher;
+pub mod watching;

@@ -16,13 +16,13 @@ impl Id {
         Self(Arc::new(AtomicU64::new(id)))
     }
 
-    /// What it is now.
+    /// Returns the id as it is now.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// What it is from now on.
+    /// Sets the id from now on.
     pub fn set(&self, id: u64) {
         self.0.store(id, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What the watching thread does between two rounds: it waits, and looks at
+//! The work of the watching thread between two rounds: it waits, and inspects
 //! programs as soon as they begin.
 
 use std::{
@@ -14,14 +14,18 @@ use nix::{
     sys::time::TimeSpec,
 };
 
-use socketvirt_common::rule::pace::Looks;
+use socketvirt_common::rule::pace::Inspections;
 
-use crate::program::{begun::Begun, splicers::Splicers};
+use super::{pulse::Pulse, steering::Steering};
+use crate::{
+    datapath::tiers::{TierError, Tiers},
+    program::{begun::Begun, splicers::Splicers},
+};
 
-/// The niceness of the thread that looks.
+/// The niceness of the thread that inspects.
 const NICE: i32 = -15;
 
-/// How soon a program whose loader is at work is looked at again, at first...
+/// The time until a program whose loader is at work is inspected again, at first...
 const RETRY: Duration = Duration::from_micros(100);
 /// ...and when it stays so, which a stopped process does.
 const RETRY_MOST: Duration = Duration::from_millis(50);
@@ -32,20 +36,23 @@ pub enum WaitError {
     /// By poll(2).
     #[error("waiting for programs that begin failed: {0}")]
     Poll(#[from] io::Error),
-    /// What was found could not be written down.
-    #[error("writing down which programs were looked at failed: {0}")]
+    /// The pulse.
+    #[error(transparent)]
+    Beat(#[from] TierError),
+    /// Its findings could not be written down.
+    #[error("writing down which programs were inspected failed: {0}")]
     Map(#[from] MapError),
 }
 
-/// Puts the calling thread ahead of others: connections are plain while a look
-/// waits for a CPU. It takes little of one (`pace`).
+/// Puts the calling thread ahead of others: connections are plain while an
+/// inspection waits for a CPU. It takes little of one (`pace`).
 pub fn hurry() {
     // SAFETY: takes no pointer. On Linux, 0 is the calling thread. Without the
-    // right to, looks come later.
+    // right to, inspections come later.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
-/// How long to wait for the next round.
+/// The time to wait for the next round.
 #[derive(Clone, Copy, Debug)]
 pub struct Pause {
     /// Not shorter, whatever comes.
@@ -54,23 +61,34 @@ pub struct Pause {
     pub most: Option<Duration>,
 }
 
-/// Waits for the next round: until something was noted, or `pause` is over. Looks
-/// at programs as soon as they begin. Says whether `stop` was closed.
+/// By which others reach a thread that waits.
+pub struct Calls<'a> {
+    /// Closed from outside, it ends the thread.
+    pub stop: &'a PipeReader,
+    /// A wish ends the wait; any other waking is answered, and waited on.
+    pub steering: &'a Steering,
+    /// Beats meanwhile, if somebody depends on it.
+    pub pulse: Option<(&'a Pulse, &'a Tiers)>,
+}
+
+/// Waits for the next round: until something was noted or wished, or `pause` is
+/// over. Inspects programs as soon as they begin. Returns true when the thread shall
+/// end.
 ///
 /// # Errors
 /// When it cannot wait, or what it finds cannot be written down.
 pub fn until_stopped(
     splicers: &mut Splicers,
     all: impl Fn() -> Vec<u32>,
-    looks: &mut Looks,
+    inspections: &mut Inspections,
     pause: Pause,
-    stop: &PipeReader,
+    calls: &Calls<'_>,
 ) -> Result<bool, WaitError> {
     let began = Instant::now();
     let left = |of: Duration| of.saturating_sub(began.elapsed());
     let mut retry = RETRY;
     let mut rest = Instant::now();
-    // The last look has left something.
+    // The last inspection has left something.
     let mut again = splicers.is_unfinished();
     loop {
         let most = pause.most.map(left);
@@ -79,17 +97,17 @@ pub fn until_stopped(
         } else {
             most
         };
-        let woken = ready(stop, Some(splicers.begun()), patience)?;
-        if woken.stop {
-            return Ok(true);
+        let woken = ready(calls, Some(splicers.begun()), patience)?;
+        if woken.is_called() {
+            return Ok(woken.stop);
         }
         if woken.noted || again {
-            looks.rested(rest.elapsed());
-            let (looked, reading) = (Instant::now(), splicers.reading());
-            splicers.look_at_begun(&all)?;
+            inspections.rested(rest.elapsed());
+            let (start, reading) = (Instant::now(), splicers.reading());
+            splicers.inspect_begun(&all)?;
             // First reads of a file are not charged to the pace.
             let reading = splicers.reading().saturating_sub(reading);
-            let cost = looked.elapsed().saturating_sub(reading);
+            let cost = start.elapsed().saturating_sub(reading);
             again = splicers.is_unfinished();
             retry = if again && !woken.noted {
                 (retry * 2).min(RETRY_MOST)
@@ -97,15 +115,18 @@ pub fn until_stopped(
                 RETRY
             };
             rest = Instant::now();
-            let owed = looks.pause(cost);
+            let owed = inspections.pause(cost);
             let owed = pause.most.map_or(owed, |most| owed.min(left(most)));
-            if !owed.is_zero() && ready(stop, None, Some(owed))?.stop {
-                return Ok(true);
+            if !owed.is_zero() {
+                let woken = ready(calls, None, Some(owed))?;
+                if woken.is_called() {
+                    return Ok(woken.stop);
+                }
             }
         }
         if woken.noted || pause.most.is_some_and(|most| left(most).is_zero()) {
             let least = left(pause.least);
-            return Ok(!least.is_zero() && ready(stop, None, Some(least))?.stop);
+            return Ok(!least.is_zero() && ready(calls, None, Some(least))?.stop);
         }
     }
 }
@@ -113,25 +134,57 @@ pub fn until_stopped(
 struct Woken {
     stop: bool,
     noted: bool,
+    wished: bool,
 }
 
-/// Waits for either, for ever without `patience`.
+impl Woken {
+    /// True when somebody wants something of the thread itself.
+    fn is_called(&self) -> bool {
+        self.stop || self.wished
+    }
+}
+
+/// Waits for any of them, for ever without `patience`.
 fn ready(
-    stop: &PipeReader,
+    calls: &Calls<'_>,
     begun: Option<&Begun>,
     patience: Option<Duration>,
-) -> io::Result<Woken> {
-    let mut waits = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+) -> Result<Woken, WaitError> {
+    let start = Instant::now();
+    let mut waits = vec![
+        PollFd::new(calls.stop.as_fd(), PollFlags::POLLIN),
+        PollFd::new(calls.steering.as_fd(), PollFlags::POLLIN),
+    ];
     if let Some(begun) = begun {
         waits.push(PollFd::new(begun.as_fd(), PollFlags::POLLIN));
     }
-    match ppoll(&mut waits, patience.map(TimeSpec::from_duration), None) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(error) => return Err(error.into()),
+    loop {
+        let left = patience.map(|patience| patience.saturating_sub(start.elapsed()));
+        let next = match calls.pulse {
+            Some((pulse, tiers)) => {
+                pulse.beat(tiers)?;
+                Some(left.map_or(pulse.due(), |left| left.min(pulse.due())))
+            }
+            None => left,
+        };
+        let ready = match ppoll(&mut waits, next.map(TimeSpec::from_duration), None) {
+            Ok(ready) => ready,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(io::Error::from(error).into()),
+        };
+        // What was found before a signal came means nothing.
+        let is_ready = |at: usize| ready > 0 && waits.get(at).and_then(PollFd::any) == Some(true);
+        if is_ready(1) {
+            calls.steering.answer();
+        }
+        let woken = Woken {
+            stop: is_ready(0),
+            noted: is_ready(2),
+            wished: calls.steering.has_wish(),
+        };
+        let is_over = patience.is_some_and(|patience| start.elapsed() >= patience);
+        if is_over || woken.noted || woken.is_called() {
+            return Ok(woken);
+        }
     }
-    let is_ready = |at: usize| waits.get(at).and_then(PollFd::any).unwrap_or(false);
-    Ok(Woken {
-        stop: is_ready(0),
-        noted: is_ready(1),
-    })
 }

@@ -1,69 +1,42 @@
 //! The thread that runs the tiers: it sleeps until there is something to see.
 
 use std::{
-    io::{self, PipeWriter},
+    io::PipeReader,
     path::{Path, PathBuf},
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
     record::{config::Mode, flow::Traffic, stats::Stats},
-    rule::pace::{Budget, Looks},
+    rule::pace::{Budget, Inspections, sweep_every},
 };
 
 use super::{
+    error::WatchError,
     memory,
+    pulse::Pulse,
     scope::Id,
-    waiting::{self, Pause, WaitError},
+    steering::{Seen, Steering},
+    tracing::Tracing,
+    waiting::{self, Calls as Called, Pause},
 };
 use crate::{
-    bpf::error::DataPathError,
-    datapath::{
-        config::ConfigMap,
-        spaces::Spaces,
-        stats::StatsMap,
-        tiers::{TierError, Tiers},
-    },
+    datapath::{calls::Calls, config::ConfigMap, spaces::Spaces, stats::StatsMap, tiers::Tiers},
     host::namespaces,
+    policy::names::Names,
     program::{holders, maps::Made, readers::Readers, splicers::Splicers},
 };
 
-/// How often all pairs are looked at, at most.
-const SWEEP_EVERY: Duration = Duration::from_millis(200);
-
-/// Of so much time, one part at most is for sweeps: 0.25% of one CPU.
-const SWEEP_SHARE: u32 = 400;
-
-/// How long programs may load at the start of eager mode before it goes on
+/// The time that programs may load at the start of eager mode before it goes on
 /// without them.
 const LOADING: Duration = Duration::from_secs(1);
 
-/// How soon a pair that leaves, or a program that loads, is looked at again.
+/// The time until a pair that leaves, or a program that loads, is visited again.
 const SOON: Duration = Duration::from_millis(1);
 
-/// The tiers failed.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    /// One of the tiers.
-    #[error(transparent)]
-    Tier(#[from] TierError),
-    /// The switches could not be set, or what was found not be written down.
-    #[error("writing a map of the data path failed: {0}")]
-    Map(#[from] aya::maps::MapError),
-    /// The counters could not be read.
-    #[error(transparent)]
-    Stats(#[from] DataPathError),
-    /// Between two looks.
-    #[error(transparent)]
-    Wait(#[from] WaitError),
-    /// The thread could not be started, or has panicked.
-    #[error("the watching thread {0}")]
-    Thread(&'static str),
-}
-
-/// What is watched, and by which switches.
+/// The watched data path, with its switches.
 ///
 /// It enters namespaces: its work must be done in a thread that does nothing
 /// else.
@@ -74,18 +47,22 @@ pub struct Watcher {
     spaces: Spaces,
     readers: Readers,
     maps: Made,
-    /// Who may splice by cgroup, for handshakes.
+    /// Programs that may splice by cgroup, for handshakes.
     splicers: Splicers,
     /// Lists the processes whose sockets are watched; all of the host are
     /// without.
     procs: Option<PathBuf>,
     budget: Budget,
-    looks: Looks,
+    inspections: Inspections,
     swept: Option<Instant>,
-    /// How long the last sweep took.
+    /// The time that the last sweep took.
     sweep: Duration,
-    /// What is not among the counters yet.
+    /// Sweeps on end that have found nothing changed.
+    unchanged: u32,
+    /// The traffic that is not among the counters yet.
     live: Traffic,
+    /// What is shown to others.
+    seen: Seen,
     /// A reader is still loading.
     loading: bool,
     interval: Duration,
@@ -93,6 +70,10 @@ pub struct Watcher {
     older: bool,
     /// The cgroup whose sockets are watched, as it is at the time.
     scope: Option<Id>,
+    tracing: Tracing,
+    pulse: Pulse,
+    /// Answers for the policy; none without a home that has one.
+    names: Option<Names>,
 }
 
 impl Watcher {
@@ -116,14 +97,19 @@ impl Watcher {
             splicers,
             procs,
             budget: Budget::default(),
-            looks: Looks::default(),
+            inspections: Inspections::default(),
             swept: None,
             sweep: Duration::ZERO,
+            unchanged: 0,
             live: Traffic::default(),
+            seen: Seen::default(),
             loading: false,
             interval: SOON,
             older: false,
             scope: None,
+            tracing: Tracing::fixed(),
+            pulse: Pulse::default(),
+            names: None,
         }
     }
 
@@ -150,17 +136,17 @@ impl Watcher {
         Ok(self.stats.reset()?)
     }
 
-    /// Looks at the programs that are there before a handshake enrols anything,
+    /// Inspects the programs that are there before a handshake enrols anything,
     /// until all of them have loaded their libraries, or have had the time.
     ///
     /// # Errors
     /// When what it finds cannot be written down.
-    pub fn look_first(&mut self) -> Result<(), WatchError> {
+    pub fn inspect_first(&mut self) -> Result<(), WatchError> {
         let mut pids = pids_of(self.procs.as_deref());
         // Its libraries are those of most programs, and are known from now on.
         pids.push(std::process::id());
         let deadline = Instant::now() + LOADING;
-        while !self.splicers.look(pids.iter().copied())? && Instant::now() < deadline {
+        while !self.splicers.inspect(pids.iter().copied())? && Instant::now() < deadline {
             thread::sleep(SOON);
         }
         Ok(())
@@ -180,16 +166,51 @@ impl Watcher {
         self
     }
 
+    /// Has the thread answer what the policy is asked for.
+    #[must_use]
+    pub fn with_policy(mut self, names: Names) -> Self {
+        self.names = Some(names);
+        self
+    }
+
+    /// Watches calls only while there is a pair. Not for eager mode, which enrols
+    /// before anything was looked at.
+    #[must_use]
+    pub fn tracing(mut self, calls: Calls) -> Self {
+        self.tracing = Tracing::of(calls);
+        self
+    }
+
+    /// Has calls watched while there is a pair.
+    ///
+    /// Nothing is enrolled unseen. A pair that is noted while no call is watched
+    /// has no reader, and one without is not enrolled. Who read a socket before
+    /// calls went unseen may have passed it on: that is forgotten.
+    fn watch_calls(&mut self) -> Result<(), WatchError> {
+        let needed = self.tiers.shared().pairs > 0 || self.tiers.has_notes()?;
+        if self.tracing.keep_up(needed)? {
+            self.tiers.forget_readers()?;
+        }
+        Ok(())
+    }
+
     /// One round: looks at what is hot, or at everything, and acts.
     fn round(&mut self) -> Result<(), WatchError> {
+        self.watch_calls()?;
         self.tiers.look()?;
         if self.sweep_is_due() {
             self.sweep()?;
         }
+        if self.tiers.shared().unnamed > 0
+            && let Some(names) = &mut self.names
+        {
+            names.answer()?;
+            self.tiers.look()?;
+        }
         let shared = self.tiers.shared();
-        if shared.unlooked > 0 {
-            self.loading = !self.readers.look(self.splicers.habits())?;
-            // Who was waited for may be known now.
+        if shared.uninspected > 0 {
+            self.loading = !self.readers.inspect(self.splicers.habits())?;
+            // A process that was waited for may be known now.
             self.tiers.look()?;
         }
         if shared.shared > 0 {
@@ -197,16 +218,35 @@ impl Watcher {
             self.tiers.look()?;
         }
         if self.tiers.shared().waiting > 0 {
+            let began = cpu_time();
             self.tiers.act(&mut self.spaces)?;
+            self.seen.act_time += cpu_time().saturating_sub(began);
             self.tiers.look()?;
         }
         Ok(())
     }
 
-    /// Finds who holds the sockets that others may hold, and looks at them.
+    /// Puts a wish into force. Connections that begin during a pause are not noted:
+    /// they are found afterwards like those that are older than the data path.
+    fn steer(&mut self, steering: &Steering, mode: Mode) -> Result<(), WatchError> {
+        if !steering.has_wish() {
+            return Ok(());
+        }
+        let paused = steering.wish();
+        let mode = if paused { Mode::Off } else { mode };
+        self.config.change(|config| config.mode = mode)?;
+        if !paused {
+            self.tiers.discover(&mut self.spaces)?;
+        }
+        self.swept = None;
+        steering.fulfilled(paused);
+        Ok(())
+    }
+
+    /// Finds who holds the sockets that others may hold, and inspects them.
     fn find_holders(&mut self) -> Result<(), WatchError> {
         let found = self.tiers.holders()?;
-        self.loading |= !self.readers.look(self.splicers.habits())?;
+        self.loading |= !self.readers.inspect(self.splicers.habits())?;
         for (end, holders) in holders::by_end(&found) {
             if let Some((references, reason)) = holders.verdict(&self.readers)? {
                 self.tiers.held(end, references, reason);
@@ -216,7 +256,7 @@ impl Watcher {
     }
 
     fn sweep_is_due(&self) -> bool {
-        let every = SWEEP_EVERY.max(self.sweep * SWEEP_SHARE);
+        let every = sweep_every(self.sweep, self.unchanged);
         self.swept.is_none_or(|at| at.elapsed() >= every)
     }
 
@@ -233,18 +273,29 @@ impl Watcher {
                     .change(|config| config.memory_pressure = short)?;
             }
         }
+        if let Some(names) = &mut self.names {
+            names.follow_namespaces()?;
+        }
         if self.maps.any() {
             self.readers.find_maps()?;
         }
         let began = cpu_time();
-        self.live = self.tiers.sweep()?;
+        let counted = self.stats.read()?.traffic;
+        let live = self.tiers.sweep()?;
         self.sweep = cpu_time().saturating_sub(began);
+        let shared = self.tiers.shared();
+        self.seen.sweep(counted, &live, shared.enrolled);
+        let (pairs, enrolled, hot) = (shared.pairs, shared.enrolled, shared.hot);
+        tracing::debug!(pairs, enrolled, hot, "looked at all pairs");
+        let changed = live != self.live || shared.hot > 0 || shared.waiting > 0;
+        self.unchanged = if changed { 0 } else { self.unchanged + 1 };
+        self.live = live;
         self.swept = Some(Instant::now());
         Ok(())
     }
 
-    /// How long to wait before the next round; for ever while nothing is
-    /// watched.
+    /// Returns the time to wait before the next round; for ever while nothing is
+    /// watched, and no trace point waits for its end.
     fn pause(&self) -> Option<Duration> {
         let shared = self.tiers.shared();
         let owed = self.budget.wait();
@@ -252,11 +303,19 @@ impl Watcher {
             return Some(owed.max(self.interval));
         }
         if shared.pairs == 0 {
-            return None;
+            return self.tracing.pause().map(|pause| owed.max(pause));
         }
-        let every = SWEEP_EVERY.max(self.sweep * SWEEP_SHARE);
+        let every = sweep_every(self.sweep, self.unchanged);
         let since = self.swept.map_or(every, |at| at.elapsed());
         Some(owed.max(every.saturating_sub(since)))
+    }
+
+    /// Charges a round that took `cost`, and shows what it saw.
+    fn spent(&mut self, cost: Duration, to: &Steering) {
+        self.budget.spend(cost);
+        self.seen.rounds += 1;
+        self.seen.time += cost;
+        to.publish(&self.seen, &self.tiers.shared());
     }
 
     /// Releases every pair that can be released within `patience`.
@@ -281,81 +340,65 @@ impl Watcher {
         }
     }
 
-    /// Watches in a thread of its own, which may enter other namespaces; hot
-    /// pairs are looked at every `interval`.
+    /// Works in the calling thread, until `stopped` is closed; hot pairs are looked at
+    /// every `interval`.
     ///
     /// # Errors
-    /// When the thread cannot be started.
-    pub fn start(mut self, interval: Duration) -> Result<Watching, WatchError> {
+    /// When a tier fails.
+    pub(super) fn work(
+        mut self,
+        interval: Duration,
+        stopped: &PipeReader,
+        steered: &Steering,
+    ) -> Result<Self, WatchError> {
         self.interval = interval;
-        let (stopped, stop) = io::pipe().map_err(WaitError::from)?;
-        let thread = thread::Builder::new()
-            .name("watch".into())
-            .spawn(move || {
-                waiting::hurry();
-                if self.older {
-                    self.tiers.discover(&mut self.spaces)?;
-                }
-                let mut rested = Instant::now();
-                loop {
-                    self.budget.earn(rested.elapsed());
-                    rested = Instant::now();
-                    let before = cpu_time();
-                    self.round()?;
-                    self.budget.spend(cpu_time().saturating_sub(before));
-                    let pause = self.pause();
-                    let sleeps = self.tiers.shared().hot == 0;
-                    self.tiers.sleeps(sleeps);
-                    // What was noted in between woke nobody.
-                    let pause = if sleeps && self.tiers.has_notes()? {
-                        Some(self.budget.wait())
-                    } else {
-                        pause
-                    };
-                    let procs = self.procs.clone();
-                    let all = || pids_of(procs.as_deref());
-                    let (splicers, looks) = (&mut self.splicers, &mut self.looks);
-                    let pause = Pause {
-                        least: self.budget.wait(),
-                        most: pause,
-                    };
-                    if waiting::until_stopped(splicers, all, looks, pause, &stopped)? {
-                        return Ok(self);
-                    }
-                }
-            })
-            .map_err(|_| WatchError::Thread("could not be started"))?;
-        Ok(Watching { stop, thread })
-    }
-}
-
-/// A watcher at work.
-pub struct Watching {
-    stop: PipeWriter,
-    thread: JoinHandle<Result<Watcher, WatchError>>,
-}
-
-impl Watching {
-    /// Ends the work, drains, and gives the counters of everything.
-    ///
-    /// # Errors
-    /// When a tier failed, then or earlier.
-    pub fn finish(self, patience: Duration) -> Result<Stats, WatchError> {
-        drop(self.stop);
-        let mut watcher = self
-            .thread
-            .join()
-            .map_err(|_| WatchError::Thread("has panicked"))??;
-        // A fresh thread, since this one must not leave its namespace.
-        thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    watcher.drain(patience)?;
-                    watcher.stats()
-                })
-                .join()
-                .map_err(|_| WatchError::Thread("has panicked"))?
-        })
+        let mode = self.config.get().mode;
+        waiting::hurry();
+        self.pulse.beat(&self.tiers)?;
+        if self.older {
+            self.tiers.discover(&mut self.spaces)?;
+        }
+        let mut rested = Instant::now();
+        loop {
+            self.budget.earn(rested.elapsed());
+            rested = Instant::now();
+            let before = cpu_time();
+            self.pulse.beat(&self.tiers)?;
+            self.steer(steered, mode)?;
+            self.round()?;
+            self.spent(cpu_time().saturating_sub(before), steered);
+            let pause = self.pause();
+            let sleeps = self.tiers.shared().hot == 0;
+            self.tiers.sleeps(sleeps);
+            // What was noted in between woke nobody.
+            let pause = if sleeps && self.tiers.has_notes()? {
+                Some(self.budget.wait())
+            } else {
+                pause
+            };
+            let procs = self.procs.clone();
+            let all = || pids_of(procs.as_deref());
+            let (splicers, inspections) = (&mut self.splicers, &mut self.inspections);
+            let pause = Pause {
+                least: self.budget.wait(),
+                most: pause,
+            };
+            let waits = Instant::now();
+            let called = Called {
+                stop: stopped,
+                steering: steered,
+                // Handshakes enrol though nothing is watched yet.
+                pulse: (pause.most.is_some() || mode == Mode::Eager)
+                    .then_some((&self.pulse, &self.tiers)),
+            };
+            if waiting::until_stopped(splicers, all, inspections, pause, &called)? {
+                return Ok(self);
+            }
+            if pause.most.is_none_or(|most| waits.elapsed() < most) {
+                // Something was shown: the next sweep shall see it soon.
+                self.unchanged = 0;
+            }
+        }
     }
 }
 

@@ -12,9 +12,8 @@ use super::{
     perform::{Task, perform},
     play::Player,
     step::{By, Call, End, Flag},
-    sys,
 };
-use crate::workload::net;
+use crate::net;
 
 /// A socket into which nothing goes for so long is full: longer than an
 /// acknowledgement is delayed and than the first probe of a closed window
@@ -22,7 +21,7 @@ use crate::workload::net;
 const FULL: Duration = Duration::from_millis(250);
 
 impl Player<'_> {
-    /// How much goes in is no promise of TCP's, so it is not written down.
+    /// TCP promises no number of bytes that go in, so it is not written down.
     pub(super) fn fill(&mut self, end: End, fd: i32) -> String {
         const LIMIT: u64 = 64 << 20;
         let begun = self.wire.side(end).sent;
@@ -96,17 +95,4 @@ impl Player<'_> {
         };
         self.left(end) > 0 && net::wait(fd, libc::POLLIN, 400).is_ok_and(|ready| ready != 0)
     }
-}
-
-/// Bytes that are not acknowledged, once there are none or after a second,
-/// which is longer than an acknowledgement is delayed.
-pub(super) fn outq(fd: i32) -> String {
-    for _ in 0..1000 {
-        match sys::ioctl(fd, libc::TIOCOUTQ) {
-            Ok(0) => return "0".to_owned(),
-            Ok(_) => thread::sleep(Duration::from_millis(1)),
-            Err(errno) => return format!("{errno:?}"),
-        }
-    }
-    "not acknowledged".to_owned()
 }

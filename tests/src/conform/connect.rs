@@ -1,4 +1,4 @@
-//! How connections begin, and begin anew.
+//! The beginnings of connections, also anew.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,7 +16,7 @@ use super::{
     sys::{self, word},
     wire::{RECONNECTED, Wire, own},
 };
-use crate::workload::net;
+use crate::net;
 
 /// Listens on a port of its own.
 pub(super) fn listener(options: &[(Opt, i32)]) -> Result<(OwnedFd, SocketAddr)> {

@@ -1,6 +1,8 @@
-//! What the kernel does otherwise for an enrolled socket and no guard catches
-//! yet: the one list. Each has to be seen in the fixed scenarios, in each of
+//! The known differences ([`socketvirt_common::difference`]) that the scenarios show,
+//! where no guard catches them. Each has to be seen in the fixed scenarios, in each of
 //! its states; one that does not occur any more has to go.
+
+use socketvirt_common::difference::{Difference as Known, named};
 
 use super::{
     compare::Difference,
@@ -8,17 +10,15 @@ use super::{
     step::{By, Call, End, Flag, Opt, Step},
 };
 
-/// A difference that is known.
+/// A known difference, and how it shows.
 pub struct Excuse {
-    /// Its name.
-    pub name: &'static str,
+    /// The difference, of the one list of them.
+    pub difference: &'static Known,
     /// The fixed scenario that shows it.
-    pub witness: &'static str,
+    pub shown_by: &'static str,
     /// Where it is seen.
     pub states: &'static [State],
-    /// What the kernel does.
-    pub fact: &'static str,
-    /// Whether this explains a difference.
+    /// True when this explains a difference.
     applies: fn(&Seen) -> bool,
 }
 
@@ -26,7 +26,7 @@ pub struct Excuse {
 struct Seen<'a> {
     /// The calls up to the one that differs, with their ends.
     calls: Vec<(End, &'a Call)>,
-    /// What plain TCP answered up to there.
+    /// The answers of plain TCP up to there.
     before: &'a [String],
     /// The line that differs, in the state.
     other: &'a str,
@@ -37,31 +37,27 @@ const ENROLLED: &[State] = &[State::Eager, State::Adopted];
 /// All of them.
 pub const EXCUSES: &[Excuse] = &[
     Excuse {
-        name: "byte counters",
-        witness: "byte counters",
+        difference: named("counters"),
+        shown_by: "byte counters",
         states: ENROLLED,
-        fact: "TCP_INFO does not count redirected bytes",
         applies: |seen| matches!(seen.last(), Some(Call::Counters)),
     },
     Excuse {
-        name: "urgent data",
-        witness: "out of band",
+        difference: named("oob"),
+        shown_by: "out of band",
         states: ENROLLED,
-        fact: "a redirect makes MSG_OOB ordinary data; tcp_bpf_recvmsg ignores the flag",
         applies: |seen| seen.flag(Flag::Oob),
     },
     Excuse {
-        name: "receive of nothing",
-        witness: "empty receive of nothing",
+        difference: named("empty_receive"),
+        shown_by: "empty receive of nothing",
         states: ENROLLED,
-        fact: "tcp_bpf_recvmsg answers 0 to a length of 0, tcp_recvmsg waits for a byte",
         applies: |seen| matches!(seen.last(), Some(Call::Recv(0, ..))),
     },
     Excuse {
-        name: "send of nothing",
-        witness: "end read twice, then sends",
+        difference: named("empty_send"),
+        shown_by: "end read twice, then sends",
         states: ENROLLED,
-        fact: "tcp_bpf_sendmsg looks at errors only when there is a byte to send; a socket whose end was read twice cannot leave",
         applies: |seen| {
             let read = |(end, call): &&(End, &Call)| {
                 Some(*end) == seen.end() && matches!(call, Call::Recv(1.., ..) | Call::Drain)
@@ -71,86 +67,75 @@ pub const EXCUSES: &[Excuse] = &[
         },
     },
     Excuse {
-        name: "MSG_TRUNC",
-        witness: "MSG_TRUNC without a buffer",
+        difference: named("trunc_null"),
+        shown_by: "MSG_TRUNC without a buffer",
         states: ENROLLED,
-        fact: "tcp_bpf_recvmsg copies where tcp_recvmsg discards",
         applies: |seen| {
             let of = |flags: &[Flag]| flags.contains(&Flag::Trunc) || flags.contains(&Flag::Null);
             seen.any(|call| matches!(call, Call::Recv(_, _, flags) if of(flags)))
         },
     },
     Excuse {
-        name: "MSG_WAITALL",
-        witness: "blocking MSG_WAITALL",
+        difference: named("waitall"),
+        shown_by: "blocking MSG_WAITALL",
         states: ENROLLED,
-        fact: "tcp_bpf_recvmsg returns at the first bytes",
         applies: |seen| seen.flag(Flag::Waitall) && seen.blocked(),
     },
     Excuse {
-        name: "woken without data",
-        witness: "blocking receive interrupted",
+        difference: named("signal"),
+        shown_by: "blocking receive interrupted",
         states: ENROLLED,
-        fact: "tcp_bpf_recvmsg sleeps once: a signal, a shutdown, a reset, room to send end it with EAGAIN",
         applies: |seen| seen.blocked() && seen.other.contains("EAGAIN"),
     },
     Excuse {
-        name: "splice out",
-        witness: "splice out of",
+        difference: named("splice"),
+        shown_by: "splice out of",
         states: ENROLLED,
-        fact: "splice(2) does not look at a psock's queue",
         applies: |seen| seen.any(|call| matches!(call, Call::Recv(_, By::Splice, _))),
     },
     Excuse {
-        name: "SO_RCVLOWAT",
-        witness: "SO_RCVLOWAT after",
+        difference: named("rcvlowat"),
+        shown_by: "SO_RCVLOWAT after",
         states: ENROLLED,
-        fact: "a redirect ignores it, and stack bytes below it do not reach the psock",
         applies: |seen| seen.set(Opt::Rcvlowat),
     },
     Excuse {
-        name: "SO_PEEK_OFF",
-        witness: "SO_PEEK_OFF after",
+        difference: named("peek_offset"),
+        shown_by: "SO_PEEK_OFF after",
         states: ENROLLED,
-        fact: "tcp_bpf_recvmsg ignores it",
         applies: |seen| seen.set(Opt::Peekoff),
     },
     Excuse {
-        name: "SO_TIMESTAMP",
-        witness: "SO_TIMESTAMP after",
+        difference: named("timestamp"),
+        shown_by: "SO_TIMESTAMP after",
         states: ENROLLED,
-        fact: "redirected bytes have no time stamp",
         applies: |seen| seen.set(Opt::Timestamp),
     },
     Excuse {
-        name: "TCP_INQ",
-        witness: "TCP_INQ after",
+        difference: named("tcp_inq"),
+        shown_by: "TCP_INQ after",
         states: ENROLLED,
-        fact: "tcp_bpf_recvmsg does not report it",
         applies: |seen| seen.set(Opt::Inq),
     },
     Excuse {
-        name: "SO_ZEROCOPY",
-        witness: "SO_ZEROCOPY after",
+        difference: named("zero_copy"),
+        shown_by: "SO_ZEROCOPY after",
         states: ENROLLED,
-        fact: "a redirected MSG_ZEROCOPY send is copied, and its completion never comes",
         applies: |seen| seen.set(Opt::Zerocopy),
     },
     Excuse {
-        name: "close with unread bytes",
-        witness: "close with unread bytes",
+        difference: named("close_unread"),
+        shown_by: "close with unread bytes",
         states: ENROLLED,
-        fact: "tcp_close resets for bytes in sk_receive_queue only",
         applies: |seen| {
             let unread = |line: &String| line.contains("close -> done (unread");
             seen.before.iter().any(unread)
         },
     },
     Excuse {
-        name: "error of a send",
-        witness: "reset with bytes unread, then sends",
+        difference: named("error_of_send"),
+        shown_by: "reset with bytes unread, then sends",
         states: ENROLLED,
-        fact: "a send on an enrolled socket does not clear sk_err: send, receive, poll and SO_ERROR tell it again; one with bytes unread at the reset cannot leave",
         applies: |seen| {
             let failed = |line: &String| line.contains("send") && line.contains("ECONNRESET");
             let told = seen.other.contains("ECONNRESET") || seen.other.contains("err");

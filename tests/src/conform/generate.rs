@@ -3,13 +3,14 @@
 //! Plain TCP has to answer the same each time, so a few things are left out:
 //! two readers of one socket, and more unread bytes than every buffer holds.
 
+use test_support::random::Random;
+
 use super::step::{By, Call, End, Flag, Opt, Place, Scenario, Step, Watch, Way};
-use crate::workload::content::Rng;
 
 /// Unread bytes of one direction at most.
 const UNREAD: usize = 24 << 10;
 
-/// What the generator knows of an end.
+/// An end, as the generator knows it.
 #[derive(Clone, Copy, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -28,8 +29,8 @@ struct Known {
 }
 
 struct Generator {
-    rng: Rng,
-    /// Whether to use what is known to differ, too.
+    rng: Random,
+    /// True to use what is known to differ, too.
     wild: bool,
     ends: [Known; 2],
     steps: Vec<Step>,
@@ -38,7 +39,7 @@ struct Generator {
 /// The scenario of a seed.
 #[must_use]
 pub fn scenario(seed: u64) -> Scenario {
-    let mut rng = Rng::new(seed);
+    let mut rng = Random::new(seed);
     let wild = rng.once_in(4);
     let mut generator = Generator {
         rng,
@@ -118,7 +119,7 @@ impl Generator {
         self.steps
             .push(Step::On(end, place, Call::Send(size, by, flags)));
         if more {
-            // What is held back goes by itself after 200 ms: not in time.
+            // Bytes held back go by themselves after 200 ms: not in time.
             self.push(end, Call::Send(size, By::Plain, Vec::new()));
             self.ends[peer].unread += size;
         }

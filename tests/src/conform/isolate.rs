@@ -28,12 +28,12 @@ use super::{
 /// a bound of its own that is smaller.
 const HANGS: u32 = 20 * 60;
 
-/// What the process of a scenario reports.
+/// The report of a scenario's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// A line a step.
     pub transcript: Vec<String>,
-    /// Why the connection was kept on the stack.
+    /// The reason that the connection was kept on the stack.
     pub kept_off: Option<String>,
     /// Bytes that were redirected.
     pub fast: u64,
@@ -99,7 +99,7 @@ pub fn play_all(
         }
         let status = wait().context("wait for a scenario")?;
         let Some(pid) = status.pid() else { continue };
-        // What it has forked must not outlive it.
+        // Its forks must not outlive it.
         let _ = killpg(pid, Signal::SIGKILL);
         let Some(mut child) = running.remove(&pid) else {
             continue;

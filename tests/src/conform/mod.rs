@@ -36,7 +36,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use self::{isolate::play_all, reach::State, step::Scenario};
 
-/// What to play.
+/// The scenarios to play.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Steps, separated by semicolons.

@@ -14,7 +14,7 @@ use super::{
     sys::{self, Answer},
     uring,
 };
-use crate::workload::net;
+use crate::net;
 
 /// Length of the pieces of scattered calls.
 const PIECE: usize = 7;
@@ -25,17 +25,17 @@ pub(super) struct Task {
     pub(super) fd: RawFd,
     pub(super) epoll: RawFd,
     pub(super) call: Call,
-    /// What a send sends.
+    /// The bytes of a send.
     pub(super) bytes: Vec<u8>,
 }
 
-/// What it answered.
+/// The answer of a call.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) answer: Answer,
-    /// What a receive received.
+    /// The bytes of a receive.
     pub(super) data: Vec<u8>,
-    /// What else is to be seen, in words.
+    /// Everything else to be seen, in words.
     pub(super) note: String,
 }
 

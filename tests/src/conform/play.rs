@@ -1,6 +1,6 @@
 //! Plays a scenario and writes down what each of its calls answered.
 
-use std::os::fd::AsRawFd as _;
+use std::{os::fd::AsRawFd as _, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -9,7 +9,7 @@ use nix::{
 };
 
 use super::{
-    bulk, connect, pass,
+    connect, pass,
     perform::{Done, Task},
     reach::{self, State},
     step::{Call, End, Flag, Opt, Place, Scenario, Step, Way},
@@ -23,12 +23,16 @@ use super::{
 /// bounds.
 const STEPS: u32 = 60;
 
-/// What a scenario did.
+/// The rest before each step of a late program: longer than a delayed
+/// acknowledgement and the shortest retransmission timeout (`TCP_RTO_MIN`, 200 ms).
+const REST: Duration = Duration::from_millis(300);
+
+/// The record of a scenario.
 #[derive(Debug, Default)]
 pub struct Played {
     /// A line a step, and one for each call that returned later.
     pub transcript: Vec<String>,
-    /// Why the connection was kept on the stack.
+    /// The reason that the connection was kept on the stack.
     pub kept_off: Option<String>,
     /// Bytes that were redirected, after the state was reached.
     pub fast: u64,
@@ -125,12 +129,15 @@ impl Player<'_> {
         place: Place,
         call: &Call,
     ) -> Result<()> {
+        if self.state == State::Late {
+            thread::sleep(REST);
+        }
         let left = self.left(end);
         let result = match self.answer(index, end, place, call)? {
             Some(result) => result,
             None => "sleeps".to_owned(),
         };
-        // What it leaves unread decides how a close ends.
+        // The bytes that it leaves unread decide how a close ends.
         let closes = matches!(call, Call::Close | Call::Reset | Call::Disconnect);
         let unread = if closes && left > 0 {
             " (unread bytes)"
@@ -202,7 +209,7 @@ impl Player<'_> {
             Call::Drain => return self.drain(end, fd).map(Some),
             Call::Signal(restart) => return self.signal(end, *restart).map(Some),
             Call::Disconnect => return Ok(Some(connect::disconnect(&mut self.wire, end))),
-            Call::Outq => return Ok(Some(bulk::outq(fd))),
+            Call::Outq => return Ok(Some(sys::outq(fd))),
             Call::Info | Call::Counters => {
                 let info = self.wire.info(end).context("TCP_INFO")?;
                 let text = if *call == Call::Info {

@@ -21,13 +21,15 @@ use super::{
     sys,
     wire::Wire,
 };
-use crate::workload::{gate, net};
+use crate::{gate, net};
 
 /// The states that a scenario runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum State {
     /// Plain TCP.
     Plain,
+    /// Plain TCP, by a program that rests before each step.
+    Late,
     /// Enrolled at the handshake.
     Eager,
     /// Enrolled in mid-life.
@@ -44,6 +46,7 @@ impl State {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Plain => "plain",
+            Self::Late => "late",
             Self::Eager => "eager",
             Self::Adopted => "adopted",
             Self::Released => "released",
@@ -79,7 +82,7 @@ pub(super) fn reach(wire: &mut Wire, state: State, table: Option<&str>) -> Resul
             return Ok(Some("not idle".to_owned()));
         }
     }
-    if matches!(state, State::Plain | State::Eager) {
+    if matches!(state, State::Plain | State::Late | State::Eager) {
         return Ok(None);
     }
     if !adopted(wire)? {
@@ -161,7 +164,7 @@ fn enrolled(wire: &Wire, end: End) -> bool {
     wire.raw(end).is_some_and(|fd| gate::enrolled(&fd))
 }
 
-/// Whether both directions are redirected.
+/// True when both directions are redirected.
 fn is_fast(wire: &mut Wire) -> Result<bool> {
     if ![End::A, End::B].into_iter().all(|end| enrolled(wire, end)) {
         return Ok(false);
@@ -251,7 +254,7 @@ fn transfer(wire: &mut Wire, from: End, size: usize) -> Result<bool> {
     Ok(verdict.ends_with("exact"))
 }
 
-/// Why the table says that the connection is on the stack.
+/// Returns the reason that the table gives for the stack.
 fn reason(wire: &Wire, table: Option<&str>) -> String {
     let unknown = || "unknown".to_owned();
     let Some(program) = table else {

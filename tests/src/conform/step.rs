@@ -121,7 +121,7 @@ words! {
 }
 
 words! {
-    /// How an end is watched by epoll.
+    /// The way in which an end is watched by epoll.
     Watch {
         /// For input, level-triggered.
         Level = "level",
@@ -199,7 +199,7 @@ words! {
     }
 }
 
-/// What is done to an end.
+/// A call on an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Sends so many bytes.
@@ -282,7 +282,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Whether a call is made by `io_uring`, which keeps its program off.
+    /// True when a call is made by `io_uring`, which keeps its program off.
     #[must_use]
     pub fn has_ring(&self) -> bool {
         self.steps.iter().any(|step| match step {
@@ -293,7 +293,7 @@ impl Scenario {
         })
     }
 
-    /// Whether the steps make the connection themselves.
+    /// True when the steps make the connection themselves.
     #[must_use]
     pub fn opens(&self) -> bool {
         let first = self.steps.iter().find_map(|step| match step {
@@ -304,7 +304,7 @@ impl Scenario {
         first.unwrap_or(false)
     }
 
-    /// Whether the steps say when to reach the state.
+    /// True when the steps say when to reach the state.
     #[must_use]
     pub fn reaches(&self) -> bool {
         self.steps.contains(&Step::Reach)

@@ -1,6 +1,10 @@
 //! Calls that nix has no name for, or whose exact answer counts.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::{
+    os::fd::{BorrowedFd, RawFd},
+    thread,
+    time::Duration,
+};
 
 use nix::errno::Errno;
 
@@ -103,8 +107,8 @@ fn get_bytes(fd: RawFd, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// What is used of `struct tcp_info`. Reading it takes the socket's lock: what
-/// was under way on another CPU is over afterwards.
+/// The used part of `struct tcp_info`. Reading it takes the socket's lock:
+/// calls under way on another CPU are over afterwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Info {
     pub(super) state: u8,
@@ -195,4 +199,17 @@ pub(super) fn events(events: i16) -> String {
     } else {
         names.join("+")
     }
+}
+
+/// Bytes that are not acknowledged, once there are none or after a second,
+/// which is longer than an acknowledgement is delayed.
+pub(super) fn outq(fd: i32) -> String {
+    for _ in 0..1000 {
+        match ioctl(fd, libc::TIOCOUTQ) {
+            Ok(0) => return "0".to_owned(),
+            Ok(_) => thread::sleep(Duration::from_millis(1)),
+            Err(errno) => return format!("{errno:?}"),
+        }
+    }
+    "not acknowledged".to_owned()
 }

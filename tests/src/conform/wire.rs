@@ -14,7 +14,7 @@ use super::{
     step::{End, Watch},
     sys::{self, Info},
 };
-use crate::workload::{content::Content, net};
+use crate::{content::Content, net};
 
 /// Without a change for so long, bytes that are held back stay held back.
 const HELD: Duration = Duration::from_millis(6);
@@ -35,9 +35,9 @@ pub(super) const RECONNECTED: u32 = 2;
 pub(super) struct Side {
     pub(super) fd: Option<OwnedFd>,
     pub(super) epoll: OwnedFd,
-    /// How it was last watched there.
+    /// The way in which it was last watched there.
     pub(super) watched: Option<Watch>,
-    /// What it sends.
+    /// The content that it sends.
     pub(super) content: Content,
     /// Bytes that its calls have sent.
     pub(super) sent: u64,
@@ -153,7 +153,7 @@ impl Wire {
         self.fd(end).and_then(|fd| Info::of(fd).ok())
     }
 
-    /// What came to `end` next, in words; takes it unless it was a peek.
+    /// Says what came to `end` next, in words; takes it unless it was a peek.
     pub(super) fn judge(&mut self, end: End, data: &[u8], taken: bool) -> String {
         let at = self.side(end).read;
         let exact = self.side(end.other()).content.check(at, data).is_ok();
@@ -206,7 +206,7 @@ impl Wire {
         }
     }
 
-    /// What `end` waits for, or its bytes for.
+    /// Returns what `end` waits for, or its bytes for.
     fn waits(&self, end: End, now: &[Option<Info>; 2]) -> Option<Wait> {
         let (own, peer) = (now[end as usize], now[end.other() as usize]);
         let side = self.side(end);

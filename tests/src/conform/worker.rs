@@ -2,7 +2,6 @@
 //! go on and see when they return.
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicI32, AtomicU32, Ordering::SeqCst},
@@ -18,12 +17,13 @@ use nix::{
         pthread::{Pthread, pthread_kill, pthread_self},
         signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
     },
-    unistd::gettid,
+    unistd::{Pid, gettid},
 };
+use socketvirt::host::process;
 
 use super::perform::{Done, Task, perform};
 
-/// How long anything may take that needs no waiting.
+/// The time that anything may take that needs no waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Phases of a thread.
@@ -37,7 +37,7 @@ pub(super) struct Worker {
     pub(super) step: usize,
     pub(super) task: Task,
     phase: Arc<AtomicI32>,
-    stat: String,
+    id: Pid,
     thread: Pthread,
     done: Receiver<Done>,
 }
@@ -61,7 +61,7 @@ impl Worker {
             step,
             task,
             phase,
-            stat: format!("/proc/self/task/{id}/stat"),
+            id,
             thread,
             done,
         })
@@ -72,11 +72,11 @@ impl Worker {
         self.done.recv_timeout(PATIENCE).ok()
     }
 
-    /// Whether it sleeps within its call. A thread that something has woken is
+    /// True when it sleeps within its call. A thread that something has woken is
     /// not asleep any more, even if it has not run yet.
     pub(super) fn asleep(&self) -> bool {
         let asleep = self.phase.load(SeqCst) == CALLING
-            && fs::read_to_string(&self.stat).is_ok_and(|text| text.contains(") S "));
+            && process::thread(self.id.as_raw()).is_ok_and(|found| found.state == 'S');
         asleep && self.phase.load(SeqCst) == CALLING
     }
 

@@ -36,9 +36,11 @@ pub fn accelerate(args: &str) -> Process {
 fn start(args: &str, says: &str) -> Process {
     let mut command = Command::new(binary());
     command.arg("run").args(args.split_whitespace());
-    let keeper = Process::start(&mut command);
+    let mut keeper = Process::start(&mut command);
     session::started(keeper.pid());
     until("`socketvirt run` is ready", || {
+        let ended = keeper.wait(Duration::ZERO);
+        assert!(ended.is_none(), "it ended: {}", keeper.stderr());
         keeper.stderr().contains(says)
     });
     keeper

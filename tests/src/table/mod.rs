@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{process::must, run::binary};
 
 /// Fields of one socket that the table and others both tell, by name.
-pub type Facts = BTreeMap<&'static str, String>;
+pub type Columns = BTreeMap<&'static str, String>;
 
 /// The table, of the namespaces that are asked for.
 #[track_caller]
@@ -34,7 +34,7 @@ pub fn whole(args: &str) -> Value {
     table
 }
 
-/// How many sockets of the host are on the stack for this reason.
+/// Counts the sockets of the host that are on the stack for this reason.
 pub fn kept_for(reason: &str) -> usize {
     let rows = table("");
     let kept = rows.iter().filter(|row| row["path"]["reason"] == reason);
@@ -49,58 +49,58 @@ pub fn only(rows: &[Value], what: &str, is: impl Fn(&Value) -> bool) -> Value {
     found[0].clone()
 }
 
-/// What a row says that `ss` says too.
-pub fn facts(row: &Value) -> Facts {
+/// Returns the columns of a row that `ss` has too.
+pub fn columns(row: &Value) -> Columns {
     let text = |pointer: &str| match row.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     };
-    let mut facts = Facts::new();
+    let mut columns = Columns::new();
     let netid = text("/netid");
     let state = text("/state");
-    facts.insert("netid", netid.clone());
-    facts.insert("state", state.clone());
+    columns.insert("netid", netid.clone());
+    columns.insert("state", state.clone());
     if !netid.starts_with('u') || netid == "udp" {
-        facts.insert(
+        columns.insert(
             "local",
             format!("{} {}", text("/local/address"), text("/local/port")),
         );
-        facts.insert(
+        columns.insert(
             "remote",
             format!("{} {}", text("/remote/address"), text("/remote/port")),
         );
     } else {
-        facts.insert("local", text("/local/address"));
+        columns.insert("local", text("/local/address"));
     }
     let (receive, send) = match row["connection_queue"].as_object() {
         Some(queue) => (queue["waiting"].to_string(), queue["limit"].to_string()),
         None => (text("/receive_queue/bytes"), text("/send_queue/bytes")),
     };
-    facts.insert("recv-q", receive);
-    facts.insert("send-q", send);
+    columns.insert("recv-q", receive);
+    columns.insert("send-q", send);
     if netid == "tcp" {
-        facts.insert("cookie", text("/id"));
+        columns.insert("cookie", text("/id"));
     }
     if row["options"]
         .as_object()
         .is_some_and(|all| !all.is_empty())
     {
-        facts.insert("inode", text("/owner/inode"));
-        facts.insert("rmem", text("/receive_queue/memory"));
-        facts.insert("rcvbuf", text("/receive_queue/limit"));
-        facts.insert("sndbuf", text("/send_queue/limit"));
+        columns.insert("inode", text("/owner/inode"));
+        columns.insert("rmem", text("/receive_queue/memory"));
+        columns.insert("rcvbuf", text("/receive_queue/limit"));
+        columns.insert("sndbuf", text("/send_queue/limit"));
         if netid == "tcp" {
-            facts.insert("wmem", text("/send_queue/memory"));
-            facts.insert("cgroup", text("/owner/cgroup"));
-            facts.insert("congestion", text("/options/TCP_CONGESTION"));
+            columns.insert("wmem", text("/send_queue/memory"));
+            columns.insert("cgroup", text("/owner/cgroup"));
+            columns.insert("congestion", text("/options/TCP_CONGESTION"));
             for (option, ss) in INET_OPTIONS {
-                facts.insert(ss, text(&format!("/options/{option}")));
+                columns.insert(ss, text(&format!("/options/{option}")));
             }
-            facts.insert("v6only", text("/options/IPV6_V6ONLY"));
+            columns.insert("v6only", text("/options/IPV6_V6ONLY"));
         }
     }
-    facts
+    columns
 }
 
 /// Options that `ss --inet-sockopt` shows by a word when they are set.
@@ -111,8 +111,8 @@ const INET_OPTIONS: [(&str, &str); 4] = [
     ("IP_BIND_ADDRESS_NO_PORT", "bind_address_no_port"),
 ];
 
-/// What `ss` says of all TCP and Unix sockets of a namespace.
-pub fn ss(netns: Option<&str>) -> Vec<Facts> {
+/// Reads what `ss` says of all TCP and Unix sockets of a namespace.
+pub fn ss(netns: Option<&str>) -> Vec<Columns> {
     let inside = |args: &str| {
         let args = args.split_whitespace();
         match netns {
@@ -132,21 +132,21 @@ pub fn ss(netns: Option<&str>) -> Vec<Facts> {
         .collect()
 }
 
-fn ss_tcp(line: &str) -> Option<Facts> {
+fn ss_tcp(line: &str) -> Option<Columns> {
     let mut words = line.split_whitespace();
-    let mut facts = Facts::new();
-    facts.insert("netid", "tcp".into());
+    let mut columns = Columns::new();
+    columns.insert("netid", "tcp".into());
     let state = match words.next()? {
         "ESTAB" => "ESTABLISHED".to_owned(),
         "UNCONN" => "CLOSE".to_owned(),
         other => other.replace("FIN-WAIT-", "FIN_WAIT").replace('-', "_"),
     };
     let listening = state == "LISTEN";
-    facts.insert("recv-q", words.next()?.to_owned());
-    facts.insert("send-q", words.next()?.to_owned());
+    columns.insert("recv-q", words.next()?.to_owned());
+    columns.insert("send-q", words.next()?.to_owned());
     let (local, remote) = (words.next()?, words.next()?);
-    facts.insert("local", endpoint(local, line));
-    facts.insert("remote", endpoint(remote, line));
+    columns.insert("local", endpoint(local, line));
+    columns.insert("remote", endpoint(remote, line));
     let rest: Vec<&str> = words.collect();
     let value = |name: &str| {
         rest.iter()
@@ -154,25 +154,25 @@ fn ss_tcp(line: &str) -> Option<Facts> {
             .map(ToOwned::to_owned)
     };
     let cookie = u64::from_str_radix(&value("sk:")?, 16).ok()?;
-    facts.insert("cookie", cookie.to_string());
+    columns.insert("cookie", cookie.to_string());
     // Not of requests, and of connections that are over.
     if line.contains("skmem:(") {
-        facts.insert("inode", value("ino:")?);
+        columns.insert("inode", value("ino:")?);
         if let Some(cgroup) = value("cgroup:") {
-            facts.insert("cgroup", cgroup);
+            columns.insert("cgroup", cgroup);
         }
         // Of listeners alone.
         if let Some(only) = value("v6only:") {
-            facts.insert("v6only", only);
+            columns.insert("v6only", only);
         }
-        memory(line, &mut facts)?;
+        memory(line, &mut columns)?;
         let options = line
             .split_once("inet-sockopt: (")
             .and_then(|(_, rest)| rest.split_once(')'))
             .map_or("", |(options, _)| options);
         for (_, option) in INET_OPTIONS {
             let on = options.split_whitespace().any(|word| word == option);
-            facts.insert(option, u32::from(on).to_string());
+            columns.insert(option, u32::from(on).to_string());
         }
         // Behind the memory, words without a colon until the name.
         let after = line.split_once("skmem:(")?.1.split_once(") ")?.1;
@@ -180,32 +180,32 @@ fn ss_tcp(line: &str) -> Option<Facts> {
             .split_whitespace()
             .find(|word| ["cubic", "bbr", "reno", "dctcp"].contains(word));
         if let Some(name) = name {
-            facts.insert("congestion", name.to_owned());
+            columns.insert("congestion", name.to_owned());
         }
     }
     if listening {
         // The table counts these in its connection queue.
-        facts.insert("state", "LISTEN".into());
+        columns.insert("state", "LISTEN".into());
     } else {
-        facts.insert("state", state);
+        columns.insert("state", state);
     }
-    Some(facts)
+    Some(columns)
 }
 
-fn ss_unix(line: &str) -> Option<Facts> {
+fn ss_unix(line: &str) -> Option<Columns> {
     let mut words = line.split_whitespace();
-    let mut facts = Facts::new();
-    facts.insert("netid", words.next()?.to_owned());
+    let mut columns = Columns::new();
+    columns.insert("netid", words.next()?.to_owned());
     let state = match words.next()? {
         "ESTAB" => "ESTABLISHED",
         "UNCONN" => "CLOSE",
         other => other,
     };
-    facts.insert("state", state.to_owned());
-    facts.insert("recv-q", words.next()?.to_owned());
-    facts.insert("send-q", words.next()?.to_owned());
+    columns.insert("state", state.to_owned());
+    columns.insert("recv-q", words.next()?.to_owned());
+    columns.insert("send-q", words.next()?.to_owned());
     let name = words.next()?;
-    facts.insert(
+    columns.insert(
         "local",
         if name == "*" {
             String::new()
@@ -213,13 +213,13 @@ fn ss_unix(line: &str) -> Option<Facts> {
             name.to_owned()
         },
     );
-    facts.insert("inode", words.next()?.to_owned());
-    memory(line, &mut facts)?;
-    Some(facts)
+    columns.insert("inode", words.next()?.to_owned());
+    memory(line, &mut columns)?;
+    Some(columns)
 }
 
 /// `skmem:(r0,rb131072,t0,tb16384,f0,w0,o0,bl0,d0)`.
-fn memory(line: &str, facts: &mut Facts) -> Option<()> {
+fn memory(line: &str, columns: &mut Columns) -> Option<()> {
     let memory = line.split_once("skmem:(")?.1.split_once(')')?.0;
     for word in memory.split(',') {
         let digits = word.find(|c: char| c.is_ascii_digit())?;
@@ -230,7 +230,7 @@ fn memory(line: &str, facts: &mut Facts) -> Option<()> {
             "w" => "wmem",
             _ => continue,
         };
-        facts.insert(name, word[digits..].to_owned());
+        columns.insert(name, word[digits..].to_owned());
     }
     Some(())
 }
@@ -250,8 +250,8 @@ fn endpoint(text: &str, line: &str) -> String {
     format!("{address} {}", if port == "*" { "0" } else { port })
 }
 
-/// What `/proc/net/udp` and `udp6` say of a namespace, by inode.
-pub fn proc_udp(netns: Option<&str>) -> Vec<Facts> {
+/// Reads `/proc/net/udp` and `udp6` of a namespace, by inode.
+pub fn proc_udp(netns: Option<&str>) -> Vec<Columns> {
     let read = |file: &str| match netns {
         Some(name) => must("ip", ["netns", "exec", name, "cat", file]),
         None => must("cat", [file]),
@@ -269,23 +269,23 @@ pub fn proc_udp(netns: Option<&str>) -> Vec<Facts> {
 }
 
 /// `1: 0100007F:0035 00000000:0000 07 00000000:00000000 00:0 0 0 0 1234 2 ..`.
-fn udp(line: &str) -> Option<Facts> {
+fn udp(line: &str) -> Option<Columns> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let mut facts = Facts::new();
-    facts.insert("netid", "udp".into());
-    facts.insert("local", hex_endpoint(words.get(1)?)?);
-    facts.insert("remote", hex_endpoint(words.get(2)?)?);
+    let mut columns = Columns::new();
+    columns.insert("netid", "udp".into());
+    columns.insert("local", hex_endpoint(words.get(1)?)?);
+    columns.insert("remote", hex_endpoint(words.get(2)?)?);
     let state = match *words.get(3)? {
         "01" => "ESTABLISHED",
         "07" => "CLOSE",
         _ => return None,
     };
-    facts.insert("state", state.into());
+    columns.insert("state", state.into());
     let (send, receive) = words.get(4)?.split_once(':')?;
-    facts.insert("send-q", u32::from_str_radix(send, 16).ok()?.to_string());
-    facts.insert("recv-q", u32::from_str_radix(receive, 16).ok()?.to_string());
-    facts.insert("inode", (*words.get(9)?).to_owned());
-    Some(facts)
+    columns.insert("send-q", u32::from_str_radix(send, 16).ok()?.to_string());
+    columns.insert("recv-q", u32::from_str_radix(receive, 16).ok()?.to_string());
+    columns.insert("inode", (*words.get(9)?).to_owned());
+    Some(columns)
 }
 
 /// Each word of the address as the machine keeps it.
@@ -303,8 +303,8 @@ fn hex_endpoint(text: &str) -> Option<String> {
     Some(format!("{address} {}", u32::from_str_radix(port, 16).ok()?))
 }
 
-/// What two accounts of one socket say differently, of what both say.
-pub fn differences(one: &Facts, other: &Facts) -> Vec<(&'static str, String)> {
+/// Returns the columns of one socket that differ between two accounts that have both.
+pub fn differences(one: &Columns, other: &Columns) -> Vec<(&'static str, String)> {
     one.iter()
         .filter_map(|(name, value)| {
             let against = other.get(name)?;

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::script::Phases;
+use crate::place::Place;
 
 /// Both ends of TCP connections whose every byte is checked.
 #[derive(Debug, Parser)]
@@ -47,7 +48,7 @@ pub(crate) enum Scenario {
     Calls(crate::conform::Args),
 }
 
-/// How a socket is waited on.
+/// The way in which a socket is waited on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Io {
     /// Blocking calls, a reading and a writing thread a connection.
@@ -60,59 +61,6 @@ pub(crate) enum Io {
     Edge,
     /// Edge-triggered epoll, a short read taken as the end (see epoll(7)).
     EdgeShort,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Family {
-    V4,
-    V6,
-    /// IPv4-mapped IPv6 addresses on one or both ends.
-    Mapped,
-}
-
-/// Where and how the two ends meet.
-#[derive(Args, Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent flags of a command line"
-)]
-pub(crate) struct Place {
-    #[arg(long, value_enum, default_value = "v4")]
-    pub(crate) family: Family,
-    /// Address to listen at; port 0 picks one. Default: the family's loopback.
-    #[arg(long)]
-    pub(crate) listen: Option<SocketAddr>,
-    /// Address that clients connect to; port 0 means the listener's.
-    #[arg(long)]
-    pub(crate) connect: Option<SocketAddr>,
-    /// Clients bind this port and those after it.
-    #[arg(long)]
-    pub(crate) client_port: Option<u16>,
-    /// Name under /run/netns that the server enters.
-    #[arg(long)]
-    pub(crate) server_netns: Option<String>,
-    /// Name under /run/netns that the clients enter.
-    #[arg(long)]
-    pub(crate) client_netns: Option<String>,
-    /// Both ends in one process, instead of a process each.
-    #[arg(long)]
-    pub(crate) threads: bool,
-    /// The first words travel in the SYN (`TCP_FASTOPEN`).
-    #[arg(long)]
-    pub(crate) fastopen: bool,
-    /// The listener asks for `TCP_DEFER_ACCEPT`.
-    #[arg(long)]
-    pub(crate) defer_accept: bool,
-    /// The listener, and so what it accepts, asks for time stamps.
-    #[arg(long)]
-    pub(crate) timestamp: bool,
-    #[arg(long)]
-    pub(crate) sndbuf: Option<usize>,
-    #[arg(long)]
-    pub(crate) rcvbuf: Option<usize>,
-    /// Leave Nagle's algorithm on.
-    #[arg(long)]
-    pub(crate) nagle: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -262,7 +210,13 @@ pub(crate) struct Unread {
     /// The server is always behind by half a request.
     #[arg(long)]
     pub(crate) half: bool,
-    /// Requests and answers.
+    /// The server peeks at its request all the time.
+    #[arg(long)]
+    pub(crate) peek: bool,
+    /// Connections, one after another.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) connections: u32,
+    /// Requests and answers of each.
     #[arg(long, default_value_t = 1000)]
     pub(crate) rounds: u32,
     #[arg(long, default_value_t = 1)]
@@ -281,7 +235,7 @@ pub(crate) struct Starved {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Habit {
-    /// What the program does on its first connection.
+    /// The habit that the program shows on its first connection.
     #[arg(long, value_enum)]
     pub(crate) shows: Shows,
     /// Address of the service that it is shown to.

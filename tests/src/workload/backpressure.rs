@@ -2,7 +2,6 @@
 //! the kernel spend on it, and is all of it exact once the reader goes on?
 
 use std::{
-    fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     sync::{
         Arc,
@@ -18,16 +17,20 @@ use nix::{
     sys::socket::{MsgFlags, Shutdown, recv, send, shutdown},
     unistd::gettid,
 };
-
-use crate::cgroup;
+use socketvirt::host::process;
+use test_support::random::Random;
 
 use super::{
     args::Backpressure,
-    content::{Content, Rng},
-    gate::{Condition, Watched},
     memory::Memory,
-    net, sides,
+    sides,
     watchdog::{self, or_exit},
+};
+use crate::{
+    cgroup,
+    content::Content,
+    gate::{Condition, Watched},
+    net,
 };
 
 /// Sent by each sender after the reader has gone on.
@@ -126,7 +129,7 @@ fn charged<T>(args: &Backpressure, reads: bool, make: impl FnOnce() -> Result<T>
 /// Requests and answers in turn, so that the connection proves itself.
 fn rounds(args: &Backpressure, lanes: &mut [Lane]) -> Result<()> {
     let gap = Duration::from_secs(1) / args.warm_rate.max(1);
-    let mut rng = Rng::new(args.seed);
+    let mut rng = Random::new(args.seed);
     let start = Instant::now();
     let mut watched: Vec<_> = lanes
         .iter()
@@ -155,11 +158,10 @@ fn rounds(args: &Backpressure, lanes: &mut [Lane]) -> Result<()> {
 }
 
 impl Lane {
-    /// Whether its sender's thread sleeps, which waits for nothing but room.
+    /// True when its sender's thread sleeps, which waits for nothing but room.
     fn is_asleep(&self) -> bool {
         let thread = self.thread.load(Relaxed);
-        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
-        stat.is_ok_and(|text| text.contains(") S "))
+        process::thread(thread).is_ok_and(|found| found.state == 'S')
     }
 
     /// A request and its answer.

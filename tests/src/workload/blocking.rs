@@ -22,13 +22,12 @@ use nix::{
 };
 
 use super::{
-    args::Place,
     endpoint::{read_some, write_some},
     flow::{Flow, PIECE, Plan},
-    net,
-    streams::{Report, Side},
+    report::{Report, Side},
     watchdog::or_exit,
 };
+use crate::{net, place::Place};
 
 const STACK: usize = 256 << 10;
 

@@ -17,10 +17,8 @@ use nix::{
     unistd::read,
 };
 
-use super::{
-    flow::{Flow, PIECE},
-    net::{self, readable_bytes},
-};
+use super::flow::{Flow, PIECE};
+use crate::net::{self, readable_bytes};
 
 /// Buffers shared by all ends of a thread.
 pub(crate) struct Scratch {
@@ -106,7 +104,7 @@ pub(crate) fn write_some(
     }
 }
 
-/// What an end wants after its turn.
+/// The wish of an end after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// Another turn as soon as the others had theirs.
@@ -119,7 +117,7 @@ pub(crate) enum Wish {
     Done,
 }
 
-/// How readiness is used up.
+/// The way in which readiness is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trigger {
     Level,

@@ -15,18 +15,17 @@ use nix::{
 };
 
 use super::{
-    args::Place,
     endpoint::{Endpoint, Scratch, Trigger, Wish},
     flow::{Flow, Plan},
-    net,
-    streams::{Report, Side},
+    report::{Report, Side},
 };
+use crate::{net, place::Place};
 
 const LISTENER: u64 = u64::MAX;
 
 struct Slot {
     end: Endpoint,
-    /// What epoll is asked for, in level mode.
+    /// The events that epoll is asked for, in level mode.
     asked: EpollFlags,
     queued: bool,
 }

@@ -13,7 +13,7 @@ use nix::{
     sys::socket::{MsgFlags, recv, send, setsockopt, sockopt},
 };
 
-use super::{gate, net};
+use crate::{gate, net};
 
 /// Between rounds of requests and answers.
 pub(super) const PACE: Duration = Duration::from_millis(4);

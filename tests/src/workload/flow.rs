@@ -8,18 +8,21 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use test_support::random::{Random, mix};
 
 use super::{
-    content::{Content, HELLO, Rng, index_of, mix},
-    gate::{Gates, Watched},
     script::{Ending, Pace, Phases, Script, Step},
     watchdog::{self, Progress},
+};
+use crate::{
+    content::{Content, HELLO, index_of},
+    gate::{Gates, Watched},
 };
 
 /// The largest piece read or written by one call.
 pub(crate) const PIECE: usize = 256 << 10;
 
-/// What all connections of a run have in common.
+/// The settings that all connections of a run have in common.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -32,17 +35,17 @@ pub(crate) struct Plan {
     /// Bytes travel with the SYN, so a socket is readable before its handshake
     /// is complete. FIONREAD is 0 until then, on plain TCP as well.
     pub(crate) early_data: bool,
-    /// Whether EAGAIN is no failure for a blocking receive.
+    /// True when EAGAIN is no failure for a blocking receive.
     pub(crate) retry_eagain: bool,
-    /// Whether each turn has the kernel tell of room to send.
+    /// True when each turn has the kernel tell of room to send.
     pub(crate) tell_room: bool,
-    /// Whether FIONREAD may count too little.
+    /// True when FIONREAD may count too little.
     pub(crate) two_queues: bool,
-    /// What both ends agree on while they run.
+    /// The gates on which both ends agree while they run.
     pub(crate) gates: Gates,
 }
 
-/// What is known once the connection's index is.
+/// The identity of an end, known once the connection's index is.
 struct Identity {
     index: u32,
     tx: Content,
@@ -66,7 +69,7 @@ pub(crate) struct Flow {
     socket: Watched,
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    pub(crate) rng: Rng,
+    pub(crate) rng: Random,
     /// Reads that found nothing although there should have been something.
     pub(crate) spurious: u64,
     progress: Arc<Progress>,
@@ -90,7 +93,7 @@ impl Flow {
             socket: Watched::default(),
             sent: 0,
             received: 0,
-            rng: Rng::new(plan.seed ^ mix(u64::from(ordinal) << 1 | u64::from(client))),
+            rng: Random::new(plan.seed ^ mix(u64::from(ordinal) << 1 | u64::from(client))),
             spurious: 0,
             progress: watchdog::watch(format!("{side} {ordinal}")),
         };
@@ -183,7 +186,7 @@ impl Flow {
             .is_some_and(|i| self.step == i.script.steps.len())
     }
 
-    /// How this end takes part in the ending: whether it is the first to end.
+    /// Returns this end's part in the ending: whether it is the first to end.
     pub(crate) fn ending(&self) -> (bool, Ending) {
         let ending = self.identity.as_ref().map_or(
             Ending {
@@ -195,7 +198,7 @@ impl Flow {
         (ending.client_first == self.client, ending)
     }
 
-    /// How long this end has to hold back before it sends.
+    /// Returns the time for which this end has to hold back before it sends.
     pub(crate) fn pause(&self, now: Instant) -> Option<Duration> {
         let step = self.current()?;
         let left = step
@@ -238,7 +241,7 @@ impl Flow {
         self.advance();
     }
 
-    /// How much the next read asks for.
+    /// Returns the number of bytes that the next read asks for.
     pub(crate) fn read_size(&mut self) -> usize {
         if self.identity.is_none() {
             return HELLO - self.hello.len();
@@ -300,22 +303,22 @@ impl Flow {
         self.plan.retry_eagain
     }
 
-    /// Whether each turn has the kernel tell of room to send.
+    /// True when each turn has the kernel tell of room to send.
     pub(crate) fn tells_room(&self) -> bool {
         self.plan.tell_room
     }
 
-    /// Whether a FIONREAD of 0 on a readable socket is wrong.
+    /// True when a FIONREAD of 0 on a readable socket is wrong.
     pub(crate) fn trusts_fionread(&self) -> bool {
         !self.plan.two_queues && (self.received > 0 || !self.plan.early_data)
     }
 
-    /// Whether nothing more will come but the end.
+    /// True when nothing more will come but the end.
     pub(crate) fn all_received(&self) -> bool {
         self.total() == Some(self.received)
     }
 
-    /// Whether the connection's index is known.
+    /// True when the connection's index is known.
     pub(crate) fn identified(&self) -> bool {
         self.identity.is_some()
     }

@@ -21,9 +21,10 @@ use nix::{
 };
 
 use super::{
-    args::{Cli, Habit, Place, Scenario, Shows},
-    net, watchdog,
+    args::{Cli, Habit, Scenario, Shows},
+    watchdog,
 };
+use crate::{net, place::Place};
 
 const PACE: Duration = Duration::from_millis(4);
 /// More than is redirected in one message.
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
     if args.shows == Shows::Owner {
         first.own_signals()?;
     }
-    // What is only seen on a redirected connection.
+    // These are only seen on a redirected connection.
     if matches!(
         args.shows,
         Shows::Rcvlowat
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
         together(&mut [&mut first], 0)?;
     }
     first.show(args.shows)?;
-    // What a scan sees, which takes as long as an adoption.
+    // A scan sees these, which takes as long as an adoption.
     if args.shows == Shows::UrgentCame {
         together(&mut [&mut open(&other_listener)?, &mut first], 0)?;
     }
@@ -89,7 +90,7 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
 }
 
 /// Connects until a connection is fast from its beginning: the first ones of a
-/// program can come before it was looked at.
+/// program can come before it was inspected.
 pub(crate) fn until_eager() -> Result<()> {
     let place = any_place()?;
     let listener = net::open_listener(&place)?;
@@ -132,7 +133,7 @@ struct Connection {
     server: OwnedFd,
     /// Bytes that the client has sent.
     sent: u64,
-    /// Whether poll(2) tells of a message.
+    /// True when poll(2) tells of a message.
     polled: bool,
 }
 

@@ -13,12 +13,16 @@ use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, recv, send},
 };
+use test_support::random::Random;
 
 use super::{
     args::{Kv, Protocol},
-    content::{Content, Rng},
+    watchdog,
+};
+use crate::{
+    content::Content,
     gate::{self, Condition, Watched},
-    net, watchdog,
+    net,
 };
 
 struct Client {
@@ -46,7 +50,7 @@ pub(crate) fn run(args: &Kv, deadline: u64) -> Result<()> {
             pending: Vec::new(),
         });
     }
-    let mut rng = Rng::new(args.seed);
+    let mut rng = Random::new(args.seed);
     let mut stored = vec![None; usize::try_from(args.keys)?];
     let gap = Duration::from_secs(1)
         .checked_div(args.rate)

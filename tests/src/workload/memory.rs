@@ -1,8 +1,9 @@
-//! What the kernel spends, as far as it tells.
+//! The kernel's memory, as far as it tells.
 
 use std::{fmt, fs};
 
 use anyhow::{Context as _, Result};
+use procfs::{Current as _, Meminfo};
 
 /// KiB at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -15,12 +16,13 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn now() -> Result<Self> {
         let sockstat = fs::read_to_string("/proc/net/sockstat").context("/proc/net/sockstat")?;
-        let meminfo = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+        let memory = Meminfo::current()?;
+        let kib = |bytes: u64| i64::try_from(bytes / 1024);
         Ok(Self {
             // In pages of 4 KiB.
-            tcp: number(&sockstat, "TCP:", "mem")? * 4,
-            slab: number(&meminfo, "SUnreclaim:", "SUnreclaim:")?,
-            available: number(&meminfo, "MemFree:", "MemFree:")?,
+            tcp: tcp_pages(&sockstat)? * 4,
+            slab: kib(memory.s_unreclaim.context("no SUnreclaim")?)?,
+            available: kib(memory.mem_free)?,
         })
     }
 
@@ -34,15 +36,15 @@ impl Memory {
     }
 }
 
-/// The number after `word` in the line that starts with `line`.
-fn number(text: &str, line: &str, word: &str) -> Result<i64> {
-    let line = text
-        .lines()
-        .find(|l| l.starts_with(line))
-        .with_context(|| format!("no line {line}"))?;
-    let mut words = line.split_whitespace().skip_while(|w| *w != word).skip(1);
-    let value = words
-        .next()
-        .with_context(|| format!("no {word} in {line}"))?;
-    value.parse().with_context(|| format!("{word} in {line}"))
+/// The number after `mem` in the line of TCP. `procfs` does not read this file.
+fn tcp_pages(sockstat: &str) -> Result<i64> {
+    let mut lines = sockstat.lines();
+    let line = lines.find(|line| line.starts_with("TCP:"));
+    let pages = line.and_then(|line| {
+        line.split_whitespace()
+            .skip_while(|word| *word != "mem")
+            .nth(1)
+    });
+    let pages = pages.context("no memory of TCP in /proc/net/sockstat")?;
+    pages.parse().context("the memory of TCP")
 }

@@ -7,16 +7,14 @@
 mod args;
 mod backpressure;
 mod blocking;
-pub(crate) mod content;
 mod endpoint;
 mod epoll;
 mod exchange;
 mod flow;
-pub(crate) mod gate;
 mod habit;
 mod kv;
 mod memory;
-pub(crate) mod net;
+mod report;
 mod resend;
 mod script;
 mod severed;

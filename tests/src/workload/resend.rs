@@ -13,15 +13,16 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::socket::{
     MsgFlags, Shutdown, SockaddrStorage, bind, connect, setsockopt, shutdown, sockopt,
 };
+use test_support::random::mix;
 
 use super::{
     args::Resend,
-    content::mix,
     exchange::{self, compare, receive, send_all},
-    net, watchdog,
+    watchdog,
 };
+use crate::net;
 
-/// What is sent again; never among the new bytes.
+/// The byte that is sent again; never among the new ones.
 const OLD: u8 = 0xff;
 
 /// Not in the libc crate: include/uapi/linux/tcp.h.

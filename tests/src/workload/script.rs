@@ -1,21 +1,31 @@
-//! What the two ends of a connection say to each other, and when.
+//! The script of a connection: what its two ends say to each other, and when.
 //!
 //! A script is built from a list of phases such as
 //! `fast@200,stream:1M,down:4M,slowup:1M,idle:300`. Both ends build the same
 //! script from the same seed, so neither has to tell the other what comes.
 //!
-//! A phase with a condition (`pp:4@200!go`) comes again until that holds, so no
-//! script depends on the pace of a machine. The end that speaks first in it
-//! decides ([`super::gate`]).
+//! ```text
+//! pp:500x4K@200!fast,stream:1M
+//! │  │   │  │   │    └ then 0.5 to 1 MB each way, both at once
+//! │  │   │  │   └ again until all bytes of the last round were redirected
+//! │  │   │  └ 200 rounds a second; without it, one right after the other
+//! │  │   └ messages of up to 4 KB; without it, 2 KB
+//! │  └ 500 rounds
+//! └ a request and its answer, in turn
+//! ```
+//!
+//! [`Phase`] has all phases, [`Condition`] all conditions, CONTRIBUTING.md both
+//! as tables. A phase with a condition comes again, as a whole, until that
+//! holds, so no script depends on the pace of a machine. The end that speaks
+//! first in it decides ([`crate::gate`]). `fast` is short for `pp:4!fast`,
+//! `rfast` for `rpp:4!fast`.
 
 use std::{str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use test_support::random::{Random, mix};
 
-use super::{
-    content::{HELLO, Rng, mix},
-    gate::Condition,
-};
+use crate::{content::HELLO, gate::Condition};
 
 /// One phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +50,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// Whether the client speaks first, or nobody does.
+    /// Returns whether the client speaks first; none when nobody does.
     fn client_first(self) -> Option<bool> {
         match self {
             Self::PingPong { reversed, .. } => Some(!reversed),
@@ -59,7 +69,7 @@ pub(crate) type Timed = (Phase, Option<Condition>);
 pub(crate) struct Phases(pub(crate) Vec<Timed>);
 
 impl Phases {
-    /// How many of them come again until something holds.
+    /// Counts those that come again until something holds.
     pub(crate) fn conditions(&self) -> usize {
         self.0.iter().filter(|(_, until)| until.is_some()).count()
     }
@@ -68,6 +78,7 @@ impl Phases {
 impl FromStr for Phases {
     type Err = anyhow::Error;
 
+    /// Reads the language that is at the top of this file.
     fn from_str(text: &str) -> Result<Self> {
         text.split(',').map(timed).collect::<Result<_>>().map(Self)
     }
@@ -149,7 +160,7 @@ pub(crate) fn bytes(text: &str) -> Result<u64> {
     Ok(number << shift)
 }
 
-/// How a step reads and writes.
+/// The pace at which a step reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// As one message, read with a large buffer.
@@ -186,7 +197,7 @@ pub(crate) struct Ending {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Repeat {
     pub(crate) until: Condition,
-    /// Whether this end decides.
+    /// True when this end decides.
     pub(crate) decides: bool,
     /// The first of the steps, and the one behind the last.
     pub(crate) first: usize,
@@ -309,7 +320,7 @@ impl Script {
         server_first: bool,
         client: bool,
     ) -> Self {
-        let mut rng = Rng::new(mix(seed ^ 0x5c21) ^ u64::from(index));
+        let mut rng = Random::new(mix(seed ^ 0x5c21) ^ u64::from(index));
         let mut build = Builder {
             client: Vec::new(),
             server: Vec::new(),
@@ -349,7 +360,7 @@ impl Script {
     }
 }
 
-fn add(build: &mut Builder, phase: Phase, rng: &mut Rng) {
+fn add(build: &mut Builder, phase: Phase, rng: &mut Random) {
     match phase {
         Phase::PingPong {
             rounds,

@@ -13,7 +13,8 @@ use nix::{
     sys::socket::{MsgFlags, recv, setsockopt, sockopt::TcpUserTimeout},
 };
 
-use super::{exchange, net, watchdog};
+use super::{exchange, watchdog};
+use crate::net;
 
 /// Nothing gets out of the namespace.
 const RULES: &str = "add table inet severed; \
@@ -37,7 +38,7 @@ pub(crate) fn run(deadline: u64) -> Result<()> {
         setsockopt(end, TcpUserTimeout, &TIMEOUT).context("TCP_USER_TIMEOUT")?;
     }
     let path = exchange::until_fast(&ends)?;
-    // What waits for its acknowledgement would end the connection by itself.
+    // Bytes that wait for their acknowledgement would end the connection by themselves.
     while ends
         .iter()
         .try_fold(0, |all, end| unacknowledged(end).map(|one| all + one))?

@@ -19,7 +19,8 @@ use nix::{
     unistd::{ForkResult, fork, pipe},
 };
 
-use super::{args::Place, net, watchdog};
+use super::watchdog;
+use crate::{net, place::Place};
 
 /// Opens the listener in the server's namespace.
 pub(crate) fn listener(place: &Place) -> Result<(OwnedFd, SocketAddr)> {

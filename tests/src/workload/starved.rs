@@ -72,7 +72,7 @@ fn fill(pairs: &[(TcpStream, TcpStream)], folder: &Path) -> Result<()> {
                 Err(error) => return Err(error).context("fill"),
             }
         }
-        // What no receiver has memory for waits at its sender, to take the
+        // Bytes that no receiver has memory for wait at their sender, to take the
         // place of what goes.
         if !taken && bytes(cgroup::TCP_USAGE)? >= limit {
             return Ok(());

@@ -9,67 +9,13 @@ use super::{
     blocking,
     endpoint::Trigger,
     epoll,
-    flow::{Flow, Plan},
-    gate::Gates,
-    net,
+    flow::Plan,
+    report::Side,
     script::Phase,
     sides,
     watchdog::or_exit,
 };
-
-/// One side of all connections.
-pub(crate) enum Side {
-    Server {
-        listener: OwnedFd,
-        total: u32,
-    },
-    Client {
-        server: SocketAddr,
-        connections: u32,
-        total: u32,
-    },
-}
-
-impl Side {
-    pub(crate) fn total(&self) -> u32 {
-        match self {
-            Self::Server { total, .. } | Self::Client { total, .. } => *total,
-        }
-    }
-}
-
-/// What a side did.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Report {
-    pub(crate) connections: u32,
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
-    pub(crate) spurious: u64,
-    pub(crate) redirected: u64,
-}
-
-impl Report {
-    pub(crate) fn count(&mut self, flow: &Flow) {
-        self.connections += 1;
-        self.sent += flow.sent;
-        self.received += flow.received;
-        self.spurious += flow.spurious;
-        self.redirected += flow.redirected();
-    }
-
-    fn print(&self, side: &str) {
-        let Self {
-            connections,
-            sent,
-            received,
-            spurious,
-            redirected,
-        } = self;
-        println!(
-            r#"{{"side":"{side}","connections":{connections},"sent":{sent},"received":{received},"redirected":{redirected},"spurious":{spurious}}}"#
-        );
-    }
-}
+use crate::{gate::Gates, net};
 
 pub(crate) fn run(args: &Streams, deadline: u64) -> Result<()> {
     let both_ways = args

@@ -9,6 +9,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -16,9 +17,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, recv, send, setsockopt, sockopt};
+use test_support::{
+    cgroup::{self, PROCESSES},
+    random::mix,
+};
 
-use super::{args::Twins, content::mix, gate, net, watchdog};
-use crate::session::cgroup_root;
+use super::{args::Twins, watchdog};
+use crate::{gate, net};
 
 /// The sequence number of the client's first byte, and of the server's.
 const FIRST: [i32; 2] = [1_000_001, 5_000_001];
@@ -179,19 +184,13 @@ fn repaired(side: usize) -> Result<OwnedFd> {
 /// Does something in another cgroup, given from the root: a socket belongs to
 /// the cgroup in which it was made.
 fn in_cgroup<T>(other: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let own = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")?;
-    let own = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .context("no cgroup v2")?;
-    let move_to = |path: &str| {
-        let procs = cgroup_root()
-            .join(path.trim_start_matches('/'))
-            .join("cgroup.procs");
+    let own = cgroup::own()?;
+    let move_to = |cgroup: &Path| {
+        let procs = cgroup.join(PROCESSES);
         fs::write(&procs, "0").with_context(|| format!("move to {}", procs.display()))
     };
-    move_to(other)?;
+    move_to(&cgroup::root()?.join(other.trim_start_matches('/')))?;
     let result = work();
-    move_to(own)?;
+    move_to(&own)?;
     result
 }

@@ -2,6 +2,7 @@
 //! server's socket finds them.
 
 use std::{
+    hint,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     thread,
 };
@@ -11,19 +12,27 @@ use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
     socket::{MsgFlags, recv},
 };
+use test_support::random::{Random, mix};
 
 use super::{
     args::Unread,
-    content::{Rng, mix},
     exchange::{self, compare, send_all},
-    net, watchdog,
+    watchdog,
 };
+use crate::net;
 
 /// The longest request.
 const LONGEST: usize = 2000;
 
 /// Looks at a request before it is read.
 const LOOKS: u64 = 4;
+
+/// Peeks at a request before it is read.
+const PEEKS: u32 = 20;
+
+/// The longest pause between two peeks, in turns of an empty loop: some ten
+/// microseconds.
+const LONGEST_SPIN: u64 = 600;
 
 /// Bytes that are sent one way, and how far each end is.
 #[derive(Default)]
@@ -49,7 +58,7 @@ impl Stream {
         Ok(())
     }
 
-    /// What is unread is told and shown as it is, before it is read.
+    /// Unread bytes are told and shown as they are, before they are read.
     fn look(&self, end: &OwnedFd) -> Result<()> {
         let unread = Self::bytes(self.read, self.sent);
         let events = net::wait(end.as_fd(), libc::POLLIN, u16::MAX).context("poll")?;
@@ -65,6 +74,21 @@ impl Stream {
         compare(&shown[..count], &unread)
     }
 
+    /// Unread bytes are shown by each call, whenever it begins.
+    fn peek(&self, end: &OwnedFd, rng: &mut Random) -> Result<()> {
+        let unread = Self::bytes(self.read, self.sent);
+        let mut shown = vec![0; unread.len()];
+        for _ in 0..PEEKS {
+            // Between two calls there is time for a visit to begin.
+            for _ in 0..rng.below(LONGEST_SPIN) {
+                hint::spin_loop();
+            }
+            let count = recv(end.as_raw_fd(), &mut shown, MsgFlags::MSG_PEEK).context("peeking")?;
+            compare(&shown[..count], &unread)?;
+        }
+        Ok(())
+    }
+
     /// All but the last bytes, by one call: they are there.
     fn read(&mut self, end: &OwnedFd, leave: usize) -> Result<()> {
         let wanted = Self::bytes(self.read, self.sent - leave);
@@ -78,13 +102,17 @@ impl Stream {
 
 pub(crate) fn run(args: &Unread, deadline: u64) -> Result<()> {
     watchdog::start("unread", deadline);
+    let mut rng = Random::new(args.seed);
+    (0..args.connections).try_for_each(|_| connection(args, &mut rng))
+}
+
+fn connection(args: &Unread, rng: &mut Random) -> Result<()> {
     let [client, server] = exchange::ends()?;
     let edges = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("epoll_create")?;
     let asked = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
     edges
         .add(&server, EpollEvent::new(asked, 0))
         .context("epoll_ctl")?;
-    let mut rng = Rng::new(args.seed);
     let (mut requests, mut answers) = (Stream::default(), Stream::default());
     for _ in 0..args.rounds {
         let size = 1 + rng.size(LONGEST);
@@ -92,9 +120,13 @@ pub(crate) fn run(args: &Unread, deadline: u64) -> Result<()> {
         let mut events = [EpollEvent::empty()];
         let told = edges.wait(&mut events, EpollTimeout::NONE);
         ensure!(told == Ok(1), "the edge: {told:?}");
-        for _ in 0..=rng.below(LOOKS) {
-            requests.look(&server)?;
-            thread::sleep(exchange::PACE / 4);
+        if args.peek {
+            requests.peek(&server, rng)?;
+        } else {
+            for _ in 0..=rng.below(LOOKS) {
+                requests.look(&server)?;
+                thread::sleep(exchange::PACE / 4);
+            }
         }
         requests.read(&server, if args.half { size.div_ceil(2) } else { 0 })?;
         answers.send(&server, 1 + rng.size(LONGEST))?;

@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-/// How far one end of one connection is.
+/// The progress of one end of one connection.
 #[derive(Debug)]
 pub(crate) struct Progress {
     name: String,
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
-    /// What the current step waits for: (send to, receive to).
+    /// The positions that the current step waits for: (send to, receive to).
     pub(crate) goal: Mutex<(u64, u64)>,
     pub(crate) done: AtomicU64,
 }

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use crate::{command, progress, workspace};
+use crate::{progress, workspace};
+use test_support::command;
 
 struct Component {
     name: &'static str,

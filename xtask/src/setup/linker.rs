@@ -4,7 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::{command, progress, workspace};
+use crate::{progress, tool};
+use test_support::command;
 
 /// The release that was seen to work with the pinned toolchain.
 const VERSION: &str = "0.13.0";
@@ -26,9 +27,7 @@ pub fn ensure() -> Result<()> {
         "setup: cargo install bpf-linker {VERSION} (about two minutes)"
     ));
     command::run(
-        workspace::cargo()
-            .args(["install", "bpf-linker", "--locked", "--force"])
-            .arg(format!("--version={VERSION}"))
+        tool::install("bpf-linker", VERSION)
             .args(["--no-default-features", "--features=llvm-22"])
             .env("LLVM_PREFIX", LLVM),
     )?;

@@ -14,7 +14,7 @@ use nix::unistd::Uid;
 pub use self::packages::Extra;
 use crate::progress;
 
-/// What the machine is to be able to do; each includes the ones before it.
+/// The purposes of a machine; each includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Purpose {
     /// Build the binary.

@@ -8,7 +8,8 @@ use super::{
     Purpose, require_root,
     services::{self, StartGuard},
 };
-use crate::{command, progress};
+use crate::progress;
+use test_support::command;
 
 struct Package {
     name: &'static str,
@@ -43,7 +44,9 @@ const fn test(name: &'static str, reason: &'static str) -> Package {
 /// A package that one command alone needs, and setup does not install.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Extra<'a> {
+    /// Its name in Debian.
     pub name: &'a str,
+    /// The use that the command has for it.
     pub reason: &'a str,
 }
 
@@ -55,7 +58,7 @@ const fn vm(name: &'static str, reason: &'static str) -> Package {
     }
 }
 
-const PACKAGES: [Package; 20] = [
+const PACKAGES: [Package; 22] = [
     build("g++", "links Rust programs, and bpf-linker with LLVM"),
     build("libpolly-22-dev", "LLVM's library list names Polly"),
     build(
@@ -64,17 +67,25 @@ const PACKAGES: [Package; 20] = [
     ),
     bench("iproute2", "namespaces, veth pairs, bridges"),
     test("bpftool", "shows what is loaded in the kernel"),
-    test("curl", "HTTP client of the nginx tests"),
+    test("crun", "starts the containers of the tests"),
+    test("curl", "HTTP client of the demo and the tests"),
     test("iperf3", "bulk streams"),
     test("libmemcached-tools", "memcached client"),
     test("memcached", "server under test"),
-    test("nftables", "address translation between namespaces"),
-    test("nginx-light", "server under test"),
-    test("procps", "finds the processes of a test"),
+    test(
+        "nftables",
+        "address translation of the demo and between namespaces",
+    ),
+    test("nginx-light", "a server of the demo and under test"),
+    test("procps", "finds the processes of a test, sets sysctls"),
     test("python3", "small servers of the tests"),
-    test("redis-server", "the demo's server"),
-    test("redis-tools", "the demo's client, redis-benchmark"),
-    test("wrk", "HTTP load"),
+    test("redis-server", "a server of the demo and under test"),
+    test(
+        "redis-tools",
+        "clients of redis, redis-benchmark among them",
+    ),
+    test("systemd", "systemd-analyze checks the unit"),
+    test("wrk", "HTTP load of the demo and the tests"),
     vm("busybox-static", "shell and init of the machines"),
     vm("cpio", "packs their initramfs"),
     vm("qemu-system-x86", "emulates them"),

@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{command, progress};
+use crate::progress;
+use test_support::command;
 
 struct Service {
     package: &'static str,

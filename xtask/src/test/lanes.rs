@@ -9,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::programs::Program;
-use crate::{command, progress};
 use anyhow::{Context as _, Result, bail, ensure};
+use test_support::command;
+use xtask::progress;
+
+use super::programs::Program;
 
 /// Tests at a time. More would not be done earlier: they keep CPUs busy.
 const LANES: usize = 2;
@@ -39,7 +41,7 @@ struct Test {
     name: String,
 }
 
-/// How one went.
+/// The outcome of one.
 struct Outcome {
     test: Test,
     passed: bool,

@@ -6,13 +6,15 @@ mod programs;
 use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::{Result, anyhow};
-
-use self::programs::Program;
-use crate::{
-    build, command, progress,
+use test_support::command;
+use xtask::{
+    build, progress,
     setup::{self, Purpose},
     workspace,
 };
+
+use self::programs::Program;
+use crate::apart;
 
 /// The BPF crate builds for another target, and has no tests: its rules are in socketvirt-common.
 const WITHOUT_BPF: [&str; 3] = ["--workspace", "--exclude", "socketvirt-ebpf"];
@@ -25,7 +27,7 @@ const BPF_TARGET: &str = "bpfel-unknown-none";
 #[cfg(target_endian = "big")]
 const BPF_TARGET: &str = "bpfeb-unknown-none";
 
-/// How long agents are killed under traffic in every run.
+/// Minutes for which agents are killed under traffic in every run.
 const SOAK_MINUTES: &str = "2";
 
 pub fn run() -> Result<()> {
@@ -62,8 +64,8 @@ pub fn run() -> Result<()> {
     pass("integration tests", &mut || {
         lanes::run(&integration, &binary)
     })?;
-    pass("programs", &mut || shown(&mut compat(&binary)?))?;
-    pass("soak", &mut || shown(&mut soak(&binary)?))?;
+    pass("programs", &mut || shown(&mut compat(&binary)))?;
+    pass("soak", &mut || shown(&mut soak(&binary)))?;
 
     let all = progress::elapsed(start.elapsed());
     println!("passed in {all}: {}", passed.join(", "));
@@ -116,19 +118,17 @@ fn documentation() -> Command {
 }
 
 /// A few of the programs that `cargo xtask compat` runs all of.
-fn compat(binary: &Path) -> Result<Command> {
-    let this = command::this()?;
-    let mut command = Command::new(this);
-    command.args(["compat", "--short", "--binary"]).arg(binary);
-    Ok(command)
+fn compat(binary: &Path) -> Command {
+    let mut command = apart::command("compat");
+    command.args(["--short", "--binary"]).arg(binary);
+    command
 }
 
 /// The short form of what `cargo xtask soak` does for an hour, always with the same seed: another one is for that hour.
-fn soak(binary: &Path) -> Result<Command> {
-    let this = command::this()?;
-    let mut command = Command::new(this);
+fn soak(binary: &Path) -> Command {
+    let mut command = apart::command("soak");
     command
-        .args(["soak", "--minutes", SOAK_MINUTES, "--seed", "1", "--binary"])
+        .args(["--minutes", SOAK_MINUTES, "--seed", "1", "--binary"])
         .arg(binary);
-    Ok(command)
+    command
 }

@@ -8,17 +8,23 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use test_support::command;
+use xtask::workspace;
 
 use super::{PROFILE, WITHOUT_BPF};
-use crate::{command, workspace};
 
 /// The packages with programs that test, and not measure: arithmetic that overflows is caught in them, and so is
 /// what they assert for debugging. What is built for use is built without.
-const CHECKED: [&str; 4] = [
+const CHECKED: [&str; 9] = [
     "socketvirt",
     "socketvirt-common",
     "socketvirt-tests",
+    "test-support",
     "xtask",
+    "xtask-compat",
+    "xtask-package",
+    "xtask-soak",
+    "xtask-vm",
 ];
 
 /// A program of tests.
@@ -40,7 +46,7 @@ impl Program {
         command
     }
 
-    /// Whether it needs root and the kernel.
+    /// True when it needs root and the kernel.
     pub fn is_integration(&self) -> bool {
         self.package.ends_with("tests")
     }

@@ -3,19 +3,19 @@
 use socketvirt_common::{
     reason::Reason,
     record::{
-        config::{Mode, ReceiveMode},
+        config::ReceiveMode,
         event::What,
         pair::{EndKey, Enrolment, HandshakeId, Side},
         watch::{Stage, Want, Watched, WatchedEnd},
     },
     rule::{
-        release,
+        release, stay,
         worth::{self, Sent, Worth},
     },
 };
 
 use super::{
-    super::{habits, ready},
+    super::{leaving, ready},
     Look, measure_from,
     place::{sv_first, sv_over},
     served, since, sv_sum,
@@ -24,6 +24,7 @@ use crate::{
     count,
     kernel::sock::Sock,
     maps::{sv_next, sv_pairs},
+    policy,
     table::events,
 };
 
@@ -48,8 +49,10 @@ pub extern "C" fn sv_left(place: u32, now: u64) -> u32 {
 
 /// The state of the two ends of an enrolled pair, as it was seen.
 struct Seen {
-    /// The reason for which the pair shall leave.
-    leave: Reason,
+    /// Nothing is adopted any more: no end is asked.
+    off: bool,
+    /// The reason of the policy, or of the first end that something speaks against.
+    against: Reason,
     /// Ends that have records.
     known: u32,
     /// Ends that are enrolled.
@@ -61,14 +64,12 @@ impl Look<'_> {
     #[inline(always)]
     fn enrolled(&mut self, pair: &mut Watched, sweep: bool) -> bool {
         if pair.since == 0 && sv_first(self.place, self.now) == 0 {
+            sv_over(self.place);
             return false;
         }
         let mut seen = Seen {
-            leave: if matches!(self.config.mode, Mode::Off) || self.config.draining != 0 {
-                Reason::Draining
-            } else {
-                Reason::None
-            },
+            off: self.is_off(),
+            against: pair.action.against(),
             known: 0,
             enrolled: 0,
         };
@@ -76,7 +77,7 @@ impl Look<'_> {
         let [client, server] = &mut pair.ends;
         let total_one = self.see(id, client, Side::Client, &mut seen);
         let total_other = self.see(id, server, Side::Server, &mut seen);
-        let (known, enrolled, mut leave) = (seen.known, seen.enrolled, seen.leave);
+        let (known, enrolled) = (seen.known, seen.enrolled);
         if sweep {
             sv_sum(self.place);
         }
@@ -105,17 +106,14 @@ impl Look<'_> {
                 measure_from(server, &total_other);
             }
         }
-        if matches!(leave, Reason::None) && matches!(worth, Worth::Bulk) && may_leave(pair) {
-            leave = Reason::Bulk;
-        }
-        if matches!(leave, Reason::None)
-            && known == 2
-            && enrolled == 1
-            && matches!(pair.want, Want::Nothing)
-            && self.in_vain(pair)
-        {
-            leave = Reason::PeerNotEnrolled;
-        }
+        let leave = stay::leave(&stay::Pair {
+            off: seen.off,
+            against: seen.against,
+            bulk: matches!(worth, Worth::Bulk) && may_leave(pair),
+            halved: known == 2 && enrolled == 1,
+            waits: !matches!(pair.want, Want::Nothing),
+            in_vain: self.in_vain(pair),
+        });
         if matches!(pair.stage, Stage::Enrolled) {
             if matches!(leave, Reason::None) {
                 return self.stays(pair, enrolled);
@@ -130,10 +128,10 @@ impl Look<'_> {
             let [client, server] = &mut pair.ends;
             served(client, self.tiers);
             served(server, self.tiers);
-            // What is under way now may have been decided before.
+            // A message under way now may have been decided before.
             return true;
         }
-        if ready::may_visit(pair) {
+        if leaving::may_visit(pair) {
             self.want(pair, Want::Release);
         }
         true
@@ -161,14 +159,13 @@ impl Look<'_> {
         seen.known += 1;
         end.flow = entry.flow;
         let how = entry.enrolment;
-        if matches!(seen.leave, Reason::None) {
-            seen.leave = entry.leave;
+        if matches!(seen.against, Reason::None) {
+            seen.against = entry.leave;
         }
         if !matches!(how, Enrolment::None) {
             seen.enrolled += 1;
-            if matches!(seen.leave, Reason::None) {
-                seen.leave = ready::leave_for(self.known(side), how);
-                habits::remember(sock, side, seen.leave);
+            if !seen.off && matches!(seen.against, Reason::None) {
+                seen.against = ready::leave_for(self.known(side), how);
             }
         }
         count::sent(end.flow, sock)
@@ -211,10 +208,17 @@ impl Look<'_> {
         unsafe { core::ptr::write_volatile(&raw mut pair.stopped, 0) };
         pair.visits = 0;
         pair.worthy = 0;
-        pair.releases += 1;
+        policy::count::leave_seat(pair);
         pair.since = self.now;
         pair.active_at = self.now;
-        pair.not_before = self.now + release::pause(pair.releases, self.config.first_pause);
+        if matches!(pair.action.against(), Reason::None) {
+            pair.releases += 1;
+            pair.not_before = self.now + release::pause(pair.releases, self.config.first_pause);
+        } else {
+            // The operator's wish says nothing of the connection.
+            pair.worthy = 1;
+            pair.not_before = self.now;
+        }
         let [client, server] = &mut pair.ends;
         plain_again(client, pair.leave);
         plain_again(server, pair.leave);

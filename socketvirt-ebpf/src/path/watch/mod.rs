@@ -16,17 +16,18 @@ mod runs;
 
 use socketvirt_common::{
     record::{
-        config::Config,
+        config::{Config, Mode},
         pair::Side,
         watch::{Stage, Tiers, Want, Watched, WatchedEnd},
     },
-    rule::worth::Sent,
+    rule::{adoption, worth::Sent},
 };
 
 pub use self::runs::run;
 use crate::{
     count,
     maps::{sv_config, sv_places, sv_spaces, sv_tiers, sv_watched},
+    policy::judge,
 };
 
 /// The state that the look at one pair needs.
@@ -37,11 +38,6 @@ struct Look<'a> {
     place: u32,
 }
 
-/// Visits after which a pair that is not what it wants to be waits...
-const MOST_VISITS: u32 = 20;
-/// ...if they went on for longer than this, nanoseconds.
-const LONGEST_WANT: u64 = 200_000_000;
-
 /// Looks at the pair of a place, and says whether it shall be looked at again
 /// soon.
 ///
@@ -50,6 +46,7 @@ const LONGEST_WANT: u64 = 200_000_000;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_look(place: u32, now: u64, sweep: u32) -> u32 {
+    judge::refresh(place);
     let Some(pair) = sv_watched.get_ptr_mut(place) else {
         return 0;
     };
@@ -77,10 +74,10 @@ pub extern "C" fn sv_look(place: u32, now: u64, sweep: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_sum(place: u32) -> u32 {
-    if let (Some(pair), Some(tiers)) = (sv_watched.get_ptr(place), sv_tiers.get_ptr_mut(0)) {
+    if let (Some(pair), Some(tiers)) = (sv_watched.get_ptr_mut(place), sv_tiers.get_ptr_mut(0)) {
         // SAFETY: the agent's programs run one at a time; others write single words.
-        let (pair, tiers) = unsafe { (&*pair, &mut *tiers) };
-        let [client, server] = &pair.ends;
+        let (pair, tiers) = unsafe { (&mut *pair, &mut *tiers) };
+        let [client, server] = &mut pair.ends;
         count::add_live(&mut tiers.live, client);
         count::add_live(&mut tiers.live, server);
     }
@@ -127,11 +124,16 @@ impl Look<'_> {
         wait(server, self.tiers);
     }
 
-    /// True when visits have not brought what is wanted, often enough and for long
-    /// enough: looks follow each other fast or slowly.
+    /// True when visits have not brought what is wanted.
     #[inline(always)]
     fn in_vain(&self, pair: &Watched) -> bool {
-        pair.visits > MOST_VISITS && self.now - pair.wanted_at > LONGEST_WANT
+        adoption::in_vain(pair.visits, self.now - pair.wanted_at)
+    }
+
+    /// True when nothing is adopted any more.
+    #[inline(always)]
+    fn is_off(&self) -> bool {
+        matches!(self.config.mode, Mode::Off) || self.config.draining != 0
     }
 }
 

@@ -11,10 +11,12 @@ use crate::{
     count::{self, count},
     kernel::sock::Sock,
     maps::{sv_ends, sv_pairs, sv_watched},
+    policy,
 };
 
 /// Makes the first look at a pair: it can be found by its sockets from now on. 0
-/// when it has a place already.
+/// when it has a place already, and this one is to be freed. ([`sv_over`] is for the
+/// caller to call: all frames of a chain share one stack.)
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sv_first(place: u32, now: u64) -> u32 {
@@ -40,7 +42,6 @@ impl Look<'_> {
         if !self.enter(id, client, Side::Client, &mut enrolled)
             || !self.enter(id, server, Side::Server, &mut enrolled)
         {
-            sv_over(self.place);
             return false;
         }
         if enrolled {
@@ -86,9 +87,11 @@ impl Look<'_> {
     /// Ends a pair whose connection is over: its place will be free.
     #[inline(always)]
     fn over(&mut self, pair: &mut Watched) {
+        policy::count::leave_seat(pair);
+        let id = pair.id;
         let [client, server] = &mut pair.ends;
-        self.forget(client, Side::Client);
-        self.forget(server, Side::Server);
+        self.forget(client, Side::Client, id.client_seq);
+        self.forget(server, Side::Server, id.server_seq);
         if pair.since != 0 {
             self.tiers.pairs -= 1;
         }
@@ -97,7 +100,7 @@ impl Look<'_> {
     }
 
     #[inline(always)]
-    fn forget(&mut self, end: &mut WatchedEnd, side: Side) {
+    fn forget(&mut self, end: &mut WatchedEnd, side: Side, first: u32) {
         served(end, self.tiers);
         let known = self.known(side);
         if sv_ends
@@ -109,10 +112,7 @@ impl Look<'_> {
         }
         // A socket with a flow is counted where it ends.
         if end.flow == 0 {
-            let sock = Sock(end.sock);
-            if sock.cookie() == end.cookie {
-                count::of_plain(end, sock.bytes_sent(), sock.data_segments_out());
-            }
+            count::of_ended(end, first);
             count::left_on_stack(end.reason);
         }
     }

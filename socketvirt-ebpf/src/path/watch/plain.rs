@@ -1,17 +1,18 @@
-//! The look at a pair of which no end is enrolled: is it worth it, and does
-//! anything speak against it?
+//! The look at a pair of which no end is enrolled: it measures the traffic, asks
+//! the ends, and applies the rules of [`adoption`].
 
 use socketvirt_common::{
     reason::Reason,
     record::{
-        config::Mode,
         event::What,
         pair::Side,
-        watch::{WARM, Want, Watched, WatchedEnd},
+        watch::{Want, Watched, WatchedEnd},
     },
     rule::{
-        habit, release,
-        worth::{self, Sent, Worth},
+        adoption::{self, Decision, Next, Standing},
+        habit,
+        policy::Action,
+        worth::{self, Sent},
     },
     uapi::{TCP_ESTABLISHED, TCP_SYN_RECV},
 };
@@ -22,7 +23,7 @@ use super::{
     place::{sv_first, sv_over},
     since, sv_sum,
 };
-use crate::{count, kernel::sock::Sock, table::events};
+use crate::{count, kernel::sock::Sock, policy, table::events};
 
 /// Looks at the pair of a place of which no end is enrolled. Apart from
 /// [`sv_enrolled`], because their frames share one stack with what they call
@@ -45,7 +46,11 @@ impl Look<'_> {
             return false;
         }
         if pair.since == 0 {
-            return sv_first(self.place, self.now) != 0;
+            let first = sv_first(self.place, self.now) != 0;
+            if !first {
+                sv_over(self.place);
+            }
+            return first;
         }
         let messages = [client.data_segments_out(), server.data_segments_out()];
         if sweep {
@@ -54,13 +59,29 @@ impl Look<'_> {
         if messages == [pair.ends[0].messages, pair.ends[1].messages] {
             // Time without traffic is no part of what is measured.
             pair.since = self.now;
-            return self.now - pair.active_at < WARM;
+            return adoption::is_warm(self.now - pair.active_at);
+        }
+        if matches!(pair.action, Action::Off) {
+            // Nothing that is measured would count.
+            self.counted(pair, messages);
+            reason_of_both(pair, Reason::PolicyOff);
+            return false;
         }
         self.measured(pair, messages)
     }
 
-    /// Asks, when something was sent, whether it is worth it and whether
-    /// anything speaks against it.
+    /// Counts what the ends of a pair have sent that shall stay on the stack.
+    #[inline(always)]
+    fn counted(&mut self, pair: &mut Watched, messages: [u32; 2]) {
+        pair.active_at = self.now;
+        pair.since = self.now;
+        for (end, messages) in pair.ends.iter_mut().zip(messages) {
+            let (_, total) = sent_by(end, messages);
+            measure_from(end, &total);
+        }
+    }
+
+    /// Measures what was sent since the last look, and does what the rule says.
     #[inline(always)]
     fn measured(&mut self, pair: &mut Watched, messages: [u32; 2]) -> bool {
         pair.active_at = self.now;
@@ -73,56 +94,65 @@ impl Look<'_> {
             measure_from(client, &total_one);
             measure_from(server, &total_other);
         }
-        match worth {
-            Worth::Exchange => pair.worthy = 1,
-            Worth::Bulk => {
-                pair.worthy = 0;
-                let pause = self.now + worth::BULK_PAUSE;
-                if pause > pair.not_before {
-                    pair.not_before = pause;
-                }
-                reason_of_both(pair, Reason::Bulk);
-                return false;
+        let standing = Standing {
+            worthy: pair.worthy != 0,
+            not_before: pair.not_before,
+        }
+        .after(worth, self.now);
+        pair.worthy = u32::from(standing.worthy);
+        pair.not_before = standing.not_before;
+        let next = adoption::of_traffic(&adoption::Pair {
+            worth,
+            standing,
+            now: self.now,
+            off: self.is_off(),
+            id_taken: matches!(pair.leave, Reason::IdTaken),
+        });
+        match next {
+            Next::Measure => true,
+            Next::Keep(reason) => {
+                reason_of_both(pair, reason);
+                false
             }
-            Worth::Quiet => {}
+            Next::Ask => self.candidate(pair),
         }
-        if pair.worthy == 0 {
-            return true;
-        }
-        if self.now < pair.not_before {
-            reason_of_both(pair, Reason::NotWorth);
-            return false;
-        }
-        self.candidate(pair)
     }
 
-    /// Handles a pair that is worth it.
+    /// Asks both ends of a pair that is worth it.
     #[inline(always)]
     fn candidate(&mut self, pair: &mut Watched) -> bool {
-        if matches!(self.config.mode, Mode::Off) || self.config.draining != 0 {
-            reason_of_both(pair, Reason::Draining);
-            return false;
-        }
-        if matches!(pair.leave, Reason::IdTaken) {
-            // Another connection came first, and stays as long as it lasts.
-            reason_of_both(pair, Reason::IdTaken);
-            return false;
-        }
         let [client, server] = &mut pair.ends;
         let one = self.ask(client, Side::Client, server);
         let other = self.ask(server, Side::Server, client);
-        if !matches!((one, other), (Reason::None, Reason::None)) {
-            return ready::passes(one) && ready::passes(other);
+        // A pair that the policy keeps from it is not to be enrolled.
+        let in_vain = pair.action.enrols() && self.in_vain(pair);
+        match adoption::of_ends(one, other, in_vain) {
+            Decision::Enrol => match permitted(pair) {
+                Reason::None => {
+                    self.want(pair, Want::Adopt);
+                    true
+                }
+                reason => {
+                    reason_of_both(pair, reason);
+                    adoption::passes(reason)
+                }
+            },
+            Decision::Wait => {
+                policy::count::leave_seat(pair);
+                true
+            }
+            Decision::Keep => {
+                policy::count::leave_seat(pair);
+                false
+            }
+            Decision::Pause => {
+                policy::count::leave_seat(pair);
+                pair.visits = 0;
+                pair.not_before = self.now + adoption::UNSEEN_PAUSE;
+                reason_of_both(pair, Reason::Unseen);
+                false
+            }
         }
-        if self.in_vain(pair) {
-            // The visits do not find its sockets.
-            pair.visits = 0;
-            pair.not_before = self.now + release::pause(1, release::FIRST_PAUSE);
-            reason_of_both(pair, Reason::Unseen);
-            return false;
-        }
-        self.want(pair, Want::Adopt);
-        true
     }
 
     /// Asks what speaks against one end, and has the end tell it.
@@ -132,7 +162,7 @@ impl Look<'_> {
         let reason = ready::unready(self.known(side));
         end.reason = reason;
         if before as u32 != reason as u32 && habit::is_habit(reason) {
-            events::of_pair(What::PIN, end.cookie, peer.cookie, reason);
+            events::of_pair(What::KEEP, end.cookie, peer.cookie, reason);
         }
         reason
     }
@@ -157,6 +187,27 @@ fn sent_by(end: &mut WatchedEnd, messages: u32) -> (Sent, Sent) {
 #[inline(always)]
 fn open(end: &WatchedEnd, sock: Sock) -> bool {
     sock.cookie() == end.cookie && matches!(sock.state(), TCP_ESTABLISHED | TCP_SYN_RECV)
+}
+
+/// Returns why the policy keeps a pair from being enrolled that is ready for it.
+/// Otherwise the pair counts as enrolled from here on.
+#[inline(always)]
+fn permitted(pair: &mut Watched) -> Reason {
+    match pair.action {
+        Action::Eager | Action::Adopt => {
+            if policy::count::take_seat(pair) {
+                Reason::None
+            } else {
+                Reason::RuleFull
+            }
+        }
+        Action::Undecided => Reason::NotInspected,
+        Action::Observe => {
+            policy::count::observed(pair);
+            Reason::Observed
+        }
+        Action::Off => Reason::PolicyOff,
+    }
 }
 
 #[inline(always)]

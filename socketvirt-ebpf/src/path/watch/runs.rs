@@ -2,11 +2,17 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_loop;
-use socketvirt_common::record::watch::{HOT, NOTES, PAIRS, Run};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
+use socketvirt_common::{
+    record::watch::{HOT, NOTES, PAIRS, Run},
+    rule::watched,
+};
 
 use super::sv_look;
-use crate::maps::{sv_hot, sv_noted, sv_notes, sv_tiers, sv_watched};
+use crate::{
+    kernel::load::offset,
+    maps::{sv_config, sv_hot, sv_noted, sv_notes, sv_tiers, sv_watched},
+};
 
 /// The work of one run, for the functions that `bpf_loop` calls.
 #[repr(C)]
@@ -25,7 +31,9 @@ pub fn run(now: u64, what: u64, first: u64, many: u64) {
     };
     // SAFETY: the agent's programs run one at a time.
     let tiers = unsafe { &mut *tiers };
-    if what == Run::Notes as u64 {
+    if what == Run::Beat as u64 {
+        beat();
+    } else if what == Run::Notes as u64 {
         turn.first = tiers.taken;
         let noted = sv_noted.get_ptr(0).map_or(0, |noted| {
             // SAFETY: one word.
@@ -50,6 +58,18 @@ pub fn run(now: u64, what: u64, first: u64, many: u64) {
         tiers.hot = tiers.kept;
     } else {
         repeat(many, swept as *const c_void, &mut turn);
+    }
+}
+
+/// Says that the agent watches now.
+#[inline(always)]
+fn beat() {
+    if let Some(config) = sv_config.get_ptr_mut(0) {
+        // SAFETY: takes nothing.
+        let now = unsafe { bpf_jiffies64() };
+        let until = watched::until(now, u64::from(offset!(tick)));
+        // SAFETY: one word, written by the agent's programs alone.
+        unsafe { core::ptr::write_volatile(&raw mut (*config).watched_until, until) };
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -20,17 +20,25 @@ use nix::{
 
 use crate::bench::{error::Error, host::cpu_seconds};
 
+/// Looks at whether it has settled, and how long each takes.
+const LOOKS: u32 = 20;
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Percent of one CPU below which it has.
+const RESTS: f64 = 1.0;
+
 /// `socketvirt run --mode adopt` for a cgroup. It ends with the benchmark, as if it were interrupted.
 pub struct Agent(Child);
 
 impl Agent {
-    /// Starts it; it accelerates when this returns.
-    pub fn start(cgroup: &Path) -> Result<Self, Error> {
+    /// Starts it with further `options`; it accelerates when this returns.
+    pub fn start(cgroup: &Path, options: &[&str]) -> Result<Self, Error> {
         let program = env::current_exe().map_err(Error::io("find this program"))?;
         let mut command = Command::new(program);
         command
             .args(["run", "--mode", "adopt", "--cgroup"])
             .arg(cgroup)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -51,7 +59,7 @@ impl Agent {
                 return Err(Error::Ended("`socketvirt run`", format!(": {all}")));
             }
         }
-        // What it says later has to go somewhere.
+        // Its later output has to go somewhere.
         thread::spawn(move || said.read_to_end(&mut Vec::new()));
         Ok(agent)
     }
@@ -64,6 +72,20 @@ impl Agent {
         let (start, before) = (Instant::now(), used()?);
         work()?;
         Ok((used()? - before) / start.elapsed().as_secs_f64() * 100.0)
+    }
+
+    /// Waits until it has seen the processes and sockets that are there, a while at most.
+    pub fn settle(&self) -> Result<(), Error> {
+        for _ in 0..LOOKS {
+            let used = self.cpu_percent(|| {
+                thread::sleep(LOOK);
+                Ok(())
+            })?;
+            if used < RESTS {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Ends it.

@@ -1,11 +1,19 @@
 //! The cgroup whose connections the agent adopts.
 
-use std::{fs, io, os::fd::OwnedFd, path::Path, process, time::Duration};
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::Path,
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{SigHandler, Signal, signal},
     unistd::{ForkResult, fork, pipe},
 };
+use procfs::{Current as _, Meminfo};
 
 use crate::{
     bench::error::Error,
@@ -22,7 +30,10 @@ pub struct Home {
 impl Home {
     /// Makes it.
     pub fn make() -> Result<Self, Error> {
-        let cgroup = Cgroup::create(&format!("scale-{}", process::id()))?;
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        // The one before may not have gone yet.
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let cgroup = Cgroup::create(&format!("bench-{}-{number}", process::id()))?;
         let (read, write) = pipe().map_err(Error::call("pipe"))?;
         // SAFETY: the child waits, makes system calls and ends; no other thread of this process holds a lock that
         // these would need.
@@ -68,11 +79,10 @@ fn after(folder: &Path, alive: &OwnedFd) -> ! {
 
 /// Bytes of the kernel that grow with sockets and maps.
 pub fn kernel_memory() -> i64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let of = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok())
+    let Ok(memory) = Meminfo::current() else {
+        return 0;
     };
-    let all = ["SUnreclaim:", "Percpu:", "VmallocUsed:"].map(|name| of(name).unwrap_or(0));
-    all.iter().sum::<i64>() * 1024
+    let others = [memory.s_unreclaim, memory.per_cpu];
+    let bytes = memory.vmalloc_used + others.iter().flatten().sum::<u64>();
+    bytes.cast_signed()
 }

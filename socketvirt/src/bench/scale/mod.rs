@@ -1,4 +1,4 @@
-//! How the agent's cost and the time to an adoption grow with the host: namespaces, idle connections, other
+//! The growth of the agent's cost and of the time to an adoption with the host: namespaces, idle connections, other
 //! processes, active pairs.
 //!
 //! ```text
@@ -10,11 +10,11 @@
 //!
 //! An adoption is seen as a program sees it: TCP's own counter stands still. No word of the agent is needed.
 
-mod agent;
+pub(super) mod agent;
 mod figure;
-mod home;
+pub(super) mod home;
 mod host;
-mod pair;
+pub(super) mod pair;
 mod print;
 mod traffic;
 
@@ -67,13 +67,10 @@ const SIZES: [Size; 12] = [
     size(110, 10_000, 500, 1_000),
 ];
 
-const QUICK: [Size; 3] = [
-    size(1, 0, 50, 1),
-    size(10, 1_000, 100, 10),
-    size(110, 0, 110, 1),
-];
+/// The smallest, and those that the goals speak of.
+const QUICK: [Size; 3] = [SIZES[0], SIZES[10], SIZES[11]];
 
-/// How long each part takes.
+/// The time of each part.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     /// A window in which the agent's CPU time is measured.
@@ -96,7 +93,7 @@ const SHORT: Times = Times {
     patience: Duration::from_secs(10),
 };
 
-/// What was measured at one size.
+/// The measurements at one size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
     /// The size.
@@ -110,9 +107,9 @@ pub struct Point {
     pub adopted: usize,
     /// New connections that were not, for as long as was waited.
     pub not_adopted: usize,
-    /// How long was waited, in seconds.
+    /// The longest wait, in seconds.
     pub patience: f64,
-    /// Percent of one CPU that the agent used before there was any active pair.
+    /// Percent of one CPU that the agent used before there was any active pair, once it had seen the host.
     pub idle_cpu_percent: f64,
     /// The same while all pairs exchange messages, once they are adopted.
     pub steady_cpu_percent: f64,
@@ -126,7 +123,7 @@ pub struct Point {
     pub bytes_per_pair: Option<u64>,
 }
 
-/// What was measured, and what this machine did not allow.
+/// The points measured, and those that this machine did not allow.
 #[derive(Debug, Default)]
 pub struct Measured {
     /// A point a size.
@@ -167,7 +164,8 @@ fn point(home: &Home, size: Size, times: Times) -> Result<Point, Error> {
     let sockets = home::kernel_memory();
     drop(traffic);
 
-    let agent = Agent::start(home.folder())?;
+    let agent = Agent::start(home.folder(), &[])?;
+    agent.settle()?;
     let idle = agent.cpu_percent(|| {
         std::thread::sleep(times.window);
         Ok(())

@@ -1,4 +1,4 @@
-//! What the agent has to see: pairs that exchange messages, new ones, and such as come and go.
+//! The pairs that the agent has to see: those that exchange messages, new ones, and such as come and go.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -24,16 +24,16 @@ const CHURN: f64 = 1000.0;
 /// The active pairs, in all namespaces.
 pub struct Traffic {
     pairs: Vec<Pair>,
-    /// Whether the last exchange of each was redirected.
+    /// True when the last exchange of each was redirected.
     fast: Vec<bool>,
     turn: usize,
 }
 
-/// How long new connections were on the stack.
+/// The times that new connections were on the stack.
 pub struct Adoptions {
     /// Of those that were adopted, in order.
     pub millis: Vec<f64>,
-    /// How many were not.
+    /// Number of connections that were never adopted.
     pub missing: usize,
 }
 
@@ -85,7 +85,7 @@ impl Traffic {
         self.fast.iter().filter(|fast| !**fast).count()
     }
 
-    /// How many are adopted. Each sends by the stack once a second, so the better of two turns counts.
+    /// Counts the adopted pairs. Each sends by the stack once a second, so the better of two turns counts.
     pub fn adopted(&mut self) -> Result<usize, Error> {
         let mut adopted = vec![false; self.pairs.len()];
         for _ in 0..2 {

@@ -13,9 +13,9 @@ use nix::unistd::alarm;
 use super::{
     PATIENCE, connection, echo,
     endpoint::{Target, connect},
-    flood, pin,
+    flood,
     port::Port,
-    usage,
+    run_on, usage,
 };
 use crate::bench::{
     error::Error,
@@ -24,13 +24,13 @@ use crate::bench::{
     wire::{Answer, Lane, Link, Order, Reply, Request, Sample, Served, Spec, Work},
 };
 
-/// What is kept of a lane.
+/// The state that a lane keeps.
 enum Kept {
     Target(Target),
     Port(Port),
 }
 
-/// What the client's own loop measured.
+/// The measurements of the client's own loop.
 struct Driven {
     messages: u64,
     elapsed: Duration,
@@ -76,7 +76,7 @@ fn measure(
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => entry.insert(open(peer, spec.lane, naive)?),
     };
-    pin(spec.client_cpu)?;
+    run_on(spec.client_cpu)?;
     let stack = stack_bytes(kept);
     peer.tell(&Order::Run(spec), |answer| {
         matches!(answer, Answer::Ready).then_some(())

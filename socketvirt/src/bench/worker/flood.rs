@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{BODY, LAST, port::Port};
 use crate::bench::error::Error;
 
-/// What the receiver reads into, as servers and `iperf3` do.
+/// Bytes of the receiver's buffer, as large as that of servers and `iperf3`.
 const BUFFER: usize = 64 * 1024;
 
 /// Sends until the time is over, and waits until the peer has read all of it;

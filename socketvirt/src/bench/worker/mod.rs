@@ -57,7 +57,7 @@ fn enter(namespace: Option<&Path>) -> Result<(), Error> {
     setns(file, CloneFlags::CLONE_NEWNET).map_err(Error::call("setns"))
 }
 
-fn pin(cpu: usize) -> Result<(), Error> {
+fn run_on(cpu: usize) -> Result<(), Error> {
     let mut set = CpuSet::new();
     set.set(cpu)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))

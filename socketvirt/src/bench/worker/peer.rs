@@ -7,14 +7,14 @@ use std::{
 
 use nix::unistd::alarm;
 
-use super::{PATIENCE, connection, echo, endpoint::Listener, flood, pin, port::Port, usage};
+use super::{PATIENCE, connection, echo, endpoint::Listener, flood, port::Port, run_on, usage};
 use crate::bench::{
     error::Error,
     options::WorkerArgs,
     wire::{Answer, Lane, Link, Order, Served, Spec, Work},
 };
 
-/// What is kept of a lane.
+/// The state that a lane keeps.
 enum Kept {
     Listener(Listener),
     Port(Port),
@@ -66,7 +66,7 @@ fn serve(
     kept: &Kept,
     spec: Spec,
 ) -> Result<Served, Error> {
-    pin(spec.server_cpu)?;
+    run_on(spec.server_cpu)?;
     let stack_bytes = || match kept {
         Kept::Listener(_) => None,
         Kept::Port(port) => port.stack_bytes(),

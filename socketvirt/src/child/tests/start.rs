@@ -1,4 +1,4 @@
-//! What the command finds at its start, and what is said when there is no start.
+//! The state that the command finds at its start, and the errors when there is no start.
 
 use std::{io, os::unix::process::ExitStatusExt};
 

@@ -42,7 +42,7 @@ impl Session {
         open.read(true).write(true).custom_flags(libc::O_NOCTTY);
         let slave = open.open(ptsname_r(&master).unwrap()).unwrap();
         let mut modes = tcgetattr(&slave).unwrap();
-        // What is typed must not be taken for an answer.
+        // Typed text must not be taken for an answer.
         modes.local_flags.remove(LocalFlags::ECHO);
         tcsetattr(&slave, SetArg::TCSANOW, &modes).unwrap();
         let stdio = || Stdio::from(slave.try_clone().unwrap());

@@ -6,7 +6,7 @@ use nix::{fcntl::OFlag, unistd::pipe2};
 
 use super::{
     Answer,
-    lab::CheckError,
+    error::CheckError,
     pair::Pair,
     sockets::{self, PATIENCE},
 };
@@ -33,7 +33,7 @@ pub(super) fn splice_out(end: &TcpStream) -> Result<io::Result<usize>, CheckErro
     Ok(usize::try_from(count).map_err(|_| io::Error::last_os_error()))
 }
 
-/// Whether the server is told of something at this moment.
+/// True when the server is told of something at this moment.
 pub(super) fn is_readable(pair: &Pair<'_>) -> Result<bool, CheckError> {
     let events = sockets::wait(&pair.server, libc::POLLIN, Duration::ZERO)
         .map_err(CheckError::setup("poll"))?;
@@ -80,7 +80,7 @@ pub fn urgent(pair: &mut Pair<'_>) -> Answer {
     })
 }
 
-/// What `TCP_INFO` of the receiver counts.
+/// `TCP_INFO` of the receiver counts every byte and segment.
 pub fn counters(pair: &mut Pair<'_>) -> Answer {
     pair.fast(b"info")?;
     sockets::bytes_received(&pair.server)
@@ -88,7 +88,7 @@ pub fn counters(pair: &mut Pair<'_>) -> Answer {
         .map_err(CheckError::setup("ask for TCP_INFO"))
 }
 
-/// What `SIOCOUTQ` says once everything has arrived.
+/// `SIOCOUTQ` says 0 once everything has arrived.
 pub fn unsent(pair: &mut Pair<'_>) -> Answer {
     pair.fast(b"sent")?;
     sockets::unsent_settled(&pair.client)

@@ -4,7 +4,7 @@ use std::{io, net::Shutdown};
 
 use super::{
     Answer,
-    lab::CheckError,
+    error::CheckError,
     pair::Pair,
     sockets::{self, PATIENCE},
 };

@@ -6,62 +6,16 @@ use std::{io, path::Path, thread};
 use nix::sched::{CloneFlags, unshare};
 use socketvirt_common::record::config::{Mode, ReceiveMode};
 
-use super::{Answer, Check, Enrolled, pair::Pair, sockets};
-use crate::{
-    bpf::error::DataPathError,
-    datapath::{
-        config::ConfigMap,
-        load::DataPath,
-        tiers::{TierError, Tiers},
-    },
-};
-
-/// A check has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// The data path failed.
-    #[error(transparent)]
-    DataPath(#[from] DataPathError),
-    /// A switch could not be set.
-    #[error("setting a switch failed: {0}")]
-    Switch(#[from] aya::maps::MapError),
-    /// A tier failed.
-    #[error(transparent)]
-    Tier(#[from] TierError),
-    /// A call that has nothing to do with the difference failed.
-    #[error("the check could not {attempt}: {source}")]
-    Setup {
-        /// What was attempted.
-        attempt: &'static str,
-        /// What the kernel answered.
-        #[source]
-        source: io::Error,
-    },
-    /// This kernel does not have what the check is about.
-    #[error("this kernel has no {0}")]
-    Absent(&'static str),
-    /// The data path left the message on the stack.
-    #[error("a message that could be redirected was not")]
-    NotRedirected,
-    /// The pair could not be enrolled as the check needs it.
-    #[error("{0}")]
-    NotEnrolled(String),
-}
-
-impl CheckError {
-    /// For `map_err`: a call of the check itself that failed.
-    pub(super) fn setup(attempt: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Setup { attempt, source }
-    }
-}
+use super::{Answer, Check, Enrolled, error::CheckError, pair::Pair, sockets};
+use crate::datapath::{config::ConfigMap, load::DataPath, tiers::Tiers};
 
 /// Runs `work` in a thread and network namespace of its own, with a lab. The
-/// caller's process must be in the cgroup that `path` is attached to.
+/// caller's process must be in the cgroup that `datapath` is attached to.
 ///
 /// # Errors
 /// When there is no such namespace, or what `work` returns.
 pub fn within<R, E>(
-    path: &mut DataPath,
+    datapath: &mut DataPath,
     config: &mut ConfigMap,
     folder: &Path,
     work: impl FnOnce(&mut Lab<'_>) -> Result<R, E> + Send,
@@ -79,7 +33,7 @@ where
                     .map_err(CheckError::setup("make a network namespace"))?;
                 sockets::loopback_up().map_err(CheckError::setup("bring up its loopback"))?;
                 let mut lab = Lab {
-                    path,
+                    datapath,
                     config,
                     tiers: Tiers::open(folder).map_err(CheckError::from)?,
                     receive_mode: ReceiveMode::TableOnly,
@@ -93,14 +47,14 @@ where
     })
 }
 
-/// How often a script is begun anew whose message was left on the stack: when
+/// Times that a script is begun anew whose message was left on the stack: when
 /// the machine stood still meanwhile, it was a heartbeat
 /// ([`HEARTBEAT`](socketvirt_common::rule::path::HEARTBEAT)).
 const ATTEMPTS: u32 = 3;
 
 /// The data path in the hands of the checks.
 pub struct Lab<'a> {
-    path: &'a mut DataPath,
+    datapath: &'a mut DataPath,
     config: &'a mut ConfigMap,
     tiers: Tiers,
     receive_mode: ReceiveMode,
@@ -114,13 +68,13 @@ impl Lab<'_> {
     pub fn receive(&mut self, mode: ReceiveMode) -> Result<(), CheckError> {
         let unified = mode == ReceiveMode::Unified;
         if unified != (self.receive_mode == ReceiveMode::Unified) {
-            self.path.unify(unified)?;
+            self.datapath.unify(unified)?;
         }
         self.receive_mode = mode;
         Ok(self.config.change(|config| config.receive_mode = mode)?)
     }
 
-    /// What a check answers on a pair that is enrolled in the receive mode
+    /// Returns a check's answer on a pair that is enrolled in the receive mode
     /// that is set; on a plain pair when that is table-only.
     ///
     /// # Errors
@@ -142,19 +96,19 @@ impl Lab<'_> {
 
     /// A connection whose handshake falls into a mode of enrolment.
     pub(super) fn pair(&mut self, mode: Mode) -> Result<Pair<'_>, CheckError> {
-        // What a script showed on purpose says nothing of the next one, which
+        // Habits that a script showed on purpose say nothing of the next one, which
         // may be given the same port.
-        self.path.forget_habits()?;
+        self.datapath.forget_habits()?;
         self.config.change(|config| {
             config.mode = mode;
             config.memory_pressure = 0;
         })?;
-        Pair::open(mode, self.path, self.config, &mut self.tiers)
+        Pair::open(mode, self.datapath, self.config, &mut self.tiers)
     }
 
     /// Leaves everything as it was found: nothing is enrolled or remembered.
     fn finish(&mut self) -> Result<(), CheckError> {
-        self.path.forget_habits()?;
+        self.datapath.forget_habits()?;
         // Its connections have ended, and are watched no more.
         self.tiers.look()?;
         self.tiers.sweep()?;

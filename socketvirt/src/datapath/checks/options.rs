@@ -11,7 +11,7 @@ use std::{
 use super::{
     Answer,
     calls::is_readable,
-    lab::CheckError,
+    error::CheckError,
     pair::Pair,
     sockets::{self, MOMENT},
 };

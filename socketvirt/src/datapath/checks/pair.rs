@@ -14,7 +14,7 @@ use socketvirt_common::{
 };
 
 use super::{
-    lab::CheckError,
+    error::CheckError,
     sockets::{self, PATIENCE},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) const ROUNDS: u32 = 24;
 /// Exchanges before each round: enough to be worth it.
 const EXCHANGES: u32 = 2 * socketvirt_common::rule::worth::MIN_EXCHANGES;
 
-/// What a round moves the time of looks on: pairs that wait have waited enough.
+/// The time by which a round moves looks on: pairs that wait have waited enough.
 const LATER: Duration = Duration::from_secs(1);
 
 /// Both ends of a connection to a listener: client, server.
@@ -52,7 +52,7 @@ pub struct Pair<'a> {
     /// A mapping of an end, by a script.
     pub(super) mapping: Option<Mapping>,
     mode: Mode,
-    path: &'a DataPath,
+    datapath: &'a DataPath,
     config: &'a mut ConfigMap,
     tiers: &'a mut Tiers,
 }
@@ -61,7 +61,7 @@ impl<'a> Pair<'a> {
     /// A connection of a program to itself, while `mode` is set.
     pub(super) fn open(
         mode: Mode,
-        path: &'a DataPath,
+        datapath: &'a DataPath,
         config: &'a mut ConfigMap,
         tiers: &'a mut Tiers,
     ) -> Result<Self, CheckError> {
@@ -75,20 +75,21 @@ impl<'a> Pair<'a> {
             server,
             mapping: None,
             mode,
-            path,
+            datapath,
             config,
             tiers,
         })
     }
 
-    /// Whether the pair is to be accelerated.
+    /// True when the pair is to be accelerated.
     fn is_plain(&self) -> bool {
         self.mode == Mode::Off
     }
 
-    /// What the data path remembers of an end.
+    /// Returns the data path's record of an end.
     pub(super) fn flow(&self, end: &TcpStream) -> Result<Option<Flow>, CheckError> {
-        Ok(self.path.flows()?.get(end, 0).ok())
+        let flow = self.datapath.flows()?.get(end, 0).ok();
+        Ok(flow.and_then(|flow| flow.value().ok()))
     }
 
     fn fast_messages(&self, end: &TcpStream) -> Result<u64, CheckError> {
@@ -174,7 +175,7 @@ impl<'a> Pair<'a> {
             .map_err(CheckError::setup("duplicate a socket"))
     }
 
-    /// How many sockets are enrolled.
+    /// Number of enrolled sockets.
     pub(super) fn all_enrolled(&self) -> usize {
         self.tiers.enrolled()
     }
@@ -204,7 +205,7 @@ impl<'a> Pair<'a> {
         }
         self.tiers.later += LATER;
         self.tiers.sweep()?;
-        if self.tiers.shared().unlooked > 0 {
+        if self.tiers.shared().uninspected > 0 {
             self.tiers.trust(std::process::id())?;
         }
         self.tiers.look()?;
@@ -216,25 +217,25 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// How an end stands to the map of enrolled sockets.
+    /// Returns the enrolment of an end.
     pub(super) fn enrolment(&self, end: &TcpStream) -> Result<Enrolment, CheckError> {
         Ok(self
             .flow(end)?
             .map_or(Enrolment::None, |flow| flow.enrolment))
     }
 
-    /// Why an end is on the stack.
+    /// Returns the reason that an end is on the stack.
     pub(super) fn reason(&self, end: &TcpStream) -> Result<Reason, CheckError> {
         let cookie = sockets::cookie(end).map_err(CheckError::setup("ask for SO_COOKIE"))?;
         Ok(self.tiers.reason(cookie)?.unwrap_or(Reason::PeerNotHere))
     }
 
-    /// Whether both ends are enrolled.
+    /// True when both ends are enrolled.
     pub(super) fn both_enrolled(&self) -> Result<bool, CheckError> {
         Ok(self.enrolment(&self.client)?.is_active() && self.enrolment(&self.server)?.is_active())
     }
 
-    /// Whether neither end is.
+    /// True when neither end is.
     pub(super) fn neither_enrolled(&self) -> Result<bool, CheckError> {
         Ok(self.enrolment(&self.client)? == Enrolment::None
             && self.enrolment(&self.server)? == Enrolment::None)
@@ -293,7 +294,7 @@ fn send_by_stack(from: &TcpStream, to: &TcpStream, bytes: &[u8]) -> Result<(), C
         }
         thread::yield_now();
     }
-    // What has arrived wakes readers a moment later.
+    // Bytes that have arrived wake readers a moment later.
     sockets::wait(to, libc::POLLIN | libc::POLLPRI, PATIENCE).map_err(CheckError::setup("poll"))?;
     Ok(())
 }

@@ -8,7 +8,8 @@ use socketvirt_common::{
 
 use super::{
     Keeper, LIST, calls,
-    lab::{CheckError, Lab},
+    error::CheckError,
+    lab::Lab,
     options,
     pair::{Pair, ROUNDS},
     sockets,
@@ -17,7 +18,7 @@ use super::{
 /// Scans that go on after a socket was found to be off, to see it stay off.
 const MORE_ROUNDS: u32 = 3;
 
-/// What was seen of a guard.
+/// The proof of a guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The socket was kept off, for the reason.
@@ -30,7 +31,7 @@ pub enum Proof {
     Untried(String),
 }
 
-/// What makes a socket unsuitable.
+/// A script that makes a socket unsuitable.
 type Trigger = fn(&mut Pair<'_>) -> Result<(), CheckError>;
 
 /// When it does.
@@ -44,7 +45,7 @@ enum When {
     ForTheNext,
 }
 
-/// How a guard is put to the test, for those that can be.
+/// Returns the test of a guard, for those that can be tested.
 fn trigger(reason: Reason) -> Option<(When, Trigger)> {
     let in_mid_life = |trigger: Trigger| Some((When::InMidLife, trigger));
     match reason {
@@ -89,7 +90,7 @@ pub fn all(lab: &mut Lab<'_>, mode: ReceiveMode) -> Vec<(Reason, Proof)> {
     let mut proofs: Vec<(Reason, Proof)> = Vec::new();
     for check in LIST {
         let (Keeper::Guard(reason) | Keeper::AdoptGuard(reason) | Keeper::LateGuard(reason, _)) =
-            check.keeper
+            check.difference.keeper
         else {
             continue;
         };

@@ -7,7 +7,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use super::{
     Answer,
-    lab::CheckError,
+    error::CheckError,
     pair::Pair,
     sockets::{self, PATIENCE},
 };
@@ -21,7 +21,7 @@ pub fn arrives(pair: &mut Pair<'_>) -> Answer {
     Ok(sockets::text(&[first, second].concat()))
 }
 
-/// What waits shows in poll(2), on whichever path it came.
+/// Bytes that wait show in poll(2), on whichever path they came.
 pub fn wakes(pair: &mut Pair<'_>) -> Answer {
     let readable = |pair: &Pair<'_>| {
         sockets::wait(&pair.server, libc::POLLIN, PATIENCE)
@@ -136,7 +136,7 @@ pub fn pushes_back(pair: &mut Pair<'_>) -> Answer {
             .map(|place| u8::try_from(place % PERIOD).unwrap_or(0))
             .collect()
     };
-    // What the sender itself may hold is not the question.
+    // The sender's own buffer is not the question.
     sockets::set_socket(&pair.client, libc::SO_SNDBUF, 64 << 10)
         .map_err(CheckError::setup("set SO_SNDBUF"))?;
     let mut sent = 0;

@@ -15,7 +15,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, bind, socket, sockopt,
 };
 
-use super::{Answer, lab::CheckError, pair::Pair, sockets};
+use super::{Answer, error::CheckError, pair::Pair, sockets};
 
 /// Bytes that come again, all in the packet with the new ones: more than the
 /// data path can take away at once (4095).
@@ -37,7 +37,7 @@ const MSS: u32 = 65483;
 /// `tcpi_snd_wscale`, `tcpi_rcv_wscale` of `struct tcp_info`: 4 bits each.
 const SCALES: usize = 6;
 
-/// What was read comes again, with new bytes behind it.
+/// Bytes that were read come again, with new bytes behind them.
 pub fn is_read_once(pair: &mut Pair<'_>) -> Answer {
     pair.fast(b"fast")?;
     sockets::read(&pair.server, 4).map_err(CheckError::setup("read"))?;

@@ -1,7 +1,7 @@
 //! Scripts about a program that sleeps in a receive call.
 
 use std::{
-    fs, io,
+    io,
     net::{Shutdown, TcpStream},
     sync::{
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,10 +21,11 @@ use nix::{
 
 use super::{
     Answer,
-    lab::CheckError,
+    error::CheckError,
     pair::Pair,
     sockets::{self, PATIENCE},
 };
+use crate::host::process;
 
 /// The longest that a reader is given to come back with nothing.
 const A_WHILE: Duration = Duration::from_millis(100);
@@ -92,13 +93,10 @@ fn asleep(
 /// Waits until a thread of this process sleeps; it has nothing to sleep in but
 /// its receive call.
 fn until_asleep(thread: libc::pid_t) -> Result<(), CheckError> {
-    let file = format!("/proc/self/task/{thread}/stat");
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let text = fs::read_to_string(&file).map_err(CheckError::setup("look at a thread"))?;
-        // The state is behind the name, which is in parentheses.
-        let state = text.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-        if state.is_some_and(|state| state.starts_with('S')) {
+        let found = process::thread(thread).map_err(CheckError::setup("look at a thread"))?;
+        if found.state == 'S' {
             return Ok(());
         }
         if Instant::now() >= deadline {

@@ -8,7 +8,7 @@ use std::{
 
 use nix::sys::socket::{Backlog, SockaddrIn, bind, connect, listen};
 
-use super::{Answer, lab::CheckError, pair::Pair, sockets};
+use super::{Answer, error::CheckError, pair::Pair, sockets};
 
 /// A Multipath connection in a mode that enrols at the handshake.
 pub fn stay_off(pair: &mut Pair<'_>) -> Answer {

@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use nix::{
@@ -25,10 +27,16 @@ pub const USUAL: &str = "/sys/fs/bpf";
 /// Holds the folders of this program.
 const OURS: &str = "socketvirt";
 
+/// The name of the folder that outlives its owner, who has locked it.
+pub const HOST: &str = "host";
+
 /// Begins the name of a folder that is not complete.
 const UNFINISHED: &str = "new-";
 
-/// Attempts to make a folder while others remove the empty one around it.
+/// Between two attempts to lock a folder.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Attempts to make a folder while others remove the empty one around it, and to lock one.
 const ATTEMPTS: u32 = 10;
 
 /// Pinned objects could not be made, found or removed.
@@ -59,14 +67,18 @@ pub enum PinError {
     )]
     Name(String),
 
+    /// Another process works with it.
+    #[error("a data path is steered {} already: end that agent first", by(*.0))]
+    Held(Option<u32>),
+
     /// The file system refused.
     #[error("{attempt} {path} failed: {source}; check that the BPF file system is writable")]
     Refused {
-        /// What was attempted.
+        /// The attempt.
         attempt: &'static str,
         /// The folder or object.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
 }
@@ -130,8 +142,8 @@ fn mount_usual() -> Result<PathBuf, PinError> {
 pub struct PinDir {
     path: PathBuf,
     name: String,
-    /// Of a folder that this process made.
-    _lock: Option<Lock>,
+    /// Of a folder that this process made, or has taken over.
+    lock: Option<Lock>,
 }
 
 impl PinDir {
@@ -164,12 +176,13 @@ impl PinDir {
                 Err(error) => return Err(PinError::refused("making", &path)(error)),
             }
         }
-        let lock = Lock::take(&path).map_err(PinError::refused("locking", &path))?;
-        Ok(Self {
+        let mut made = Self {
             path,
             name: name.to_owned(),
-            _lock: Some(lock),
-        })
+            lock: None,
+        };
+        made.lock()?;
+        Ok(made)
     }
 
     /// Gives a complete folder its name, at once; objects in it stay.
@@ -207,7 +220,7 @@ impl PinDir {
                 found.push(Self {
                     path: entry.path(),
                     name: full.strip_prefix(UNFINISHED).unwrap_or(&full).to_owned(),
-                    _lock: None,
+                    lock: None,
                 });
             }
         }
@@ -226,11 +239,57 @@ impl PinDir {
         &self.name
     }
 
-    /// Whether somebody still works with this folder; true when its name tells
+    /// True while somebody still works with this folder, and when its name tells
     /// no owner.
     #[must_use]
     pub fn owner_alive(&self) -> bool {
+        if self.outlives_owner() {
+            return Lock::is_held(&self.path);
+        }
         owner::is_in_use(&self.name, &self.path)
+    }
+
+    /// True of the folder of the host, also while it is not complete.
+    #[must_use]
+    pub fn outlives_owner(&self) -> bool {
+        self.name == HOST
+    }
+
+    /// True once it was published.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.path.ends_with(&self.name)
+    }
+
+    /// Locks it for the calling process.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn lock(&mut self) -> Result<(), PinError> {
+        for attempt in 1.. {
+            match Lock::take(&self.path) {
+                Ok(lock) => {
+                    self.lock = Some(lock);
+                    break;
+                }
+                // Who only looks whether it is locked holds the lock for a moment.
+                Err(_) if attempt < ATTEMPTS => thread::sleep(PAUSE),
+                Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(PinError::Held(Lock::holder(&self.path)));
+                }
+                Err(source) => return Err(PinError::refused("locking", &self.path)(source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives it a name of the calling process, so that another can have its own.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn set_aside(&mut self) -> Result<(), PinError> {
+        self.name = owner::name("old");
+        self.publish()
     }
 
     /// Unpins one object, if it is there.
@@ -257,12 +316,21 @@ impl PinDir {
     }
 }
 
+/// Names who holds a lock, as far as that is known.
+#[must_use]
+pub fn by(holder: Option<u32>) -> String {
+    holder.map_or_else(
+        || "by another process".into(),
+        |pid| format!("by pid {pid}"),
+    )
+}
+
 /// For root alone: who can open a pinned map can change it.
 fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// What is gone need not be removed.
+/// A file that is gone need not be removed.
 fn there(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

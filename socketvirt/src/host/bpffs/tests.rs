@@ -1,70 +1,21 @@
-use std::{
-    ffi::CString,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
+
+use aya::maps::{Array, MapData};
 
 use super::*;
 use crate::host::{
     owner,
-    testing::{cover, eventually, in_private_mounts, own_sys},
+    testing::{cover, eventually, in_private_mounts, with_own_sys},
 };
 
-const BPF_MAP_CREATE: libc::c_int = 0;
-const BPF_OBJ_PIN: libc::c_int = 6;
-const BPF_OBJ_GET: libc::c_int = 7;
-
-/// bpf(2); `attributes` is the beginning of `union bpf_attr`.
-fn bpf<T>(command: libc::c_int, attributes: &T) -> Result<i32, Errno> {
-    // SAFETY: the attributes live during the call and their size is given.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<T>(),
-        )
-    };
-    Errno::result(answer).map(|fd| i32::try_from(fd).unwrap())
-}
-
-/// Type array, key and value of 4 bytes, one entry.
-fn map() -> OwnedFd {
-    let fd = bpf(BPF_MAP_CREATE, &[2_u32, 4, 4, 1]).unwrap();
-    // SAFETY: a descriptor that nobody else has.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-#[repr(C)]
-struct Object {
-    path: u64,
-    fd: u32,
-    flags: u32,
-}
-
-fn object(command: libc::c_int, path: &Path, fd: u32) -> Result<i32, Errno> {
-    let path = CString::new(path.to_str().unwrap()).unwrap();
-    let attributes = Object {
-        path: path.as_ptr() as u64,
-        fd,
-        flags: 0,
-    };
-    bpf(command, &attributes)
-}
-
-fn pin(map: &OwnedFd, path: &Path) {
-    object(BPF_OBJ_PIN, path, map.as_raw_fd().cast_unsigned()).unwrap();
+/// Pins a map of one entry.
+fn pin(path: &Path) {
+    let map = Array::<MapData, u32>::create(1, 0).unwrap();
+    map.pin(path).unwrap();
 }
 
 fn is_pinned(path: &Path) -> bool {
-    match object(BPF_OBJ_GET, path, 0) {
-        Ok(fd) => {
-            // SAFETY: a descriptor that nobody else has.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            true
-        }
-        Err(_) => false,
-    }
+    MapData::from_pin(path).is_ok()
 }
 
 /// With a BPF file system that no other test or program sees.
@@ -98,9 +49,9 @@ fn pinned_objects_survive_the_renaming() {
     with_own_bpffs(|| {
         let name = owner::name("exec");
         let mut folder = PinDir::create(&name).unwrap();
-        pin(&map(), &folder.path().join("sv_map"));
+        pin(&folder.path().join("sv_map"));
         fs::create_dir(folder.path().join("inner")).unwrap();
-        pin(&map(), &folder.path().join("inner/sv_other"));
+        pin(&folder.path().join("inner/sv_other"));
         let aside = folder.path().to_owned();
         assert_eq!(names(), [format!("new-{name}")]);
 
@@ -123,7 +74,7 @@ fn pinned_objects_survive_the_renaming() {
 fn a_complete_folder_is_never_replaced() {
     with_own_bpffs(|| {
         let mut first = PinDir::create("exec-1-2").unwrap();
-        pin(&map(), &first.path().join("sv_map"));
+        pin(&first.path().join("sv_map"));
         first.publish().unwrap();
         let mut second = PinDir::create("exec-1-2").unwrap();
         assert!(matches!(second.publish(), Err(PinError::Refused { .. })));
@@ -187,8 +138,7 @@ fn it_is_mounted_when_it_is_missing() {
 /// As under `ip netns exec`.
 #[test]
 fn where_it_is_hidden_that_of_whoever_started_us_is_used() {
-    in_private_mounts(|| {
-        own_sys();
+    with_own_sys(|| {
         let found = find().unwrap().unwrap();
         assert_eq!(found.lender.as_ref().unwrap().point, Path::new(USUAL));
         assert!(mounts::is_of(&found.point, BPF_FS_MAGIC));
@@ -222,5 +172,29 @@ fn a_folder_that_another_user_made_is_refused() {
         fs::create_dir(&ours).unwrap();
         std::os::unix::fs::chown(&ours, Some(65_534), None).unwrap();
         assert!(matches!(PinDir::create("a"), Err(PinError::Foreign { .. })));
+    });
+}
+
+#[test]
+fn that_of_the_host_is_its_owners_while_that_holds_it() {
+    with_own_bpffs(|| {
+        let mut made = PinDir::create(HOST).unwrap();
+        assert!(made.outlives_owner() && !made.is_complete() && made.owner_alive());
+        made.publish().unwrap();
+        pin(&made.path().join("map"));
+
+        let mut again = PinDir::existing().unwrap().remove(0);
+        assert!(again.is_complete() && again.owner_alive());
+        let error = again.lock().unwrap_err().to_string();
+        let who = format!("by pid {}", std::process::id());
+        assert!(error.contains(&who), "{error}");
+
+        drop(made);
+        assert!(!again.owner_alive());
+        again.lock().unwrap();
+        assert!(again.owner_alive());
+        again.set_aside().unwrap();
+        assert_eq!(names(), [owner::name("old")]);
+        assert!(is_pinned(&again.path().join("map")));
     });
 }

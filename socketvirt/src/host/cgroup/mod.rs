@@ -1,6 +1,8 @@
 //! Cgroups of version 2: the kernel runs a `sock_ops` program for the sockets
 //! of the cgroup that it is attached to and of those below, and for no others.
 
+mod inside;
+
 use std::{
     fs::{self, File},
     io, iter,
@@ -19,7 +21,7 @@ use super::{
 /// Begins the names of the cgroups of this program.
 const PREFIX: &str = "socketvirt-";
 
-/// How deep leftovers are looked for. Kubernetes nests about six deep.
+/// The depth to which leftovers are looked for. Kubernetes nests about six deep.
 const MAX_DEPTH: u32 = 16;
 
 /// Rounds of moving processes out, each of which moves all that were there
@@ -47,13 +49,13 @@ pub enum CgroupError {
     /// The kernel refused.
     #[error("{attempt} {path} failed: {source}{hint}")]
     Refused {
-        /// What was attempted.
+        /// The attempt.
         attempt: &'static str,
         /// The cgroup or the file.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
-        /// What the operator can do.
+        /// The operator's next step.
         hint: &'static str,
     },
 
@@ -116,11 +118,33 @@ pub fn mounts() -> Result<Vec<Mount>, CgroupError> {
     if found.is_empty() {
         found.extend(mounts::lent("cgroup2", CGROUP2_SUPER_MAGIC));
     }
-    found.sort_by_key(|mount| mount.root.components().count());
+    found.sort_by_key(inside::order);
     if found.is_empty() {
         return Err(CgroupError::NotMounted);
     }
     Ok(found)
+}
+
+/// The path of a process's cgroup, as `/proc` shows it.
+fn path_of(name: &str) -> Result<PathBuf, CgroupError> {
+    let file = Path::new("/proc").join(name).join("cgroup");
+    let text = fs::read_to_string(&file).map_err(refused("reading", &file))?;
+    // Version 2 is always hierarchy 0 and has no controllers listed.
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"));
+    own.map(PathBuf::from).ok_or(CgroupError::NotMounted)
+}
+
+/// The folder of a cgroup above the root of the caller's cgroup namespace: `/..` is the pod of
+/// a container. None for other paths.
+///
+/// # Errors
+/// When there is no such folder, or the own cgroup cannot be reached.
+pub fn above(asked: &Path) -> Result<Option<PathBuf>, CgroupError> {
+    if !asked.starts_with("/..") {
+        return Ok(None);
+    }
+    let own = Cgroup::own()?;
+    inside::relative(&own.path, &path_of("self")?, asked).map(Some)
 }
 
 /// A cgroup. It stays when this value goes; see [`Cgroup::remove`].
@@ -149,19 +173,16 @@ impl Cgroup {
     /// # Errors
     /// When it cannot be reached, or there is no such process.
     pub fn of_process(name: &str) -> Result<Self, CgroupError> {
-        let file = Path::new("/proc").join(name).join("cgroup");
-        let text = fs::read_to_string(&file).map_err(refused("reading", &file))?;
-        // Version 2 is always hierarchy 0 and has no controllers listed.
-        let own = text.lines().find_map(|line| line.strip_prefix("0::"));
-        let own = Path::new(own.ok_or(CgroupError::NotMounted)?);
+        let own = path_of(name)?;
+        let pid = name.parse().unwrap_or_else(|_| process::id());
         mounts()?
             .iter()
-            .find_map(|mount| {
-                let below = own.strip_prefix(&mount.root).ok()?;
-                Some(mount.point.join(below))
+            .find_map(|mount| match own.strip_prefix(&mount.root) {
+                Ok(below) => Some(mount.point.join(below)),
+                Err(_) => inside::of_member(mount, &own, pid),
             })
             .map(Self::at)
-            .ok_or_else(|| CgroupError::Unreachable(own.to_owned()))
+            .ok_or(CgroupError::Unreachable(own))
     }
 
     /// Makes a cgroup for a run, below the caller's own, so that its limits
@@ -232,7 +253,7 @@ impl Cgroup {
         full.map_or("", |full| full.strip_prefix(PREFIX).unwrap_or(full))
     }
 
-    /// Whether somebody still works with it; true when its name tells no owner.
+    /// True while somebody still works with it, and when its name tells no owner.
     #[must_use]
     pub fn owner_alive(&self) -> bool {
         owner::is_in_use(self.name(), &self.path)
@@ -335,7 +356,7 @@ impl Cgroup {
         }
     }
 
-    /// Whether there is a process in it or below.
+    /// True when there is a process in it or below.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -39,7 +39,7 @@ pub fn follow(btf: &Btf, structure: &Struct, path: &str) -> Option<Found> {
         None => (path, None),
     };
     let (member, bit_offset) = find(btf, structure, name)?;
-    let place = match rest {
+    let found = match rest {
         None => {
             let bits = member.bitfield_size().filter(|bits| *bits > 0);
             let size = if bits.is_some() {
@@ -59,8 +59,8 @@ pub fn follow(btf: &Btf, structure: &Struct, path: &str) -> Option<Found> {
         },
     };
     Some(Found {
-        bit_offset: bit_offset + place.bit_offset,
-        ..place
+        bit_offset: bit_offset + found.bit_offset,
+        ..found
     })
 }
 

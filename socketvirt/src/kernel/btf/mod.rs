@@ -1,6 +1,6 @@
-//! Places of fields and values of constants, from the kernel's own BTF.
+//! Offsets of fields and values of constants, from the kernel's own BTF.
 //!
-//! Rust has no CO-RE, so the loader asks here, by name. Nothing is guessed: a
+//! Rust has no CO-RE, so the agent asks here, by name. Nothing is guessed: a
 //! name that is missing, described twice in two ways, or of another size than
 //! the programs read, is an error.
 
@@ -9,7 +9,7 @@ mod fields;
 use std::path::Path;
 
 use btf_rs::{Backend, Btf, Struct, Type};
-use socketvirt_common::record::places::Place;
+use socketvirt_common::record::fields::Field;
 
 use self::fields::{Found, follow, is_named};
 
@@ -29,7 +29,7 @@ pub enum LayoutError {
     Read {
         /// The file.
         path: String,
-        /// What the kernel or the parser answered.
+        /// The answer of the kernel or of the parser.
         source: btf_rs::Error,
     },
 
@@ -40,9 +40,9 @@ pub enum LayoutError {
     NoStructure {
         /// Name of the structure.
         structure: &'static str,
-        /// What is read there.
+        /// The purpose of the field, in words.
         purpose: &'static str,
-        /// What the operator can do.
+        /// The operator's next step.
         hint: &'static str,
     },
 
@@ -57,7 +57,7 @@ pub enum LayoutError {
         structure: &'static str,
         /// Name of the field, with the fields that it lies in.
         field: &'static str,
-        /// What is read there.
+        /// The purpose of the field, in words.
         purpose: &'static str,
     },
 
@@ -72,7 +72,7 @@ pub enum LayoutError {
         structure: &'static str,
         /// Name of the field, with the fields that it lies in.
         field: &'static str,
-        /// What is read there.
+        /// The purpose of the field, in words.
         purpose: &'static str,
         /// Bytes that the programs read.
         expected: usize,
@@ -82,7 +82,7 @@ pub enum LayoutError {
 
     /// BTF describes one structure twice, in two ways.
     #[error(
-        "the kernel's types describe `{structure}.{field}` twice, at different places; this kernel \
+        "the kernel's types describe `{structure}.{field}` twice, at different offsets; this kernel \
          is not accelerated: its BTF is damaged, rebuild it with a current pahole"
     )]
     Ambiguous {
@@ -102,7 +102,7 @@ pub enum LayoutError {
         enumeration: &'static str,
         /// Name of the constant.
         constant: &'static str,
-        /// What it tells.
+        /// The purpose of the constant, in words.
         purpose: &'static str,
     },
 }
@@ -238,10 +238,10 @@ impl Structure<'_> {
         size: usize,
         purpose: &'static str,
     ) -> Result<u32, LayoutError> {
-        let place = self.required(field, purpose)?;
+        let member = self.required(field, purpose)?;
         // A bit field has no size of its own, so it never equals one.
-        match place.size {
-            Some(found) if found == size => Ok(place.bit_offset / 8),
+        match member.size {
+            Some(found) if found == size => Ok(member.bit_offset / 8),
             found => Err(LayoutError::Size {
                 structure: self.name,
                 field,
@@ -277,31 +277,31 @@ impl Structure<'_> {
     /// # Errors
     /// [`LayoutError::Ambiguous`].
     pub fn optional_flag(&self, field: &'static str) -> Result<Option<Flag>, LayoutError> {
-        Ok(self.place(field)?.map(Found::flag))
+        Ok(self.find(field)?.map(Found::flag))
     }
 
-    /// The place of a field, for a column that is unknown without it. `size` 0
+    /// Where a field lies, for a column that is unknown without it. `size` 0
     /// stands for bits of one byte, and for what has no size of its own.
     ///
     /// # Errors
     /// When the field is there in another size than the programs read.
-    pub fn place_of(&self, field: &'static str, size: usize) -> Result<Place, LayoutError> {
-        let Some(place) = self.place(field)? else {
-            return Ok(Place::NONE);
+    pub fn locate(&self, field: &'static str, size: usize) -> Result<Field, LayoutError> {
+        let Some(found) = self.find(field)? else {
+            return Ok(Field::NONE);
         };
-        if size != 0 && place.size != Some(size) {
+        if size != 0 && found.size != Some(size) {
             return Err(LayoutError::Size {
                 structure: self.name,
                 field,
                 purpose: "a column of the table",
                 expected: size,
-                found: place.size.unwrap_or(0),
+                found: found.size.unwrap_or(0),
             });
         }
-        let offset = place.bit_offset / 8;
-        Ok(match u8::try_from(place.flag().mask) {
-            Ok(mask) if place.bits.is_some() => Place::bits(offset, mask),
-            _ => Place::at(offset),
+        let offset = found.bit_offset / 8;
+        Ok(match u8::try_from(found.flag().mask) {
+            Ok(mask) if found.bits.is_some() => Field::bits(offset, mask),
+            _ => Field::at(offset),
         })
     }
 
@@ -313,20 +313,20 @@ impl Structure<'_> {
     }
 
     fn required(&self, field: &'static str, purpose: &'static str) -> Result<Found, LayoutError> {
-        self.place(field)?.ok_or(LayoutError::NoField {
+        self.find(field)?.ok_or(LayoutError::NoField {
             structure: self.name,
             field,
             purpose,
         })
     }
 
-    fn place(&self, field: &'static str) -> Result<Option<Found>, LayoutError> {
-        let mut places = self
+    fn find(&self, field: &'static str) -> Result<Option<Found>, LayoutError> {
+        let mut all = self
             .candidates
             .iter()
             .map(|candidate| follow(self.btf, candidate, field));
-        let first = places.next().flatten();
-        if places.all(|place| place == first) {
+        let first = all.next().flatten();
+        if all.all(|other| other == first) {
             Ok(first)
         } else {
             Err(LayoutError::Ambiguous {

@@ -5,37 +5,55 @@
 //! times a second; a look is one stat(2).
 
 use std::{
-    borrow::Cow,
     fs::{self, File},
     io::{self, PipeWriter},
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
-    thread::{self, JoinHandle},
 };
 
-use aya::programs::{ProgramInfo, SockOps};
-use nix::poll::{PollFd, PollFlags, poll};
+use aya::programs::SockOps;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
+};
 
 use super::Target;
 use crate::{
-    bpf::{error::DataPathError, sys},
+    bpf::{error::BpfError, sys},
     datapath::{home, load},
     tell,
+    thread::{Panicked, Thread},
     watch::scope::Id,
 };
 
 /// Milliseconds from one look to the next.
 const PAUSE: u8 = 100;
 
+/// The cgroup cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// There is no thread for it.
+    #[error("starting the thread that follows the cgroup failed: {0}")]
+    Start(#[from] io::Error),
+    /// Between two looks.
+    #[error("waiting for the cgroup to be made again failed: {0}")]
+    Wait(#[from] Errno),
+    /// The thread has panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+}
+
 /// The thread at work; it ends when this is dropped.
 pub struct Following {
-    stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
+    stop: PipeWriter,
+    thread: Thread<Result<(), Errno>>,
 }
 
 impl Following {
-    /// Follows `target`, whose id is `id`: attaches the handshake program, which
-    /// `program` tells, to each cgroup that takes its place. Links are pinned in
+    /// Follows `target`, whose id is `id`: attaches the handshake program, `program`, to each cgroup that takes its place. Links are pinned in
     /// `folder`.
     ///
     /// # Errors
@@ -43,44 +61,47 @@ impl Following {
     pub(in crate::session) fn start(
         target: &Target,
         id: Id,
-        program: ProgramInfo,
+        program: SockOps,
         folder: &Path,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, FollowError> {
         let (stopped, stop) = io::pipe()?;
         let mut followed = Followed {
             path: target.path.clone(),
             folder: folder.to_owned(),
             id,
             is_gone: false,
-            program: SockOps::from_program_info(program, Cow::Borrowed("sv_sock_ops"))
-                .map_err(io::Error::other)?,
+            program,
             refused: 0,
         };
         let work = move || {
             let mut ready = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-            // Closing the other end is the stop.
-            while matches!(
-                poll(&mut ready, PAUSE),
-                Ok(0) | Err(nix::errno::Errno::EINTR)
-            ) {
-                followed.look();
+            loop {
+                match poll(&mut ready, PAUSE) {
+                    Ok(0) | Err(Errno::EINTR) => followed.look(),
+                    // Closing the other end is the stop.
+                    Ok(_) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
             }
         };
-        let thread = thread::Builder::new().name("scope".into()).spawn(work)?;
         Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
+            stop,
+            thread: Thread::start("scope", work)?,
         })
     }
-}
 
-impl Drop for Following {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // One that has panicked has said so.
-            let _ = thread.join();
-        }
+    /// A descriptor that poll(2) reports once the thread has ended.
+    pub(in crate::session) fn end(&self) -> BorrowedFd<'_> {
+        self.thread.end()
+    }
+
+    /// Ends the thread.
+    ///
+    /// # Errors
+    /// When it had failed.
+    pub(in crate::session) fn finish(self) -> Result<(), FollowError> {
+        drop(self.stop);
+        Ok(self.thread.join()??)
     }
 }
 
@@ -133,12 +154,12 @@ impl Followed {
     }
 
     /// Attaches the program to the cgroup that is there now.
-    fn attach(&mut self) -> Result<u64, DataPathError> {
+    fn attach(&mut self) -> Result<u64, BpfError> {
         let opened = File::open(&self.path).and_then(|folder| {
             let id = folder.metadata()?.ino();
             Ok((folder, id))
         });
-        let (cgroup, id) = opened.map_err(|source| DataPathError::Attach {
+        let (cgroup, id) = opened.map_err(|source| BpfError::Attach {
             name: "sv_sock_ops",
             source,
         })?;
@@ -157,7 +178,7 @@ impl Followed {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let is_before = entry.file_name().to_string_lossy().starts_with(&prefix);
             if is_before && matches!(sys::cgroup_of_link(&entry.path()), Ok(0)) {
-                // What stays is removed with the folder.
+                // A link that stays is removed with the folder.
                 let _ = fs::remove_file(entry.path());
             }
         }

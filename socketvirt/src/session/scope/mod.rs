@@ -25,7 +25,7 @@ pub(super) struct Target {
     pub folder: File,
     /// Its path.
     pub path: PathBuf,
-    /// What sockets below it know it by.
+    /// The id by which sockets below it know it.
     pub id: u64,
 }
 
@@ -42,12 +42,15 @@ impl Scope {
             Self::Cgroup(path) => {
                 // A folder, or a path in `/proc/<pid>/cgroup`.
                 let below = path.strip_prefix(seen).or_else(|_| path.strip_prefix("/"));
-                top.join(below.unwrap_or(path))
+                match cgroup::above(path)? {
+                    Some(above) => above,
+                    None => top.join(below.unwrap_or(path)),
+                }
             }
         };
         let opened = File::open(&path).and_then(|folder| {
             let id = folder.metadata()?.ino();
-            // What is not a cgroup is no place for a program either.
+            // A folder that is no cgroup is no place for a program either.
             File::open(path.join("cgroup.procs"))?;
             Ok((folder, id))
         });

@@ -7,11 +7,11 @@ use aya::{
     programs::{BtfTracePoint, CgroupAttachMode, CgroupSock, Program, ProgramError},
 };
 
-use crate::{bpf::error::DataPathError, host::cgroup, kernel::require, table::TableError};
+use crate::{bpf::error::BpfError, host::cgroup, kernel::require, table::TableError};
 
 fn program(name: &'static str) -> impl FnOnce(ProgramError) -> TableError {
     move |source| {
-        TableError::DataPath(DataPathError::Program {
+        TableError::Bpf(BpfError::Program {
             name,
             refusal: source.into(),
         })
@@ -25,8 +25,8 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), TableError> {
     let top = mounts
         .first()
         .map_or(Path::new("/sys/fs/cgroup"), |mount| &mount.point);
-    let top = fs::File::open(top).map_err(|source| TableError::Iterate {
-        attempt: "opening the topmost cgroup",
+    let top = fs::File::open(top).map_err(|source| TableError::Cgroup {
+        cgroup: top.to_owned(),
         source,
     })?;
     for name in [
@@ -36,7 +36,7 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), TableError> {
         "sv_table_close",
         "sv_table_state",
     ] {
-        let found: &mut Program = ebpf.program_mut(name).ok_or(DataPathError::Missing(name))?;
+        let found: &mut Program = ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
         match found {
             Program::CgroupSock(found) => {
                 let found: &mut CgroupSock = found;
@@ -52,7 +52,7 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), TableError> {
                     .map_err(program(name))?;
                 found.attach().map_err(program(name))?;
             }
-            _ => return Err(DataPathError::Missing(name).into()),
+            _ => return Err(BpfError::Missing(name).into()),
         }
     }
     Ok(())

@@ -12,10 +12,10 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, Map, MapData, MapError},
 };
-use socketvirt_common::record::{event::TableStats, row::Row};
+use socketvirt_common::record::{event::TableStats, raw::Raw, row::Row};
 
 use crate::{
-    bpf::{error::DataPathError, object},
+    bpf::{error::BpfError, object},
     host::{bpffs, owner::Lock},
     kernel::require,
     table::{TableError, life, ring::Ring},
@@ -30,7 +30,7 @@ pub const SHARED: [&str; 5] = [
     "sv_table",
 ];
 
-/// How often the folder is locked before somebody else is said to keep a table.
+/// Attempts to lock the folder, before somebody else is said to keep a table.
 const ATTEMPTS: u32 = 20;
 
 /// Between two attempts; who only looks holds the lock for less.
@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) fn map(attempt: &'static str) -> impl FnOnce(MapError) -> TableError {
     move |source| {
-        TableError::DataPath(DataPathError::Map {
+        TableError::Bpf(BpfError::Map {
             attempt,
             source: Box::new(source),
         })
@@ -60,22 +60,23 @@ pub fn kept() -> Option<PathBuf> {
 
 impl Shared {
     pub(super) fn make() -> Result<Self, TableError> {
-        let refused = |attempt| move |source| TableError::Iterate { attempt, source };
         let folder = bpffs::mount_point()
             .map_err(require::Requirement::from)?
             .join("socketvirt");
         let mut attempt = 1;
         let lock = loop {
             match fs::create_dir(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(refused("making the folder of pinned maps")(error));
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(TableError::Folder { folder, source });
                 }
                 _ => {}
             }
             match Lock::take(&folder) {
                 // A run that ends may have removed the folder, then empty, before it was locked.
                 Ok(lock) if lock.is_of(&folder) => break lock,
-                Err(_) if attempt >= ATTEMPTS => return Err(TableError::Kept),
+                Err(_) if attempt >= ATTEMPTS => {
+                    return Err(TableError::Kept(Lock::holder(&folder)));
+                }
                 // Also where somebody looks at this moment whether it is locked.
                 _ => thread::sleep(PAUSE),
             }
@@ -90,15 +91,19 @@ impl Shared {
         Ok(shared)
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Lets others open the maps.
     pub(super) fn pin(&self, ebpf: &mut Ebpf) -> Result<(), TableError> {
         let build = ebpf.map_mut(object::BUILD);
-        object::mark(build.ok_or(DataPathError::Missing(object::BUILD))?)
+        object::mark(build.ok_or(BpfError::Missing(object::BUILD))?)
             .map_err(map("writing sv_build"))?;
         for name in SHARED {
-            let map = ebpf.map(name).ok_or(DataPathError::Missing(name))?;
+            let map = ebpf.map(name).ok_or(BpfError::Missing(name))?;
             map.pin(self.folder.join(name))
-                .map_err(|source| DataPathError::Pin {
+                .map_err(|source| BpfError::Pin {
                     name: name.to_owned(),
                     source: Box::new(source),
                 })?;
@@ -123,7 +128,7 @@ impl Drop for Shared {
 
 /// Handles on the maps of a table that is kept, for one who only reads.
 pub struct Maps {
-    sockets: HashMap<MapData, u64, Row>,
+    sockets: HashMap<MapData, u64, Raw<Row>>,
     stats: Array<MapData, TableStats>,
     ring: Ring,
 }
@@ -158,7 +163,7 @@ impl Maps {
             .collect();
         let mut notes = Vec::new();
         self.ring.seek(until);
-        // What is lost is lost to the keeper too, which counts it.
+        // Notes that are lost are lost to the keeper too, which counts them.
         let _ = self.ring.read(&mut notes);
         for note in notes {
             if life::begins(&note) {
@@ -174,7 +179,7 @@ impl Maps {
         known.into_values().collect()
     }
 
-    /// What the keeper says of the table.
+    /// Reads the keeper's counters of the table.
     ///
     /// # Errors
     /// When the map cannot be read.
@@ -184,9 +189,9 @@ impl Maps {
 }
 
 /// Rows that come and go meanwhile may be among them or not.
-pub(super) fn rows(map: &HashMap<MapData, u64, Row>) -> Vec<Row> {
+pub(super) fn rows(map: &HashMap<MapData, u64, Raw<Row>>) -> Vec<Row> {
     map.keys()
         .filter_map(Result::ok)
-        .filter_map(|id| map.get(&id, 0).ok())
+        .filter_map(|id| map.get(&id, 0).ok()?.value().ok())
         .collect()
 }

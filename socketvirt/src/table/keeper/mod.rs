@@ -8,7 +8,7 @@ mod hooks;
 mod maps;
 mod scan;
 
-use std::time::Duration;
+use std::{os::fd::BorrowedFd, path::Path, time::Duration};
 
 use aya::{Btf, Ebpf};
 use socketvirt_common::record::event::TableStats;
@@ -19,9 +19,9 @@ use self::{
     scan::{Scan, Scanning},
 };
 use super::{TableError, source};
-use crate::{bpf::error::DataPathError, kernel::require};
+use crate::{bpf::error::BpfError, kernel::require};
 
-/// What is kept, and how.
+/// The size and the pace of a kept table.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Rows at most.
@@ -43,7 +43,7 @@ impl Default for Options {
 pub struct Keeper {
     // Dropped in this order: the scans first, the programs last.
     scanning: Option<Scanning>,
-    _shared: Shared,
+    shared: Shared,
     _ebpf: Ebpf,
 }
 
@@ -57,7 +57,7 @@ impl Keeper {
     pub fn start(options: &Options) -> Result<Self, TableError> {
         require::check()?;
         let shared = Shared::make()?;
-        let btf = Btf::from_sys_fs().map_err(DataPathError::from)?;
+        let btf = Btf::from_sys_fs().map_err(BpfError::from)?;
         let mut ebpf = source::keeping(&btf, options.rows)?;
         shared.pin(&mut ebpf)?;
         let iterators = source::iterators(&mut ebpf, &btf)?;
@@ -66,15 +66,27 @@ impl Keeper {
         scan.pass()?;
         Ok(Self {
             scanning: Some(scan.start(options.interval)?),
-            _shared: shared,
+            shared,
             _ebpf: ebpf,
         })
     }
 
-    /// Whether the scans still go on.
+    /// Where the maps are pinned.
     #[must_use]
-    pub fn is_scanning(&self) -> bool {
-        self.scanning.as_ref().is_some_and(Scanning::is_alive)
+    pub fn folder(&self) -> &Path {
+        self.shared.folder()
+    }
+
+    /// A descriptor that poll(2) reports once the scans have ended.
+    #[must_use]
+    pub fn end(&self) -> Option<BorrowedFd<'_>> {
+        self.scanning.as_ref().map(Scanning::end_of_thread)
+    }
+
+    /// True once the scans have ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.scanning.as_ref().is_none_or(Scanning::has_ended)
     }
 
     /// Ends the scans and takes everything away.
@@ -87,6 +99,12 @@ impl Keeper {
             None => Ok(TableStats::default()),
         }
     }
+}
+
+/// Takes away the table that a killed keeper has left; one that is kept stays.
+pub fn clear() {
+    // Whoever has the lock takes everything away when dropped.
+    drop(Shared::make());
 }
 
 impl Drop for Keeper {

@@ -3,9 +3,9 @@
 
 use std::{
     collections::{HashMap as Known, HashSet, VecDeque},
+    os::fd::BorrowedFd,
     path::PathBuf,
     sync::mpsc::{self, RecvTimeoutError, Sender},
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -18,36 +18,41 @@ use socketvirt_common::{
     reason::Reason,
     record::{
         event::{NOTES, Note, TableStats},
+        flow::Path,
         pair::Enrolment,
+        raw::Raw,
         row::Row,
+        status::Status,
         stream::Joined,
     },
-    rule::{pace, path::Path, status::Status},
+    rule::pace,
 };
 
 use super::maps::{map, rows};
 use crate::{
-    bpf::error::DataPathError,
+    bpf::error::BpfError,
     host::bpffs::PinDir,
     table::{
-        TableError, agents,
-        iterator::{Iterator, Record, records},
+        TableError,
+        iterator::{Record, SocketIter, records},
+        joiner::{self, Joiner},
         life, peers,
         ring::Ring,
-        source::{self, Joiner, Namespaces},
+        source::{self, Namespaces},
     },
+    thread::Thread,
 };
 
-/// How long the row of a closed socket stays.
+/// The time that the row of a closed socket stays.
 const AFTER_THE_END: Duration = Duration::from_secs(30);
 
-/// How often the ring is looked at between scans.
+/// The time between two reads of the ring, between scans.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Notes that are put into rows without waiting for the next scan.
 const MANY: u64 = NOTES as u64 / 4;
 
-/// How long a few notes wait for the next scan.
+/// The longest wait of a few notes for the next scan.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// Scans in short order after something was noted: an agent may act on a new
@@ -59,8 +64,8 @@ const ANY: u64 = 0;
 
 /// The scans.
 pub(super) struct Scan {
-    iterators: Vec<(&'static str, Iterator)>,
-    sockets: HashMap<MapData, u64, Row>,
+    iterators: Vec<(&'static str, SocketIter)>,
+    sockets: HashMap<MapData, u64, Raw<Row>>,
     published: Array<MapData, TableStats>,
     ring: Ring,
     stats: TableStats,
@@ -69,7 +74,7 @@ pub(super) struct Scan {
     closed: VecDeque<u64>,
     /// Sockets that have none.
     missing: HashSet<u64>,
-    /// What agents know, by the folder of each.
+    /// The readers of agents' knowledge, by the folder of each.
     joiners: Known<PathBuf, Joiner>,
     /// CPU time of the last pass that was spent on new agents.
     once: Duration,
@@ -78,7 +83,7 @@ pub(super) struct Scan {
 /// A keeper's thread at work.
 pub(super) struct Scanning {
     stop: Sender<()>,
-    thread: JoinHandle<Result<TableStats, TableError>>,
+    thread: Thread<Result<TableStats, TableError>>,
 }
 
 fn now() -> u64 {
@@ -90,12 +95,12 @@ fn now() -> u64 {
 impl Scan {
     pub(super) fn of(
         ebpf: &mut Ebpf,
-        iterators: Vec<(&'static str, Iterator)>,
+        iterators: Vec<(&'static str, SocketIter)>,
     ) -> Result<Self, TableError> {
         let mut ring = Ring::loaded(ebpf)?;
         // Hooks are at work already.
         ring.seek(0);
-        let mut take = |name| ebpf.take_map(name).ok_or(DataPathError::Missing(name));
+        let mut take = |name| ebpf.take_map(name).ok_or(BpfError::Missing(name));
         Ok(Self {
             iterators,
             sockets: HashMap::try_from(take("sv_sockets")?).map_err(map("opening sv_sockets"))?,
@@ -123,7 +128,7 @@ impl Scan {
         let before: Vec<_> = all.iter().map(shown).collect();
         let joined = self.joined();
         settle(&mut all, &joined);
-        agents::apply(&mut all, joined);
+        joiner::apply(&mut all, joined);
         peers::find(&mut all);
         for (mut row, before) in all.into_iter().zip(before) {
             let mut changed = shown(&row) != before;
@@ -143,7 +148,7 @@ impl Scan {
                 changed = true;
             }
             if changed {
-                let _ = self.sockets.insert(row.id, row, ANY);
+                let _ = self.sockets.insert(row.id, Raw::of(row), ANY);
             }
         }
         self.publish()
@@ -168,7 +173,7 @@ impl Scan {
         self.missing = without;
     }
 
-    /// What the agents of the host know of their sockets.
+    /// Reads the knowledge of the host's agents of their sockets.
     fn joined(&mut self) -> Vec<Joined> {
         let agents: Vec<PathBuf> = PinDir::existing()
             .unwrap_or_default()
@@ -195,7 +200,7 @@ impl Scan {
             .collect()
     }
 
-    /// Whether notes have waited for long enough.
+    /// True when notes have waited for long enough.
     fn wants_folding(&self) -> bool {
         match self.ring.waiting() {
             0 => false,
@@ -228,7 +233,8 @@ impl Scan {
         let row = match touched.entry(note.id) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
-                let row = match self.sockets.get(&note.id, 0) {
+                let known = self.sockets.get(&note.id, 0);
+                let row = match known.and_then(|row| row.value()) {
                     Ok(row) => row,
                     Err(_) if life::begins(note) => Row {
                         id: note.id,
@@ -246,9 +252,9 @@ impl Scan {
     /// room, and when there is none, the socket is missing.
     fn write(&mut self, row: &Row) {
         let over = row.status == Status::TERMINATED;
-        let mut written = self.sockets.insert(row.id, row, ANY).is_ok();
+        let mut written = self.sockets.insert(row.id, Raw::of(*row), ANY).is_ok();
         if !written && self.give_up(1) > 0 {
-            written = self.sockets.insert(row.id, row, ANY).is_ok();
+            written = self.sockets.insert(row.id, Raw::of(*row), ANY).is_ok();
         }
         if !written {
             if self.missing.insert(row.id) {
@@ -275,7 +281,7 @@ impl Scan {
     }
 
     fn publish(&mut self) -> Result<(), TableError> {
-        // What had its time went without a word.
+        // A row whose time is over goes without a word.
         while self
             .closed
             .front()
@@ -291,46 +297,41 @@ impl Scan {
     /// Scans in a thread of its own.
     pub(super) fn start(mut self, interval: Duration) -> Result<Scanning, TableError> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let thread = thread::Builder::new()
-            .name("table".into())
-            .spawn(move || {
-                let mut rest = Instant::now();
-                let mut scan = Next::after(Duration::ZERO, interval);
-                // Scans that come soon because something was noted.
-                let mut news = SCANS_AFTER_NEWS;
-                loop {
-                    if self.ring.waiting() > 0 {
-                        news = SCANS_AFTER_NEWS;
-                    }
-                    let due = scan.due(news > 0);
-                    let wait = due.saturating_duration_since(Instant::now()).min(TICK);
-                    match stopped.recv_timeout(wait) {
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                            self.fold()?;
-                            return Ok(self.stats);
-                        }
-                    }
-                    let begun = Instant::now();
-                    let before = cpu_time();
-                    if begun >= due {
-                        self.once = Duration::ZERO;
-                        self.pass()?;
-                        let cost = cpu_time().saturating_sub(before + self.once);
-                        scan = Next::after(cost, interval);
-                        news = news.saturating_sub(1);
-                        rest = Instant::now();
-                    } else if begun >= rest && self.wants_folding() {
+        let thread = Thread::start("table", move || {
+            let mut rest = Instant::now();
+            let mut scan = Next::after(Duration::ZERO, interval);
+            // Scans that come soon because something was noted.
+            let mut news = SCANS_AFTER_NEWS;
+            loop {
+                if self.ring.waiting() > 0 {
+                    news = SCANS_AFTER_NEWS;
+                }
+                let due = scan.due(news > 0);
+                let wait = due.saturating_duration_since(Instant::now()).min(TICK);
+                match stopped.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                         self.fold()?;
-                        let cost = cpu_time().saturating_sub(before);
-                        rest = Instant::now() + pace::pause(cost, TICK);
+                        return Ok(self.stats);
                     }
                 }
-            })
-            .map_err(|source| TableError::Iterate {
-                attempt: "starting the scanning thread",
-                source,
-            })?;
+                let begun = Instant::now();
+                let before = cpu_time();
+                if begun >= due {
+                    self.once = Duration::ZERO;
+                    self.pass()?;
+                    let cost = cpu_time().saturating_sub(before + self.once);
+                    scan = Next::after(cost, interval);
+                    news = news.saturating_sub(1);
+                    rest = Instant::now();
+                } else if begun >= rest && self.wants_folding() {
+                    self.fold()?;
+                    let cost = cpu_time().saturating_sub(before);
+                    rest = Instant::now() + pace::pause(cost, TICK);
+                }
+            }
+        })
+        .map_err(TableError::Thread)?;
         Ok(Scanning { stop, thread })
     }
 }
@@ -356,7 +357,7 @@ impl Next {
     }
 }
 
-/// What agents and other rows say of a row.
+/// Returns what agents and other rows say of a row.
 fn shown(row: &Row) -> (u64, Path, Reason, Enrolment, u64, u64) {
     let send = &row.send;
     let traffic = &send.traffic;
@@ -383,17 +384,20 @@ fn settle(all: &mut [Row], joined: &[Joined]) {
 }
 
 impl Scanning {
-    /// Whether the scans still go on.
-    pub(super) fn is_alive(&self) -> bool {
-        !self.thread.is_finished()
+    /// A descriptor that poll(2) reports once the scans have ended.
+    pub(super) fn end_of_thread(&self) -> BorrowedFd<'_> {
+        self.thread.end()
+    }
+
+    /// True once the scans have ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.has_ended()
     }
 
     /// Ends them.
     pub(super) fn end(self) -> Result<TableStats, TableError> {
         drop(self.stop);
-        self.thread
-            .join()
-            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+        self.thread.join()?
     }
 }
 

@@ -10,22 +10,25 @@ use serde::Serialize;
 use socketvirt_common::{
     reason::Reason,
     record::{
-        row::{ADDRESS_TEXT, Family, Row, State, Text},
+        row::{ADDRESS_TEXT, Family, Row, State},
+        status::Status,
         stream::Holder,
+        text::Text,
     },
-    rule::status::Status,
 };
 
 pub use self::schema::{
     ConnectionQueue, Local, Owner, Path, Process, ReceiveQueue, Remote, SendQueue, Socket, Step,
 };
 use super::{
-    SCHEMA, TableError, agents, cgroups,
+    SCHEMA, TableError,
+    agents::Agents,
     names::Name,
     options, peers,
     source::{Namespaces, Scan, Source},
     words::{self, Word, text},
 };
+use crate::host::cgroup_paths;
 
 /// The table.
 #[derive(Debug, Serialize)]
@@ -48,18 +51,31 @@ impl Table {
     /// # Errors
     /// When the kernel refuses, or lacks something.
     pub fn read(source: &Source, which: &Namespaces) -> Result<Self, TableError> {
+        Self::read_again(source, &mut Agents::default(), which)
+    }
+
+    /// [`Table::read`] for those who come again: readers of agents are kept.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or lacks something.
+    pub fn read_again(
+        source: &Source,
+        agents: &mut Agents,
+        which: &Namespaces,
+    ) -> Result<Self, TableError> {
         let mut scan = source.read(which)?;
-        let known = agents::join(&mut scan, which);
+        let known = agents.join(&mut scan, which);
         peers::find(&mut scan.rows);
-        let mut table = Self::of(scan);
+        let mut table = Self::of(scan, &cgroup_paths::paths());
         table.agents = known.names;
         table.other_builds = known.others;
         table.missing = known.missing;
         Ok(table)
     }
 
-    fn of(scan: Scan) -> Self {
-        let cgroups = cgroups::paths();
+    /// Makes the rows of one scan, with the paths of cgroups by id.
+    #[must_use]
+    pub fn of(scan: Scan, cgroups: &HashMap<u64, String>) -> Self {
         let mut holders: HashMap<u64, Vec<Holder>> = HashMap::new();
         for holder in scan.holders {
             holders.entry(holder.id).or_default().push(holder);
@@ -73,7 +89,7 @@ impl Table {
             .iter()
             .map(|row| {
                 let holders = holders.get(&row.id).map_or(&[][..], Vec::as_slice);
-                let mut socket = Socket::of(row, holders, &cgroups);
+                let mut socket = Socket::of(row, holders, cgroups);
                 socket.local.netns_name = scan.namespaces.get(&row.local.netns).cloned();
                 socket
             })

@@ -28,7 +28,7 @@ pub struct Socket {
     pub receive_queue: ReceiveQueue,
     /// Connections that wait; of listeners only.
     pub connection_queue: Option<ConnectionQueue>,
-    /// Who has it.
+    /// Its owner.
     pub owner: Owner,
     /// The path of what it sends; TCP connections only.
     pub path: Option<Path>,
@@ -54,11 +54,11 @@ pub struct Local {
     pub netns: u32,
     /// Its name, where it has one.
     pub netns_name: Option<String>,
-    /// What poll(2) would say.
+    /// The events that poll(2) would tell.
     pub event: Vec<&'static str>,
-    /// Whether calls wait.
+    /// True when calls wait.
     pub blocking: bool,
-    /// Whether a reader sleeps in the kernel.
+    /// True when a reader sleeps in the kernel.
     pub reader_waits: bool,
     /// Own shutdown(2) or the peer's end: `receive`, `send`.
     pub shutdown: Vec<&'static str>,
@@ -119,7 +119,7 @@ pub struct ConnectionQueue {
     pub limit: u32,
 }
 
-/// Who has it.
+/// Its owner.
 #[derive(Clone, Debug, Serialize)]
 pub struct Owner {
     /// Path of the cgroup; `None` when it is gone.
@@ -152,9 +152,9 @@ pub struct Process {
 /// The path of what a socket sends.
 #[derive(Clone, Debug, Serialize)]
 pub struct Path {
-    /// `stack`, `fast`, `pinned`.
+    /// `stack`, `fast`, `kept`.
     pub path: &'static str,
-    /// Why it is not fast.
+    /// The reason that it is not fast.
     pub reason: &'static str,
     /// `none`, `adopted`, `eager`, `leaving`.
     pub enrolment: &'static str,
@@ -179,6 +179,6 @@ pub struct Step {
     pub status: &'static str,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
-    /// Whether a scan found it so, some time after it happened.
+    /// True when a scan found it so, some time after it happened.
     pub scanned: bool,
 }

@@ -1,4 +1,4 @@
-//! What happens before accept(2), and connections that begin anew.
+//! Events before accept(2), and connections that begin anew.
 
 use super::Named;
 

@@ -1,152 +1,194 @@
-//! The report for people: one line a redis command, then one line a fact.
+//! The report for people: the loads of each place, with bars on a terminal, then one line a fact.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::io::{self, IsTerminal as _};
 
-use super::{Report, Row};
-use crate::{demo::summary::Summary, progress::Style};
+use test_support::summary::counts;
+use xtask::progress::Style;
+
+use super::super::{network::Place, redis::Measured};
+use super::{Fast, Ratio, Report, Row, Side};
+
+/// Characters of the longest bar.
+const BAR: usize = 30;
 
 impl Report {
     pub fn text(&self, style: Style) -> String {
-        let mut lines = vec![
-            String::new(),
-            style.bold(&heading()),
-            style.bold(&columns()),
-        ];
-        lines.extend(self.rows().iter().map(|row| line(row, style)));
-        lines.push(String::from(
-            "(medians; redis-benchmark counts latencies in steps of 8 us)",
+        self.layout(style, io::stdout().is_terminal())
+    }
+
+    /// The text, with bars or as a table.
+    pub(super) fn layout(&self, style: Style, bars: bool) -> String {
+        let rows = self.rows();
+        let mut lines = Vec::new();
+        for place in Place::ALL {
+            let rows: Vec<_> = rows.iter().filter(|row| row.place == place).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            lines.push(String::new());
+            lines.push(style.bold(&place.to_string()));
+            if bars {
+                lines.extend(with_bars(&rows, style));
+            } else {
+                lines.push(columns());
+                lines.extend(rows.iter().map(|row| line(row, style)));
+            }
+        }
+        lines.push(format!(
+            "({} rounds: medians, and the least and the most of the rounds' ratios)",
+            self.rounds
         ));
+        lines.extend(slower(&rows, style));
         lines.push(String::new());
-        lines.extend(self.paths(style));
         lines.extend(self.proofs(style));
         lines.push(String::new());
         lines.join("\n")
     }
 
-    /// What `socketvirt exec` says of the accelerated runs, added up.
-    fn paths(&self, style: Style) -> [String; 5] {
-        let Summary {
-            mode,
-            receive_mode,
-            pairs,
-            adopted,
-            released,
-            bytes,
-            messages,
-            switches,
+    /// Tells what the agents say that they did, and what the demo checked by itself.
+    fn proofs(&self, style: Style) -> [String; 4] {
+        let Fast {
+            deeds,
             left_on_stack,
             errors,
-        } = &self.summary;
-        let share = format!("{:.1}%", bytes.fast_share() * 100.0);
-        let share = if bytes.fast > 0 {
-            style.green(&share)
-        } else {
-            style.red(&share)
+        } = &self.fast;
+        let good = |text: &str, is: bool| {
+            if is {
+                style.green(text)
+            } else {
+                style.red(text)
+            }
         };
+        let share = format!("{:.1}%", deeds.bytes.fast_share() * 100.0);
+        let right = if self.all_right { "right" } else { "WRONG" };
+        let left = if self.leftovers.found.is_empty() {
+            String::from("nothing")
+        } else {
+            self.leftovers.found.join("; ")
+        };
+        let (data, answers) = (self.data, self.answers);
         [
             format!(
-                "fast path     {share} of the bytes ({} of {}), {} of {} messages",
-                bytes.fast,
-                bytes.fast + bytes.stack,
-                messages.fast,
-                messages.fast + messages.stack
+                "fast path    {} of the bytes, {} of {} connections (mode {}; left on the stack: {}; errors: {})",
+                good(&share, deeds.bytes.fast > 0),
+                deeds.adopted,
+                deeds.pairs,
+                Fast::MODE,
+                counts(left_on_stack),
+                counts(errors)
             ),
             format!(
-                "pairs         {pairs} seen, {adopted} adopted, {released} released; mode {mode}, receive mode {receive_mode}"
+                "redis holds  {}: {} values, {} of them wrong; {} increments sent, {} counted",
+                good(right, self.all_right),
+                data.values,
+                data.wrong_values,
+                data.increments,
+                data.counted
             ),
             format!(
-                "switches      {} to fast, {} to stack",
-                switches.to_fast, switches.to_stack
+                "nginx        {} answers compared, {} of them wrong; wrk saw no error",
+                answers.compared, answers.wrong
             ),
-            format!("left on stack {}", counts(left_on_stack)),
-            format!("errors        {}", counts(errors)),
-        ]
-    }
-
-    /// What the demo checked by itself.
-    fn proofs(&self, style: Style) -> [String; 2] {
-        let data = self.data();
-        let right = if self.data_is_right() {
-            style.green("right")
-        } else {
-            style.red("WRONG")
-        };
-        let leftovers = &self.leftovers;
-        let left = if leftovers.found.is_empty() {
-            style.green("nothing")
-        } else {
-            style.red(&leftovers.found.join("; "))
-        };
-        [
             format!(
-                "data          {right}: {} values read back, {} wrong; {} increments, counted {}",
-                data.values, data.wrong_values, data.increments, data.counter
+                "left behind  {} (searched: {}, namespaces)",
+                good(&left, self.leftovers.found.is_empty()),
+                self.leftovers.searched
             ),
-            format!("left behind   {left} ({})", leftovers.searched),
         ]
     }
 }
 
-/// The groups of columns.
-fn heading() -> String {
-    format!(
-        "{:8}{:>27}{:>27}{:>27}",
-        "redis", "p50 latency (us)", "p99 latency (us)", "requests/s"
-    )
+/// Names the loads that acceleration makes slower.
+fn slower(rows: &[Row], style: Style) -> Option<String> {
+    let slower: Vec<_> = rows
+        .iter()
+        .filter(|row| row.ratio.is_slower())
+        .map(|row| {
+            let Row {
+                place, load, ratio, ..
+            } = row;
+            format!("{load}, {}: {:.2}x", place.word(), ratio.median)
+        })
+        .collect();
+    let told = style.red("SLOWER here when accelerated:");
+    (!slower.is_empty()).then(|| format!("{told} {}", slower.join("; ")))
+}
+
+fn ratio(ratio: Ratio, style: Style) -> String {
+    let Ratio {
+        median,
+        least,
+        most,
+    } = ratio;
+    let text = format!("{median:.2}x ({least:.2} to {most:.2})");
+    if ratio.is_slower() {
+        style.red(&text)
+    } else if median > 1.0 {
+        style.green(&text)
+    } else {
+        text
+    }
 }
 
 fn columns() -> String {
-    let group = format!("{:>10}{:>10}{:>7}", "plain", "accel.", "ratio");
-    format!("{:8}{group}{group}{group}", "")
+    format!(
+        "  {:<11}{:>10}{:>10}{:>12}{:>8}   requests/s, accelerated by plain",
+        "", "plain/s", "accel./s", "p50 plain", "accel."
+    )
 }
 
-fn line(row: &Row<'_>, style: Style) -> String {
+fn line(row: &Row, style: Style) -> String {
     let Row {
-        command,
+        load,
         plain,
         accelerated,
-        p50_ratio,
-        p99_ratio,
-        rate_ratio,
+        ..
     } = row;
-    let mut line = format!("{command:8}");
-    let mut group = |plain: f64, accelerated: f64, ratio: f64, better: bool| {
-        let ratio = format!("{ratio:>6.2}x");
-        let ratio = if better { style.green(&ratio) } else { ratio };
-        // Writing to a string cannot fail.
-        let _ = write!(line, "{plain:>10.0}{accelerated:>10.0}{ratio}");
-    };
-    group(
-        plain.p50_us,
-        accelerated.p50_us,
-        *p50_ratio,
-        *p50_ratio < 1.0,
-    );
-    group(
-        plain.p99_us,
-        accelerated.p99_us,
-        *p99_ratio,
-        *p99_ratio < 1.0,
-    );
-    group(
+    format!(
+        "  {load:<11}{:>10.0}{:>10.0}{:>9.0} us{:>5.0} us   {}",
         plain.requests_per_second,
         accelerated.requests_per_second,
-        *rate_ratio,
-        *rate_ratio > 1.0,
-    );
-    line
+        plain.p50_us,
+        accelerated.p50_us,
+        ratio(row.ratio, style)
+    )
 }
 
-/// Reasons or kinds with their counts.
-pub fn counts(counts: &BTreeMap<String, u64>) -> String {
-    let parts: Vec<_> = counts
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    if parts.is_empty() {
-        String::from("none")
-    } else {
-        parts.join(", ")
-    }
+/// Two bars a load, to one scale in a place.
+fn with_bars(rows: &[&Row], style: Style) -> Vec<String> {
+    let rates = rows.iter().flat_map(|row| [row.plain, row.accelerated]);
+    let most = rates.map(|one| one.requests_per_second).fold(1.0, f64::max);
+    let line = |name: &str, side: Side, measured: Measured, more: &str| {
+        let bar = bar(measured.requests_per_second / most);
+        let shown = match side {
+            Side::Plain => bar,
+            Side::Accelerated => style.green(&bar),
+        };
+        format!(
+            "  {name:<11}{:<12}{shown} {:>6.0}/s  p50 {:>3.0} us{more}",
+            side.word(),
+            measured.requests_per_second,
+            measured.p50_us
+        )
+    };
+    let pair = |row: &&Row| {
+        let more = format!("  {}", ratio(row.ratio, style));
+        [
+            line(&row.load.to_string(), Side::Plain, row.plain, ""),
+            line("", Side::Accelerated, row.accelerated, &more),
+        ]
+    };
+    rows.iter().flat_map(pair).collect()
+}
+
+/// A bar for a share of the longest, padded to its length.
+fn bar(share: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "between 0 and a few dozen"
+    )]
+    let length = (share.clamp(0.0, 1.0) * BAR as f64).round() as usize;
+    format!("{:<BAR$}", "█".repeat(length))
 }

@@ -1,4 +1,4 @@
-//! What answers mean: pure decisions, from answers to a receive mode and a
+//! The meaning of answers: pure decisions, from answers to a receive mode and a
 //! verdict on each difference.
 
 use socketvirt_common::{
@@ -6,9 +6,9 @@ use socketvirt_common::{
     record::config::{Mode, ReceiveMode},
 };
 
-use super::{Answer, Check, Keeper, lab::CheckError, proofs::Proof};
+use super::{Answer, Check, Keeper, error::CheckError, proofs::Proof};
 
-/// How an enrolled pair's answer compares.
+/// The comparison of an enrolled pair's answer with plain TCP's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// As plain TCP.
@@ -26,7 +26,7 @@ pub enum Judgement {
 #[must_use]
 pub fn judge(check: &Check, seen: &Answer) -> Judgement {
     match seen {
-        Ok(answer) if answer == check.plain => Judgement::Same,
+        Ok(answer) if answer == check.difference.plain => Judgement::Same,
         Ok(answer) => Judgement::Differs(answer.clone()),
         Err(error @ CheckError::Absent(_)) => Judgement::Absent(error.to_string()),
         // Of what rests on a redirect, it says nothing.
@@ -46,13 +46,13 @@ pub fn judge_beside(check: &Check, plain: &Answer, seen: &Answer) -> Judgement {
         Judgement::Same => judge(check, seen),
         Judgement::Differs(answer) => Judgement::Unclear(format!(
             "plain TCP answered `{answer}` here, not `{}`",
-            check.plain
+            check.difference.plain
         )),
         unknown @ (Judgement::Absent(_) | Judgement::Unclear(_)) => unknown,
     }
 }
 
-/// Why a receive mode must not be used: the first difference that every
+/// Returns why a receive mode must not be used: the first difference that every
 /// enrolled socket would show.
 pub fn defect<'a>(judged: impl IntoIterator<Item = (&'a Check, &'a Judgement)>) -> Option<String> {
     judged.into_iter().find_map(|(check, judgement)| {
@@ -63,9 +63,9 @@ pub fn defect<'a>(judged: impl IntoIterator<Item = (&'a Check, &'a Judgement)>) 
             Judgement::Same | Judgement::Absent(_) => None,
             Judgement::Differs(answer) => Some(format!(
                 "{}: `{answer}` instead of `{}`",
-                check.title, check.plain
+                check.difference.title, check.difference.plain
             )),
-            Judgement::Unclear(why) => Some(format!("{}: {why}", check.title)),
+            Judgement::Unclear(why) => Some(format!("{}: {why}", check.difference.title)),
         }
     })
 }
@@ -83,7 +83,7 @@ pub fn receive_mode(defects: &[(ReceiveMode, Option<String>)]) -> ReceiveMode {
         .unwrap_or(ReceiveMode::TableOnly)
 }
 
-/// What becomes of a difference, in a mode of enrolment.
+/// The fate of a difference, in a mode of enrolment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// An enrolled socket does as plain TCP.
@@ -130,14 +130,15 @@ pub fn verdict(
         Judgement::Absent(_) => Verdict::Absent,
         Judgement::Unclear(_) => Verdict::Unclear,
         // Without its rule the data path would show it.
-        Judgement::Same if matches!(check.keeper, Keeper::Rule(_)) => Verdict::Guarded,
+        Judgement::Same if matches!(check.difference.keeper, Keeper::Rule(_)) => Verdict::Guarded,
         Judgement::Same => Verdict::Works,
-        Judgement::Differs(_) => match check.keeper {
+        Judgement::Differs(_) => match check.difference.keeper {
             Keeper::Kernel | Keeper::Rule(_) => Verdict::Refused,
             Keeper::Nobody(_) => Verdict::Differs,
             Keeper::AdoptGuard(_) if mode == Mode::Eager => Verdict::Differs,
             Keeper::Guard(reason) | Keeper::AdoptGuard(reason) | Keeper::LateGuard(reason, _) => {
-                let late = mode == Mode::Eager || matches!(check.keeper, Keeper::LateGuard(..));
+                let late =
+                    mode == Mode::Eager || matches!(check.difference.keeper, Keeper::LateGuard(..));
                 match proofs.iter().find(|(guard, _)| *guard == reason) {
                     Some((_, Proof::Held)) if late => Verdict::Partly,
                     Some((_, Proof::Held)) => Verdict::Guarded,
@@ -151,21 +152,21 @@ pub fn verdict(
     }
 }
 
-/// What an operator should do.
+/// The advice to an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recommendation {
     /// The mode to use; off for the table alone.
     pub mode: Mode,
-    /// Whether eager mode may be used too, for programs that were vetted.
+    /// True when eager mode may be used too, for programs that were vetted.
     pub eager: bool,
-    /// How enrolled sockets will receive.
+    /// The receive mode of enrolled sockets.
     pub receive_mode: ReceiveMode,
-    /// Why not more.
+    /// The reasons that it is not more.
     pub reasons: Vec<String>,
 }
 
 impl Recommendation {
-    /// Whether acceleration is advisable at all.
+    /// True when acceleration is advisable at all.
     #[must_use]
     pub fn advisable(&self) -> bool {
         self.mode != Mode::Off

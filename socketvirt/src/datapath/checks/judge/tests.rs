@@ -1,16 +1,26 @@
 use std::io;
 
+use socketvirt_common::difference::{Difference, Likely, Outcome};
+
 use super::*;
 use crate::datapath::checks::{Enrolled, LIST};
 
 fn check(keeper: Keeper) -> Check {
-    Check {
+    let difference = Difference {
         name: "fake",
         title: "a fake",
         fact: "made up",
+        kernel: &[],
         plain: "right",
         fixed_in: None,
         keeper,
+        adopt: Outcome::Same,
+        eager: Outcome::Same,
+        likely: Likely::Rare,
+        section: "",
+    };
+    Check {
+        difference: Box::leak(Box::new(difference)),
         enrolled: Enrolled::Eagerly,
         script: |_| Ok("never run".into()),
     }
@@ -222,7 +232,7 @@ fn the_list_can_refuse() {
     assert!(defect(LIST.iter().zip(&all_differ)).is_some());
     let all_same: Vec<_> = LIST
         .iter()
-        .map(|check| judge(check, &Ok(check.plain.into())))
+        .map(|check| judge(check, &Ok(check.difference.plain.into())))
         .collect();
     assert!(defect(LIST.iter().zip(&all_same)).is_none());
 }

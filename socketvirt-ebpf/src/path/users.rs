@@ -1,0 +1,102 @@
+//! The users of a watched end: the process that reads it, and those that hold it
+//! beside.
+
+use socketvirt_common::{
+    reason::Reason,
+    record::{
+        pair::Side,
+        reader::{self, Process},
+        watch::{Shared, Tiers, WatchedEnd},
+    },
+};
+
+use super::{ends::ends, habits};
+use crate::{
+    kernel::{
+        load::{offset, read},
+        sock::Sock,
+    },
+    maps::{sv_processes, sv_shared, sv_tiers},
+};
+
+/// Returns why a process that reads an end, or holds it beside its reader, keeps
+/// it on the stack. While the end is enrolled, holders that were not looked up
+/// yet do not: most are another thread in the middle of a call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
+    let (Some((end, _, side)), Some(tiers)) = (ends(known), sv_tiers.get_ptr_mut(0)) else {
+        return Reason::NotInspected as u32;
+    };
+    // SAFETY: the agent's programs run one at a time.
+    let tiers = unsafe { &mut *tiers };
+    let reader = reader_of(end, tiers);
+    remember_map(Sock(end.sock), side, reader);
+    if !matches!(reader, Reason::None) {
+        return reader as u32;
+    }
+    match holders_of(end, known, tiers) {
+        Reason::NotInspected if enrolled != 0 => Reason::None as u32,
+        holder => holder as u32,
+    }
+}
+
+/// Returns why the process that reads an end keeps it on the stack.
+#[inline(always)]
+fn reader_of(end: &WatchedEnd, tiers: &mut Tiers) -> Reason {
+    if end.reader == 0 {
+        return Reason::NotInspected;
+    }
+    let Some(process) = sv_processes.get_ptr_mut(&end.reader) else {
+        // It was dropped for others. The process that receives next is entered
+        // anew.
+        return Reason::NotInspected;
+    };
+    // SAFETY: an entry of a preallocated map; a torn one is looked at again.
+    let process = unsafe { &mut *process };
+    if process.again != 0 || matches!(process.reason, Reason::NotInspected) {
+        tiers.uninspected += 1;
+    } else if has_loaded(process) {
+        process.again = 1;
+        tiers.uninspected += 1;
+    }
+    process.reason
+}
+
+/// Returns why a process that holds an end beside its reader keeps it on the
+/// stack. The agent is asked who they are.
+#[inline(always)]
+fn holders_of(end: &WatchedEnd, known: u32, tiers: &mut Tiers) -> Reason {
+    let sock = Sock(end.sock);
+    let references = sock.holders();
+    if references <= 1 {
+        return Reason::None;
+    }
+    if reader::holders_known(references, end.holders) {
+        return end.holder;
+    }
+    let shared = Shared {
+        end: known,
+        references: references as u32,
+    };
+    // With a full map it is asked again.
+    let _ = sv_shared.insert(&sock.file(), &shared, 0);
+    tiers.shared += 1;
+    Reason::NotInspected
+}
+
+/// Remembers a program that has a map of sockets, which its next process may make
+/// only after the first of its sockets was adopted. Of a socket that is found in a
+/// map this says nothing: it may be there by another agent.
+#[inline(always)]
+fn remember_map(sock: Sock, side: Side, reader: Reason) {
+    if matches!(reader, Reason::Foreign) {
+        habits::keep_off(sock, side, reader);
+    }
+}
+
+/// True when the process has mapped other code since it was inspected.
+#[inline(always)]
+fn has_loaded(process: &Process) -> bool {
+    process.memory != 0 && read::<u64>(process.memory, offset!(mm_code)) != process.code
+}

@@ -1,0 +1,115 @@
+//! Taking over the data path of an agent that is gone.
+//!
+//! The home of a host has one name, and outlives the agent. Who has locked its folder
+//! is its agent: the kernel drops the lock of one that ends, in whatever way.
+
+use std::{fmt, path::Path};
+
+use socketvirt_common::record::config::ReceiveMode;
+
+use super::{
+    config::ConfigMap,
+    home::{self, HomeError, take_away_pins},
+    leftovers,
+};
+use crate::{
+    bpf::object,
+    host::bpffs::{PinDir, PinError},
+    tell,
+};
+
+/// What is pinned of each complete data path, beside the maps that all of it needs.
+const PINNED: [&str; 9] = [
+    home::SOCK_OPS_LINK,
+    home::EXEC_LINK,
+    home::MOVED_LINK,
+    home::ACT_LINK,
+    home::DISCOVER_LINK,
+    home::HOLDERS_LINK,
+    home::WATCH,
+    home::SOCK_OPS,
+    home::RECEIVE,
+];
+
+/// Why a data path is not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unfit {
+    /// Its programs are not those of this agent.
+    Build,
+    /// It accelerates the connections of others.
+    Scope,
+    /// It accelerates nothing, or not all of it is there.
+    Incomplete,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Build => "is of another build",
+            Self::Scope => "is of another cgroup",
+            Self::Incomplete => "is not complete",
+        })
+    }
+}
+
+/// Finds the data path of the host, for the connections of this cgroup, and locks it.
+/// One that does not fit is taken away. What cannot be released is set aside, for a
+/// later start to clear.
+///
+/// # Errors
+/// When another agent has it, or the kernel refuses.
+pub(crate) fn find(cgroup: u64) -> Result<Option<PinDir>, HomeError> {
+    let Some(mut pins) = of_host()? else {
+        return Ok(None);
+    };
+    let Some(unfit) = judge(pins.path(), cgroup) else {
+        return Ok(Some(pins));
+    };
+    tell!("the data path of the agent before {unfit}: releasing its sockets, then starting anew");
+    leftovers::release(&pins);
+    if let Some(warning) = take_away_pins(&pins)? {
+        pins.set_aside()?;
+        tell!("{warning}");
+    }
+    Ok(None)
+}
+
+/// Finds the data path of the host, whosever it was, and locks it.
+///
+/// # Errors
+/// When an agent has it, or the kernel refuses.
+pub(crate) fn of_host() -> Result<Option<PinDir>, PinError> {
+    let mut found = None;
+    for mut pins in PinDir::existing()? {
+        if !pins.outlives_owner() {
+            continue;
+        }
+        pins.lock()?;
+        if pins.is_complete() {
+            found = Some(pins);
+        } else {
+            // Of a start that was killed: only its self-test was ever enrolled.
+            pins.remove()?;
+        }
+    }
+    Ok(found)
+}
+
+fn judge(folder: &Path, cgroup: u64) -> Option<Unfit> {
+    if !object::is_ours(folder) {
+        return Some(Unfit::Build);
+    }
+    let Ok(config) = ConfigMap::open(folder).map(|config| config.get()) else {
+        return Some(Unfit::Incomplete);
+    };
+    let is_there = |name: &str| folder.join(name).exists();
+    // The link of calls comes and goes, and its program stays.
+    let splice = [home::SPLICE_LINK, home::READ]
+        .iter()
+        .any(|name| is_there(name));
+    let complete = splice && PINNED.iter().all(|name| is_there(name));
+    if config.receive_mode == ReceiveMode::TableOnly || !complete {
+        return Some(Unfit::Incomplete);
+    }
+    (config.cgroup != cgroup).then_some(Unfit::Scope)
+}

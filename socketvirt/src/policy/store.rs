@@ -1,0 +1,432 @@
+//! The maps that hold the policy in force. Whoever may write the pinned maps may
+//! replace it; the agent need not run.
+
+use std::{
+    fs::File,
+    io,
+    net::Ipv6Addr,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aya::{
+    Pod,
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
+};
+use nix::fcntl::{Flock, FlockArg};
+use socketvirt_common::record::{
+    policy::{
+        ALL, Active, DEFAULT, Dimension, NameKey, NetKey, NetSets, PIECE, PIECES, PORTS, Piece,
+        PortSets, RuleInfo, RuleStats, SLOTS, Set, SetKey, TextKey, UNNAMED,
+    },
+    raw::Raw,
+};
+
+use super::{
+    compile::{Compiled, TooMany},
+    file::Policy,
+    matching,
+};
+use crate::host::mapping::Mapping;
+
+/// One changes a policy at a time. The folders of bpffs have locks of other meaning.
+const LOCK: &str = "/run/socketvirt-policy.lock";
+
+/// The maps could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// They are not there.
+    #[error("opening the policy in {folder} failed: {source}; is the agent of this build?")]
+    Open {
+        /// Where they are pinned.
+        folder: PathBuf,
+        /// What the kernel answered.
+        source: MapError,
+    },
+    /// The kernel refused.
+    #[error("{attempt} failed: {source}; the policy that was in force is so still")]
+    Map {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the kernel answered.
+        source: MapError,
+    },
+    /// Another one is at work, or the memory is not to be had.
+    #[error("{attempt} failed: {source}")]
+    System {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// It has no room.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// Its text has no room.
+    #[error("the policy has {0} bytes, at most {max} are possible", max = PIECES as usize * PIECE - 1)]
+    TooLong(usize),
+}
+
+fn map(attempt: &'static str) -> impl FnOnce(MapError) -> StoreError {
+    move |source| StoreError::Map { attempt, source }
+}
+
+fn system<E: Into<io::Error>>(attempt: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |source| StoreError::System {
+        attempt,
+        source: source.into(),
+    }
+}
+
+/// The maps of a home.
+pub struct Store {
+    active: Mapping,
+    ports: Mapping,
+    nets: LpmTrie<MapData, NetKey, NetSets>,
+    values: HashMap<MapData, Raw<NameKey>, u32>,
+    names: HashMap<MapData, Raw<NameKey>, u32>,
+    asked: HashMap<MapData, Raw<NameKey>, u64>,
+    sets: HashMap<MapData, SetKey, Set>,
+    rules: Array<MapData, Raw<RuleInfo>>,
+    stats: Array<MapData, RuleStats>,
+    text: HashMap<MapData, TextKey, Piece>,
+}
+
+impl Store {
+    /// Those that are pinned in `folder`.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let pinned = |name: &str| {
+            MapData::from_pin(folder.join(name)).map_err(|source| StoreError::Open {
+                folder: folder.to_owned(),
+                source,
+            })
+        };
+        let mapped = |name: &str, length| {
+            Mapping::shared(pinned(name)?.fd().as_fd(), length)
+                .map_err(system("mapping the policy"))
+        };
+        let hash = |name: &str| Ok::<_, StoreError>(Map::HashMap(pinned(name)?));
+        let recent = |name: &str| Ok::<_, StoreError>(Map::LruHashMap(pinned(name)?));
+        let array = |name: &str| Ok::<_, StoreError>(Map::Array(pinned(name)?));
+        let wrong = || map("opening the policy");
+        Ok(Self {
+            active: mapped("sv_policy", size_of::<u64>())?,
+            ports: mapped("sv_rule_ports", 2 * PORTS as usize * size_of::<PortSets>())?,
+            nets: Map::LpmTrie(pinned("sv_rule_nets")?)
+                .try_into()
+                .map_err(wrong())?,
+            values: hash("sv_rule_values")?.try_into().map_err(wrong())?,
+            names: recent("sv_rule_names")?.try_into().map_err(wrong())?,
+            asked: recent("sv_rule_asked")?.try_into().map_err(wrong())?,
+            sets: hash("sv_rule_sets")?.try_into().map_err(wrong())?,
+            rules: array("sv_rules")?.try_into().map_err(wrong())?,
+            stats: array("sv_rule_stats")?.try_into().map_err(wrong())?,
+            text: hash("sv_policy_text")?.try_into().map_err(wrong())?,
+        })
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn active(&self) -> Active {
+        Active(self.word().load(Ordering::Acquire))
+    }
+
+    fn word(&self) -> &AtomicU64 {
+        // SAFETY: the mapping has these 8 bytes, as long as `self`, and everyone
+        // stores them at once.
+        unsafe { self.active.start().cast().as_ref() }
+    }
+
+    /// Puts a policy in force: written beside the one before, and published by one
+    /// store. Returns its generation.
+    ///
+    /// # Errors
+    /// When there is no room, or the kernel refuses. The one before stays in force.
+    pub fn apply(&mut self, policy: &Policy, text: &str) -> Result<u32, StoreError> {
+        let compiled = Compiled::new(policy)?;
+        let lock =
+            File::create(LOCK).map_err(system("opening the lock /run/socketvirt-policy.lock"))?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+            .map_err(|(_, error)| system("locking the policy")(error))?;
+        let before = self.active().generation();
+        // 0 stands for no policy.
+        let generation = before.checked_add(1).unwrap_or(2);
+        let next = Active::new(generation, compiled.uses, compiled.rules);
+        // Of a policy that could not be stored.
+        self.clear(|other| other != before)?;
+        let stored = self.write(next, &compiled, policy, text);
+        if let Err(error) = stored {
+            // The first error is the one to report.
+            let _ = self.clear(|other| other != before);
+            return Err(error);
+        }
+        self.word().store(next.0, Ordering::Release);
+        // The one in force is complete, whatever of the other one stays.
+        let _ = self.clear(|other| other != generation);
+        Ok(generation)
+    }
+
+    fn write(
+        &mut self,
+        next: Active,
+        compiled: &Compiled,
+        policy: &Policy,
+        text: &str,
+    ) -> Result<(), StoreError> {
+        let generation = next.generation();
+        for (set, words) in (ALL..).zip(&compiled.sets) {
+            let key = SetKey { generation, set };
+            self.sets
+                .insert(key, words, 0)
+                .map_err(map("writing sv_rule_sets"))?;
+        }
+        self.write_ports(next, &compiled.ports);
+        for (prefix, sets) in &compiled.nets {
+            let key = net_key(generation, prefix.address, prefix.bits);
+            self.nets
+                .insert(&key, sets, 0)
+                .map_err(map("writing sv_rule_nets"))?;
+        }
+        for (dimension, value, set) in &compiled.values {
+            let key = name_key(generation, *dimension, *value, 0);
+            self.values
+                .insert(Raw::of(key), set, 0)
+                .map_err(map("writing sv_rule_values"))?;
+        }
+        for (dimension, set) in &compiled.unrestricted {
+            let key = name_key(generation, *dimension, UNNAMED, 0);
+            self.values
+                .insert(Raw::of(key), set, 0)
+                .map_err(map("writing sv_rule_values"))?;
+        }
+        for (rule, info) in &compiled.infos {
+            let slot = next.slot(*rule);
+            self.stats
+                .set(slot, RuleStats::default(), 0)
+                .map_err(map("writing sv_rule_stats"))?;
+            self.rules
+                .set(slot, Raw::of(*info), 0)
+                .map_err(map("writing sv_rules"))?;
+        }
+        self.write_text(generation, text)?;
+        if next.uses(Dimension::Cgroup) {
+            self.write_cgroups(generation, compiled, policy)?;
+        }
+        Ok(())
+    }
+
+    fn write_ports(&mut self, next: Active, ports: &[PortSets]) {
+        let first: *mut PortSets = self.ports.start().as_ptr().cast();
+        for (port, sets) in (0..=u16::MAX).zip(ports) {
+            // SAFETY: within the mapping, in the half that no policy in force has.
+            unsafe { first.add(next.port(port) as usize).write_volatile(*sets) };
+        }
+    }
+
+    fn write_text(&mut self, generation: u32, text: &str) -> Result<(), StoreError> {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(0);
+        if bytes.len() > PIECES as usize * PIECE {
+            return Err(StoreError::TooLong(text.len()));
+        }
+        for (piece, part) in (0..).zip(bytes.chunks(PIECE)) {
+            let mut whole = [0; PIECE];
+            whole[..part.len()].copy_from_slice(part);
+            let key = TextKey { generation, piece };
+            self.text
+                .insert(key, whole, 0)
+                .map_err(map("writing sv_policy_text"))?;
+        }
+        Ok(())
+    }
+
+    /// Cgroups that are there already are known from the first connection on.
+    fn write_cgroups(
+        &mut self,
+        generation: u32,
+        compiled: &Compiled,
+        policy: &Policy,
+    ) -> Result<(), StoreError> {
+        let mut numbers: std::collections::HashMap<Set, u32> =
+            compiled.sets.iter().copied().zip(ALL..).collect();
+        let mut next = ALL + u32::try_from(compiled.sets.len()).unwrap_or(0);
+        for (id, path) in matching::cgroups() {
+            let set = matching::of_cgroup(policy, Some(&path));
+            let number = numbers.get(&set).copied().unwrap_or(next);
+            if number == next {
+                let place = SetKey {
+                    generation,
+                    set: next,
+                };
+                self.sets
+                    .insert(place, set, 0)
+                    .map_err(map("writing sv_rule_sets"))?;
+                numbers.insert(set, next);
+                next += 1;
+            }
+            let key = name_key(generation, Dimension::Cgroup, id, 0);
+            self.names
+                .insert(Raw::of(key), number, 0)
+                .map_err(map("writing sv_rule_names"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what is of other generations.
+    fn clear(&mut self, is_old: impl Fn(u32) -> bool) -> Result<(), StoreError> {
+        let old: Vec<Key<NetKey>> = self.nets.keys().filter_map(Result::ok).collect();
+        for key in old {
+            if is_old(key.data().generation) {
+                gone(self.nets.remove(&key)).map_err(map("clearing sv_rule_nets"))?;
+            }
+        }
+        // A key that is none of this build's is of no generation in force.
+        let is_old_name = |key: &Raw<NameKey>| {
+            let key = key.value();
+            key.map_or(true, |key| is_old(key.generation))
+        };
+        clear(&mut self.values, is_old_name)?;
+        clear(&mut self.names, is_old_name)?;
+        clear(&mut self.asked, is_old_name)?;
+        clear(&mut self.sets, |key| is_old(key.generation))?;
+        clear(&mut self.text, |key| is_old(key.generation))
+    }
+
+    /// The text of the policy in force; none while there is no policy.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn text(&self) -> Result<Option<String>, StoreError> {
+        let generation = self.active().generation();
+        if generation == 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        for piece in 0..PIECES {
+            let part = self
+                .text
+                .get(&TextKey { generation, piece }, 0)
+                .map_err(map("reading sv_policy_text"))?;
+            bytes.extend_from_slice(&part);
+            if let Some(end) = part.iter().position(|byte| *byte == 0) {
+                bytes.truncate(bytes.len() - PIECE + end);
+                break;
+            }
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The counters of a rule of the policy in force, or of the default (no number).
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn stats(&self, rule: Option<usize>) -> Result<RuleStats, StoreError> {
+        let rule = rule.map_or(DEFAULT, |rule| u32::try_from(rule).unwrap_or(DEFAULT));
+        self.stats
+            .get(&self.active().slot(rule), 0)
+            .map_err(map("reading sv_rule_stats"))
+    }
+
+    /// The numbers of the namespaces that rules of the policy in force name.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<u32> {
+        let generation = self.active().generation();
+        let keys = self.values.keys().filter_map(|key| key.ok()?.value().ok());
+        let mut found: Vec<u32> = keys
+            .filter(|key| key.generation == generation && key.dimension == Dimension::Namespace)
+            .filter_map(|key| u32::try_from(key.value).ok())
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// The names of the policy in force that were asked for, each with a process.
+    #[must_use]
+    pub fn asked(&self) -> Vec<(NameKey, u64)> {
+        self.asked
+            .iter()
+            .filter_map(|entry| {
+                let (key, process) = entry.ok()?;
+                Some((key.value().ok()?, process))
+            })
+            .collect()
+    }
+
+    /// Answers what was asked for: the set of a name, under this number.
+    ///
+    /// # Errors
+    /// When the maps cannot be written.
+    pub fn answer(&mut self, key: NameKey, set: &Set, number: u32) -> Result<(), StoreError> {
+        let generation = key.generation;
+        let place = SetKey {
+            generation,
+            set: number,
+        };
+        self.sets
+            .insert(place, set, 0)
+            .map_err(map("writing sv_rule_sets"))?;
+        self.names
+            .insert(Raw::of(key), number, 0)
+            .map_err(map("writing sv_rule_names"))?;
+        self.forget(&key)
+    }
+
+    /// Forgets that a name was asked for.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn forget(&mut self, key: &NameKey) -> Result<(), StoreError> {
+        gone(self.asked.remove(&Raw::of(*key))).map_err(map("writing sv_rule_asked"))
+    }
+}
+
+/// The key of a prefix.
+fn net_key(generation: u32, address: Ipv6Addr, bits: u8) -> Key<NetKey> {
+    let octets = address.octets();
+    let (words, _) = octets.as_chunks::<4>();
+    let mut found = [0; 4];
+    for (word, bytes) in found.iter_mut().zip(words) {
+        *word = u32::from_ne_bytes(*bytes);
+    }
+    let key = NetKey {
+        generation,
+        address: found,
+    };
+    Key::new(32 + u32::from(bits), key)
+}
+
+/// The key of a name.
+#[must_use]
+pub const fn name_key(generation: u32, dimension: Dimension, value: u64, version: u64) -> NameKey {
+    NameKey {
+        value,
+        version,
+        generation,
+        dimension,
+    }
+}
+
+fn clear<K: Pod, V: Pod>(
+    of: &mut HashMap<MapData, K, V>,
+    is_old: impl Fn(&K) -> bool,
+) -> Result<(), StoreError> {
+    let old: Vec<K> = of.keys().filter_map(Result::ok).filter(is_old).collect();
+    for key in old {
+        gone(of.remove(&key)).map_err(map("clearing a map of the policy"))?;
+    }
+    Ok(())
+}
+
+/// What is not there any more need not be taken away.
+fn gone(removed: Result<(), MapError>) -> Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        other => other,
+    }
+}
+
+const _: () = assert!(SLOTS == DEFAULT + 1);

@@ -1,0 +1,77 @@
+//! Calls are watched while there is a pair: the trace points of receive calls cost
+//! every process of the host.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use crate::{bpf::error::BpfError, datapath::calls::Calls};
+
+/// The time for which they stay once there is no pair any more.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// The trace points are not as they are needed.
+#[derive(Debug, thiserror::Error)]
+pub enum TracingError {
+    /// They could not be attached again.
+    #[error("attaching the trace points of receive calls failed: {0}")]
+    Attach(#[from] BpfError),
+    /// They could not be taken away.
+    #[error("detaching the trace points of receive calls failed: {0}")]
+    Detach(#[source] io::Error),
+}
+
+/// Attaches and detaches the trace points.
+pub struct Tracing {
+    calls: Option<Calls>,
+    needed: Instant,
+}
+
+impl Tracing {
+    /// Trace points that stay as they are.
+    pub fn fixed() -> Self {
+        Self {
+            calls: None,
+            needed: Instant::now(),
+        }
+    }
+
+    /// Trace points that are attached now, and detached while nothing needs them.
+    pub fn of(calls: Calls) -> Self {
+        Self {
+            calls: Some(calls),
+            needed: Instant::now(),
+        }
+    }
+
+    /// Attaches them when they are needed, and detaches them when they were not
+    /// for a while. Returns true when they were attached: what was known of who
+    /// reads a socket is then out of date.
+    pub fn keep_up(&mut self, needed: bool) -> Result<bool, TracingError> {
+        let Some(calls) = &mut self.calls else {
+            return Ok(false);
+        };
+        if needed {
+            self.needed = Instant::now();
+            let new = !calls.are_attached();
+            if new {
+                calls.attach()?;
+            }
+            return Ok(new);
+        }
+        if calls.are_attached() && self.needed.elapsed() >= KEPT {
+            calls.detach().map_err(TracingError::Detach)?;
+        }
+        Ok(false)
+    }
+
+    /// Returns the time to wait before they are detached, if nothing needs them
+    /// until then.
+    pub fn pause(&self) -> Option<Duration> {
+        let calls = self.calls.as_ref()?;
+        calls
+            .are_attached()
+            .then(|| KEPT.saturating_sub(self.needed.elapsed()))
+    }
+}

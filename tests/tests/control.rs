@@ -1,0 +1,441 @@
+//! The control of a running agent: what it answers, who may ask, and that nothing
+//! that comes in by its socket brings it down.
+
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
+    path::Path,
+    process::{Command, Output},
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::Signal,
+    },
+};
+use serde_json::Value;
+use socketvirt::agent::SOCKET;
+use socketvirt_tests::{
+    admin::{Talk, ask, ask_at, number, raw, status},
+    cgroup::Apart,
+    process::{PATIENCE, Process, until},
+    run::binary,
+    session::{self, Session},
+    table::keep::{accelerate, end, keep},
+};
+
+fn socketvirt(args: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(args).output().expect("run socketvirt")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_pause_reaches_live_and_new_connections_and_ends_with_resume() {
+    let _session = Session::start();
+    let apart = Apart::new();
+    let agent = accelerate(&format!("--mode adopt --cgroup {}", apart.path().display()));
+    assert_eq!(ask("GET", "/healthz", "").status, 200);
+    let old = Talk::start(4);
+    until("all are adopted", || number("enrolled") == 4);
+    for _ in 0..2 {
+        let paused = socketvirt(&["pause", "--json"]);
+        assert!(paused.status.success(), "{paused:?}");
+        let answer: Value = serde_json::from_slice(&paused.stdout).expect("JSON");
+        assert_eq!(
+            (&answer["paused"], &answer["enrolled"]),
+            (&true.into(), &0.into())
+        );
+        assert_eq!(status()["accelerating"]["paused"], true);
+        // Begun during the pause, they stay plain until it ends.
+        let new = Talk::start(3);
+        let fast = number("adopted");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!((number("adopted"), number("enrolled")), (fast, 0));
+        let text = socketvirt(&["status"]);
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        assert!(text.contains("paused, nothing is accelerated"), "{text}");
+        let resumed = socketvirt(&["resume"]);
+        assert!(stderr(&resumed).contains("resumed"), "{resumed:?}");
+        until("all are adopted, the new ones too", || {
+            number("enrolled") == 7
+        });
+        new.end();
+        until("the new ones are gone", || number("enrolled") == 4);
+    }
+    old.end();
+    end(agent);
+    assert!(!Path::new(SOCKET).exists());
+}
+
+#[test]
+fn the_state_says_what_is_carried_and_what_is_kept() {
+    let _session = Session::start();
+    let apart = Apart::new();
+    let agent = accelerate(&format!("--mode adopt --cgroup {}", apart.path().display()));
+    let policy = "default = \"off\"\n[[rule]]\nname = \"all\"\naction = \"observe\"\naddress = \"127.0.0.1\"\n";
+    let applied = ask("POST", "/v1/policy", policy);
+    assert_eq!((applied.status, &applied.json()["rules"]), (200, &1.into()));
+    let talk = Talk::start(2);
+    let kept = || {
+        let status = status();
+        let kept = status["accelerating"]["kept"].as_array().expect("reasons");
+        kept.first()
+            .map(|kept| (kept["reason"].clone(), kept["sockets"].clone()))
+    };
+    until("the pairs are observed", || {
+        kept() == Some(("observed".into(), 4.into()))
+    });
+    // What is wrong changes nothing, and says where.
+    let wrong = ask("POST", "/v1/policy", "defualt = \"adopt\"\n");
+    let message = wrong.json()["message"].to_string();
+    assert_eq!(wrong.status, 422, "{wrong:?}");
+    assert!(
+        message.contains("request:1:1") && message.contains("`default`"),
+        "{message}"
+    );
+    let in_force = ask("GET", "/v1/policy", "").json();
+    assert_eq!(
+        (&in_force["generation"], &in_force["text"]),
+        (&1.into(), &policy.into())
+    );
+    assert_eq!(
+        ask("POST", "/v1/policy", "default = \"adopt\"\n").status,
+        200
+    );
+    until("the pairs are adopted", || number("enrolled") == 2);
+    let bytes = || {
+        status()["accelerating"]["bytes"]["fast"]
+            .as_u64()
+            .expect("a count")
+    };
+    until("bytes are redirected", || bytes() > 0);
+    let scraped = ask("GET", "/metrics", "");
+    assert!(
+        scraped.head.contains("application/openmetrics-text"),
+        "{scraped:?}"
+    );
+    assert!(scraped.body.ends_with("# EOF\n"), "{scraped:?}");
+    for line in [
+        "socketvirt_accelerating 1",
+        "socketvirt_pairs_enrolled 2",
+        "socketvirt_rule_pairs_enrolled{rule=\"default\",action=\"adopt\"} 2",
+    ] {
+        let has = scraped
+            .body
+            .lines()
+            .any(|found| found.trim_end_matches(".0") == line);
+        assert!(has, "{line}: {}", scraped.body);
+    }
+    // Counters do not go back, whatever ends.
+    let (mut last, mut looks) = (0, 0);
+    talk.end();
+    until("the pairs have ended", || {
+        let now = bytes();
+        assert!(now >= last, "{now} after {last}");
+        (last, looks) = (now, looks + 1);
+        number("watched") == 0 && looks > 20
+    });
+    end(agent);
+}
+
+#[test]
+fn what_comes_in_by_the_socket_brings_nothing_down() {
+    let _session = Session::start();
+    let agent = accelerate("--mode adopt");
+    let socket = Path::new(SOCKET);
+    // Garbage, and requests that are cut off or too long.
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
+    let noise: Vec<u8> = (0..100_000_u32)
+        .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+        .collect();
+    for bytes in [
+        &b"\0\0\0\0\r\n\r\n"[..],
+        b"\r\n\r\n\r\n",
+        b"GET",
+        &noise,
+        long.as_bytes(),
+        many.as_bytes(),
+    ] {
+        if let Ok(answer) = raw_half(socket, bytes) {
+            assert!(
+                answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+                "{answer}"
+            );
+        }
+    }
+    let large = "x".repeat(5 << 20);
+    for (method, path, body, status) in [
+        ("POST", "/v1/policy", &*large, 413),
+        ("POST", "/v1/policy", "\u{0}", 422),
+        ("PUT", "/v1/policy", "", 405),
+        ("GET", "/", "", 404),
+        ("GET", "//v1/status", "", 404),
+        ("GET", "/v1/../../etc/passwd", "", 404),
+        ("GET", "/healthz?verbose", "", 200),
+    ] {
+        let answer = ask_at(socket, method, path, body);
+        assert_eq!(answer.expect(path).status, status, "{method} {path}");
+    }
+    let files = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", agent.pid()));
+        open.expect("files").count()
+    };
+    let before = files();
+    // Connections that never ask: more than there is room for, all open at once.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most.max(12_000), most.max(12_000)).expect("a limit");
+    let mut idle = Vec::new();
+    for at in 0..10_000 {
+        let mut stream =
+            UnixStream::connect(socket).unwrap_or_else(|error| panic!("connection {at}: {error}"));
+        // It may be closed already.
+        let _ = stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost:");
+        idle.push(stream);
+        assert!(
+            at % 500 != 0 || files() < before + 100,
+            "after {at}: {}",
+            files()
+        );
+    }
+    let files = || {
+        fs::read_dir(format!("/proc/{}/fd", agent.pid()))
+            .expect("files")
+            .count()
+    };
+    until("the further ones are closed", || files() < before + 100);
+    until("somebody else is answered", || {
+        ask_at(socket, "GET", "/healthz", "").is_ok_and(|answer| answer.status == 200)
+    });
+    drop(idle);
+    assert_eq!(ask("GET", "/v1/status", "").status, 200);
+    end(agent);
+}
+
+/// Sends bytes, and no more.
+fn raw_half(socket: &Path, bytes: &[u8]) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    let _ = stream.write_all(bytes);
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut answer = String::new();
+    match std::io::Read::read_to_string(&mut stream, &mut answer) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+#[test]
+fn strangers_are_refused() {
+    let _session = Session::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("own/admin.sock");
+    let agent = keep(&format!(
+        "--admin-group 4242 --admin-socket {}",
+        socket.display()
+    ));
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+    };
+    let program = folder.path().join("socketvirt");
+    fs::copy(binary(), &program).expect("a copy that all may run");
+    open(folder.path(), 0o755);
+    let ask_as = |uid: u32, gid: u32| {
+        let mut command = Command::new(&program);
+        command
+            .args(["status", "--socket"])
+            .arg(&socket)
+            .uid(uid)
+            .gid(gid);
+        command.output().expect("run socketvirt")
+    };
+    // Files keep them out...
+    assert!(stderr(&ask_as(4343, 4343)).contains("not for this user"));
+    assert!(ask_as(4343, 4242).status.success());
+    // ...and so does the agent, when somebody has opened the files.
+    open(socket.parent().expect("a folder"), 0o755);
+    open(&socket, 0o666);
+    let refused = ask_as(4343, 4343);
+    assert!(
+        stderr(&refused).contains("members of its `--admin-group` may ask"),
+        "{refused:?}"
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(ask_as(4343, 4242).status.success());
+    end(agent);
+}
+
+#[test]
+fn a_killed_agent_is_told_from_one_that_lives() {
+    let _session = Session::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock");
+    let args = format!("--mode adopt --admin-socket {}", socket.display());
+    let mut killed = accelerate(&args);
+    killed.signal(Signal::SIGKILL);
+    killed.wait(PATIENCE);
+    assert!(socket.exists());
+    // What is pinned still tells.
+    let path = socket.display().to_string();
+    let told = socketvirt(&["status", "--socket", &path]);
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        text.contains("no agent runs") && text.contains("mode adopt"),
+        "{told:?}"
+    );
+    let told = socketvirt(&["status", "--json", "--socket", &path]);
+    let json: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!(
+        (&json["agent"], &json["accelerating"]["mode"]),
+        (&Value::Null, &"adopt".into())
+    );
+    let next = accelerate(&args);
+    assert_eq!(
+        ask_at(&socket, "GET", "/healthz", "")
+            .expect("an answer")
+            .status,
+        200
+    );
+    end(next);
+    let none = socketvirt(&["status", "--socket", &path]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(
+        stderr(&none).contains("start one with `socketvirt run`"),
+        "{none:?}"
+    );
+}
+
+/// A start that cannot have its socket says so in one line, and leaves nothing.
+#[test]
+fn a_socket_that_cannot_be_made_starts_nothing() {
+    let session = Session::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let full = folder.path().join("full");
+    fs::create_dir(&full).expect("a folder");
+    mount(
+        Some("tmpfs"),
+        &full,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("nr_inodes=1,mode=0755"),
+    )
+    .expect("a full file system");
+    let taken = folder.path().join("taken");
+    fs::write(&taken, "mine").expect("a file");
+    let open = folder.path().join("open");
+    fs::create_dir(&open).expect("a folder");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("permissions");
+    for (args, says) in [
+        (
+            vec![full.join("a/admin.sock").display().to_string()],
+            "No space left",
+        ),
+        (
+            vec![full.join("admin.sock").display().to_string()],
+            "No space left",
+        ),
+        (
+            vec!["/proc/none/admin.sock".to_owned()],
+            "making the folder /proc/none failed",
+        ),
+        (vec![taken.display().to_string()], "is no socket"),
+        (
+            vec![open.join("admin.sock").display().to_string()],
+            "others than root",
+        ),
+        (vec!["admin.sock".to_owned()], "must begin with /"),
+        (
+            vec![
+                folder.path().join("admin.sock").display().to_string(),
+                "--admin-group".to_owned(),
+                "no-such-group".to_owned(),
+            ],
+            "there is no group no-such-group",
+        ),
+    ] {
+        let mut command = Command::new(binary());
+        command
+            .args(["run", "--mode", "adopt", "--admin-socket"])
+            .args(&args);
+        let mut agent = Process::start(&mut command);
+        session::started(agent.pid());
+        let ended = agent.finish(PATIENCE);
+        assert_eq!(ended.status.code(), Some(1), "{args:?}: {}", ended.report());
+        assert_eq!(
+            ended.stderr.lines().count(),
+            1,
+            "{args:?}: {}",
+            ended.report()
+        );
+        assert!(ended.stderr.contains(says), "{args:?}: {}", ended.report());
+    }
+    umount2(&full, MntFlags::MNT_DETACH).expect("unmount");
+    assert_eq!(fs::read_to_string(&taken).expect("the file"), "mine");
+    session.clean();
+}
+
+#[test]
+fn the_log_is_text_or_json_and_changes_its_level() {
+    let _session = Session::start();
+    let agent = accelerate("--mode adopt --log-format json");
+    let asked = |agent: &Process| agent.stderr().matches("was asked").count();
+    assert_eq!(ask("GET", "/healthz", "").status, 200);
+    assert_eq!(asked(&agent), 0);
+    for (level, status) in [("debug", 200), ("verbose", 422), ("", 422), ("3", 422)] {
+        let body = format!("{{\"level\": \"{level}\"}}");
+        assert_eq!(ask("PUT", "/v1/log", &body).status, status, "{level}");
+    }
+    assert_eq!(ask("PUT", "/v1/log", "debug").status, 422);
+    until("requests are logged", || asked(&agent) >= 4);
+    assert_eq!(ask("PUT", "/v1/log", "{\"level\": \"info\"}").status, 200);
+    let before = asked(&agent);
+    assert_eq!(ask("GET", "/healthz", "").status, 200);
+    let told = end(agent);
+    assert_eq!(told.matches("was asked").count(), before);
+    let lines = told
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let lines: Vec<Value> = lines.collect();
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["level"].is_string() && line["timestamp"].is_string())
+    );
+    let summary = lines.iter().find(|line| !line["summary"].is_null());
+    assert_eq!(
+        summary.expect("a summary")["summary"]["effective_mode"],
+        "adopt"
+    );
+    // Nothing but errors.
+    let mut command = Command::new(binary());
+    command.args(["exec", "--log", "error", "--", "true"]);
+    let mut quiet = Process::start(&mut command);
+    session::started(quiet.pid());
+    assert_eq!(quiet.finish(PATIENCE).success().stderr, "");
+}
+
+#[test]
+fn an_agent_that_keeps_the_table_alone_says_so() {
+    let _session = Session::start();
+    let agent = keep("");
+    assert_eq!(ask("GET", "/healthz", "").status, 200);
+    assert_eq!(status()["accelerating"], Value::Null);
+    assert_eq!(ask("POST", "/v1/pause", "").status, 409);
+    let paused = socketvirt(&["pause"]);
+    assert!(
+        stderr(&paused).contains("keeps the table alone"),
+        "{paused:?}"
+    );
+    assert_eq!(paused.status.code(), Some(1));
+    end(agent);
+    let without = keep("--no-admin");
+    assert!(!Path::new(SOCKET).exists());
+    assert!(raw(Path::new(SOCKET), b"").is_err());
+    end(without);
+}
