@@ -156,6 +156,8 @@ fn build(out_dir: &Path) -> Result<PathBuf> {
         .arg(&target_dir)
         // Lets the pinned stable compiler take `-Z`; set for this child alone.
         .env("RUSTC_BOOTSTRAP", "1")
+        // In many small pieces the compiler makes code that the verifier refuses.
+        .env("CARGO_INCREMENTAL", "0")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // Set by an outer `cargo clippy`, which would check instead of build.
         .env_remove("RUSTC_WORKSPACE_WRAPPER")

@@ -7,8 +7,9 @@ use socketvirt_common::{
     record::config::FIRST_PAUSE,
     rule::{
         adoption::{
-            self, Decision, LONGEST_WANT, MOST_VISITS, Next, Pair, Standing, UNSEEN_PAUSE, WARM,
-            goes_on, in_vain, is_warm, of_ends, of_traffic, passes,
+            self, Decision, LONGEST_WANT, MOST_VISITS, Next, Pair, SLOTS, Standing, TIMES,
+            UNSEEN_PAUSE, WARM, asked_at, goes_on, in_vain, is_warm, of_ends, of_traffic, passes,
+            slot,
         },
         habit::is_habit,
         stay,
@@ -391,5 +392,25 @@ fn half_a_pair_stays_until_its_visits_were_in_vain() {
         },
     ] {
         assert_eq!(stay::leave(&pair), Reason::None);
+    }
+}
+
+#[test]
+fn the_time_to_adoption_begins_with_the_first_of_the_looks_that_let_it_be() {
+    for decision in [Decision::Enrol, Decision::Wait] {
+        assert_eq!(asked_at(0, NOW, decision), NOW);
+        assert_eq!(asked_at(7, NOW, decision), 7);
+    }
+    for decision in [Decision::Keep, Decision::Pause] {
+        assert_eq!(asked_at(7, NOW, decision), 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_time_is_counted_below_the_first_bound_that_it_does_not_pass(time in 0..2 * TIMES[SLOTS - 2]) {
+        let slot = slot(time);
+        prop_assert!(slot == SLOTS - 1 || time <= TIMES[slot]);
+        prop_assert!(slot == 0 || time > TIMES[slot - 1]);
     }
 }

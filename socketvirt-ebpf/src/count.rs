@@ -2,15 +2,16 @@
 
 use core::{arch::asm, mem::offset_of};
 
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use socketvirt_common::{
     reason::{REASONS, Reason},
     record::{
         flow::{Flow, Traffic},
         pair::{Enrolment, Side},
         stats::Stats,
-        watch::WatchedEnd,
+        watch::{Watched, WatchedEnd},
     },
-    rule::worth::Sent,
+    rule::{adoption, worth::Sent},
 };
 
 use crate::{
@@ -40,6 +41,24 @@ macro_rules! count {
     };
 }
 pub(crate) use count;
+
+/// Counts the time that a pair has waited for its adoption, which is now. A pair whose
+/// other end came back alone has not waited.
+#[inline(always)]
+pub fn adoption_time(pair: &mut Watched) {
+    let Some(stats) = stats() else { return };
+    if pair.asked_at == 0 {
+        return;
+    }
+    // SAFETY: takes nothing.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let time = now.saturating_sub(pair.asked_at);
+    pair.asked_at = 0;
+    stats.adoption_time += time;
+    if let Some(count) = stats.adoption_times.get_mut(adoption::slot(time)) {
+        *count += 1;
+    }
+}
 
 /// Brings `flow.total` up to what `tcp_sock` says and adds what is new to the
 /// counters.

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use socketvirt_common::rule::adoption::SLOTS;
 use socketvirt_tests::{
     process::{PATIENCE, Process, until},
     programs::{free_port, required},
@@ -57,6 +58,13 @@ fn has_all_fields() {
         let _ = summary.counts("/left_on_stack");
         summary.accelerated();
         assert!(summary.count("/messages/fast") > 0, "{summary}");
+        // Those that handshakes enrol have not waited.
+        if mode == Mode::Adopt {
+            let times = 0..SLOTS;
+            let waited =
+                times.map(|slot| summary.count(&format!("/adoption_time/pairs/{slot}/pairs")));
+            assert_eq!(waited.sum::<u64>(), 2, "{summary}");
+        }
     }
 }
 
@@ -116,12 +124,16 @@ fn peers_outside_are_left_alone() {
         let kv = format!("{} kv --protocol redis", workload_path());
         let script = format!("{kv} --port {port} --rate 300 --operations 1 --until-go");
         let outcome = Run::new(mode, beside_adopted(&script)).success();
-        // In adopt mode such sockets are never followed.
-        outcome.left_alone(match mode {
-            Mode::Eager => "peer_not_here",
-            _ => "too_short",
-        });
+        assert_eq!(outcome.redirected(), 0, "{}", outcome.summary());
         let summary = outcome.summary();
+        // In adopt mode such sockets are never followed, nor in eager mode those of a
+        // program that was not inspected yet.
+        let reasons: &[_] = match mode {
+            Mode::Eager => &["peer_not_here", "too_short"],
+            _ => &["too_short"],
+        };
+        let left: u64 = reasons.iter().map(|reason| summary.left(reason)).sum();
+        assert!(left > 0, "{mode}: {summary}");
         assert_eq!(summary.count("/pairs"), BESIDE, "{summary}");
         assert_eq!(summary.count("/adopted"), BESIDE, "{summary}");
     }

@@ -35,12 +35,18 @@ pub fn given_or_built(given: Option<&Path>) -> Result<PathBuf> {
 pub fn release() -> Result<PathBuf> {
     progress::step("build: release build of the workspace, the BPF object embedded");
     command::run(workspace::cargo().args(["build", "--release"]))?;
+    let binary = built()?;
+    progress::note(&format!("the binary is {}", binary.display()));
+    Ok(binary)
+}
+
+/// The binary that a build has left.
+pub fn built() -> Result<PathBuf> {
     let binary = workspace::binary()?;
     ensure!(
         binary.is_file(),
         "the build left no binary at {}",
         binary.display()
     );
-    progress::note(&format!("the binary is {}", binary.display()));
     Ok(binary)
 }

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::flow::Traffic;
-use crate::reason::REASONS;
+use crate::{reason::REASONS, rule::adoption::SLOTS};
 
 /// The counts since the data path was loaded. Each CPU has its own set; the sum
 /// is the truth.
@@ -49,6 +49,10 @@ pub struct Stats {
     /// before could not be cut off. The kernel had no memory for a copy of 4
     /// KiB.
     pub packets_lost: u64,
+    /// Pairs adopted, by the time that it took ([`crate::rule::adoption::slot`]).
+    pub adoption_times: [u64; SLOTS],
+    /// The sum of these times, nanoseconds.
+    pub adoption_time: u64,
 }
 
 impl Default for Stats {
@@ -70,6 +74,8 @@ impl Default for Stats {
             enrol_refused: 0,
             redirect_missed: 0,
             packets_lost: 0,
+            adoption_times: [0; SLOTS],
+            adoption_time: 0,
         }
     }
 }

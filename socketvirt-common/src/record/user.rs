@@ -65,6 +65,8 @@ impl Stats {
             enrol_refused,
             redirect_missed,
             packets_lost,
+            adoption_times,
+            adoption_time,
         } = other;
         self.connected += connected;
         self.accepted += accepted;
@@ -84,6 +86,10 @@ impl Stats {
         self.enrol_refused += enrol_refused;
         self.redirect_missed += redirect_missed;
         self.packets_lost += packets_lost;
+        for (sum, one) in self.adoption_times.iter_mut().zip(adoption_times) {
+            *sum += one;
+        }
+        self.adoption_time += adoption_time;
     }
 }
 

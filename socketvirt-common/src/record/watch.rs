@@ -160,6 +160,9 @@ pub struct Watched {
     pub active_at: u64,
     /// The time at which the first of [`Watched::visits`] was asked for, nanoseconds.
     pub wanted_at: u64,
+    /// The time since which nothing lasting speaks against the pair, nanoseconds; 0
+    /// while something does, and once it was enrolled.
+    pub asked_at: u64,
     /// Its stage.
     pub stage: Stage,
     /// The change that it waits for.

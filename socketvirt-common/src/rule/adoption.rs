@@ -28,6 +28,50 @@ pub const LONGEST_WANT: u64 = 200_000_000;
 /// The time that a pair waits whose sockets no visit finds, nanoseconds.
 pub const UNSEEN_PAUSE: u64 = release::pause(1, FIRST_PAUSE);
 
+/// The bounds by which times to adoption are counted, nanoseconds: a pair that took as
+/// long as a bound is below it.
+pub const TIMES: [u64; 11] = [
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    10_000_000_000,
+    60_000_000_000,
+];
+
+/// The slots in which times to adoption are counted: one for each of [`TIMES`], and one
+/// for longer ones.
+pub const SLOTS: usize = TIMES.len() + 1;
+
+/// Returns the slot of a time to adoption, nanoseconds.
+#[inline(always)]
+#[must_use]
+pub const fn slot(time: u64) -> usize {
+    let mut slot = 0;
+    while slot < TIMES.len() && time > TIMES[slot] {
+        slot += 1;
+    }
+    slot
+}
+
+/// Returns the time since which a pair could be enrolled, after a look at the time `now`
+/// (nanoseconds) that decided so: `asked_at`, if it could before, see
+/// [`Watched::asked_at`](crate::record::watch::Watched::asked_at).
+#[inline(always)]
+#[must_use]
+pub const fn asked_at(asked_at: u64, now: u64, decision: Decision) -> u64 {
+    match decision {
+        Decision::Enrol | Decision::Wait if asked_at == 0 => now,
+        Decision::Enrol | Decision::Wait => asked_at,
+        Decision::Keep | Decision::Pause => 0,
+    }
+}
+
 /// The result of earlier looks at the traffic of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {

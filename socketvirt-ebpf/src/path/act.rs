@@ -104,6 +104,7 @@ fn adopt(sk: *mut c_void, sock: Sock, place: u32, pair: &mut Watched, side: Side
     pair.visits = 0;
     if matches!(pair.stage, Stage::Enrolled) {
         count!(adopted);
+        count::adoption_time(pair);
         policy::count::enrolled(pair);
         let cookies = (pair.ends[0].cookie, pair.ends[1].cookie);
         events::of_pair(What::ADOPT, cookies.0, cookies.1, Reason::None);

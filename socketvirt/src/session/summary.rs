@@ -1,6 +1,6 @@
 //! The summary of a run, for people and as JSON.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 use socketvirt_common::{
@@ -9,6 +9,7 @@ use socketvirt_common::{
         config::{Mode, ReceiveMode},
         stats::Stats,
     },
+    rule::adoption,
 };
 
 use super::effective::Effective;
@@ -32,6 +33,8 @@ pub struct Summary {
     /// Sockets, two a pair, that had bytes unread when they were enrolled in
     /// mid-life.
     pub adopted_unread: u64,
+    /// The time that adoptions in mid-life took.
+    pub adoption_time: Times,
     /// Pairs taken out of the SOCKHASH before they closed.
     pub released: u64,
     /// Payload bytes of all connections that begin in the cgroup.
@@ -53,6 +56,39 @@ pub struct Shortfall {
     pub name: &'static str,
     /// What the operator was told.
     pub words: String,
+}
+
+/// The times that adoptions took: from when a pair was found worth it, and nothing
+/// lasting spoke against it, until both ends were enrolled.
+#[derive(Clone, Debug, Serialize)]
+pub struct Times {
+    /// Their sum, seconds.
+    pub sum: f64,
+    /// Pairs by their times, the shortest first.
+    pub pairs: Vec<Slot>,
+}
+
+/// The pairs that took a time between two bounds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Slot {
+    /// The upper bound, seconds; the lower is that of the slot before. None for the last.
+    pub at_most: Option<f64>,
+    /// Number of pairs.
+    pub pairs: u64,
+}
+
+impl Times {
+    fn new(stats: &Stats) -> Self {
+        let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
+        let bounds = adoption::TIMES.iter().map(|&time| Some(seconds(time)));
+        let slots = bounds.chain([None]).zip(stats.adoption_times);
+        Self {
+            sum: seconds(stats.adoption_time),
+            pairs: slots
+                .map(|(at_most, pairs)| Slot { at_most, pairs })
+                .collect(),
+        }
+    }
 }
 
 /// A count for each path.
@@ -125,6 +161,7 @@ impl Summary {
             pairs: stats.pairs,
             adopted: stats.adopted + stats.eager,
             adopted_unread: stats.adopted_unread,
+            adoption_time: Times::new(stats),
             released: stats.released,
             bytes: ByPath {
                 fast: stats.traffic.fast_bytes,

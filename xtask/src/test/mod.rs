@@ -45,7 +45,6 @@ pub fn run() -> Result<()> {
         Ok(())
     };
     pass("format", &mut || shown(&mut format()))?;
-    let binary = build::release()?;
     pass("clippy", &mut || shown(&mut clippy()))?;
     pass("clippy for BPF", &mut || shown(&mut clippy_bpf()?))?;
     pass("documentation", &mut || shown(&mut documentation()))?;
@@ -54,6 +53,8 @@ pub fn run() -> Result<()> {
         programs = programs::build()?;
         Ok(())
     })?;
+    // Of the same build: one of the default packages alone would compile a third of the dependencies again.
+    let binary = build::built()?;
     let (integration, unit): (Vec<_>, Vec<_>) =
         programs.into_iter().partition(Program::is_integration);
     pass("unit and property tests", &mut || {

@@ -111,6 +111,7 @@ impl Look<'_> {
         match next {
             Next::Measure => true,
             Next::Keep(reason) => {
+                pair.asked_at = 0;
                 reason_of_both(pair, reason);
                 false
             }
@@ -126,13 +127,16 @@ impl Look<'_> {
         let other = self.ask(server, Side::Server, client);
         // A pair that the policy keeps from it is not to be enrolled.
         let in_vain = pair.action.enrols() && self.in_vain(pair);
-        match adoption::of_ends(one, other, in_vain) {
+        let decision = adoption::of_ends(one, other, in_vain);
+        pair.asked_at = adoption::asked_at(pair.asked_at, self.now, decision);
+        match decision {
             Decision::Enrol => match permitted(pair) {
                 Reason::None => {
                     self.want(pair, Want::Adopt);
                     true
                 }
                 reason => {
+                    pair.asked_at = 0;
                     reason_of_both(pair, reason);
                     adoption::passes(reason)
                 }

@@ -6,13 +6,13 @@ use socketvirt_common::record::{
 };
 
 use super::{
-    Kind::{Counter, Gauge, Info},
+    Kind::{Counter, Gauge, Histogram, Info},
     Metric, Sample, Scrape, Unit,
 };
 use crate::{agent::status::Accelerating, datapath::load::MAX_SOCKETS, policy::status::Line};
 
 /// Each metric, in the order in which they are shown.
-pub const METRICS: [Metric; 31] = [
+pub const METRICS: [Metric; 32] = [
     Metric {
         name: "build",
         kind: Info,
@@ -128,6 +128,26 @@ pub const METRICS: [Metric; 31] = [
         labels: &[],
         help: "Pairs that were enrolled, in mid-life or at the handshake",
         read: |scrape| on(scrape, |on| vec![plain(on.summary.adopted)]),
+    },
+    Metric {
+        name: "adoption_time",
+        kind: Histogram,
+        unit: Some(Unit::Seconds),
+        labels: &[],
+        help: "Time from when a pair was found worth it, and nothing lasting spoke against it, until it was enrolled in mid-life",
+        read: |scrape| {
+            on(scrape, |on| {
+                let times = &on.summary.adoption_time;
+                let counts = times.pairs.iter();
+                let buckets =
+                    counts.map(|slot| (slot.at_most.unwrap_or(f64::INFINITY), slot.pairs));
+                vec![Sample {
+                    labels: Vec::new(),
+                    value: times.sum,
+                    buckets: buckets.collect(),
+                }]
+            })
+        },
     },
     Metric {
         name: "releases",
@@ -284,6 +304,7 @@ pub const METRICS: [Metric; 31] = [
                     .map(|(tier, time)| Sample {
                         labels: vec![tier.into()],
                         value: time.as_secs_f64(),
+                        buckets: Vec::new(),
                     })
                     .into()
             })
@@ -391,6 +412,7 @@ fn labelled<const N: usize>(value: impl Into<u64>, labels: [&str; N]) -> Sample 
     Sample {
         labels: labels.map(str::to_owned).into(),
         value: value.into() as f64,
+        buckets: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _, text},
+    encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
     registry::{Registry, Unit},
 };
@@ -60,12 +60,17 @@ pub enum Kind {
     Gauge,
     /// Is in its labels.
     Info,
+    /// Counts by size.
+    Histogram,
 }
 
 /// One value, with the values of its labels.
 struct Sample {
     labels: Vec<String>,
+    /// The value; of a histogram, the sum of all that it counts.
     value: f64,
+    /// What a histogram counts: up to each bound, and above the one before.
+    buckets: Vec<(f64, u64)>,
 }
 
 impl Scrape {
@@ -101,7 +106,7 @@ impl Metric {
         let unit = self.unit.as_ref().map(|unit| format!("_{}", unit.as_str()));
         let suffix = match self.kind {
             Kind::Counter => "_total",
-            Kind::Gauge => "",
+            Kind::Gauge | Kind::Histogram => "",
             Kind::Info => "_info",
         };
         format!("{PREFIX}_{}{}{suffix}", self.name, unit.unwrap_or_default())
@@ -119,6 +124,7 @@ impl Collector for Scrape {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
                 Kind::Info => MetricType::Info,
+                Kind::Histogram => MetricType::Histogram,
             };
             let unit = metric.unit.as_ref();
             let mut family = encoder.encode_descriptor(metric.name, metric.help, unit, kind)?;
@@ -129,10 +135,15 @@ impl Collector for Scrape {
                     Info::new(labels).encode(family)?;
                     break;
                 }
-                let one = family.encode_family(&labels)?;
+                let mut one = family.encode_family(&labels)?;
                 match metric.kind {
                     Kind::Counter => ConstCounter::new(sample.value).encode(one)?,
-                    _ => ConstGauge::new(sample.value).encode(one)?,
+                    Kind::Histogram => {
+                        let count = sample.buckets.iter().map(|(_, count)| count).sum();
+                        let (sum, buckets) = (sample.value, &sample.buckets);
+                        one.encode_histogram::<NoLabelSet>(sum, count, buckets, None)?;
+                    }
+                    Kind::Gauge | Kind::Info => ConstGauge::new(sample.value).encode(one)?,
                 }
             }
         }

@@ -13,6 +13,7 @@ pub fn table() -> String {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Info => "info",
+            Kind::Histogram => "histogram",
         };
         let labels: Vec<String> = metric
             .labels
