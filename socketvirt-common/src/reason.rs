@@ -200,11 +200,11 @@ reasons! {
     /// its own on it.
     Kernel = 41, "kernel",
         "Nothing: such sockets stay on the stack.";
-    /// The program that reads the socket, or one of its cgroup (eager mode), has an
-    /// `io_uring`, by which it could send without a copy; a socket that was ever
-    /// enrolled refuses that.
+    /// The program that reads the socket does networking by an `io_uring`, by which it
+    /// could send without a copy; a socket that was ever enrolled refuses that. Or
+    /// its ring does not show what for it is. In eager mode any ring of the cgroup.
     Ring = 42, "ring",
-        "Nothing, while that program has one. For eager mode, run it in a cgroup of its own.";
+        "Nothing, while that program uses one so. For eager mode, run it in a cgroup of its own.";
     /// The agent cannot look at the program that reads the socket, or cannot
     /// enter its network namespace. It lacks a capability (`CAP_SYS_PTRACE`),
     /// or lives in a pid namespace of its own.

@@ -46,7 +46,7 @@ use aya_ebpf::{
 };
 
 use path::{act, discover, habits, handshake, join, message, unify, watch};
-use program::{processes, reader};
+use program::{processes, reader, rings};
 
 /// Watches connections come and go, attached to a cgroup.
 #[sock_ops]
@@ -114,9 +114,16 @@ pub fn sv_exec(ctx: BtfTracePointContext) -> u32 {
 
 /// Runs when a program makes an `io_uring`.
 #[btf_tracepoint(function = "io_uring_create")]
-pub fn sv_ring(_ctx: BtfTracePointContext) -> u32 {
-    reader::made_ring();
+pub fn sv_ring(ctx: BtfTracePointContext) -> u32 {
+    rings::made(ctx.arg::<u32>(4));
     processes::made_ring();
+    0
+}
+
+/// Runs when a program submits a request to an `io_uring`.
+#[btf_tracepoint(function = "io_uring_submit_req")]
+pub fn sv_submit(ctx: BtfTracePointContext) -> u32 {
+    rings::submitted(ctx.arg(0));
     0
 }
 

@@ -29,7 +29,7 @@ use socketvirt_common::{
             Set, SetKey, TextKey,
         },
         program::Program,
-        reader::{PROCESSES, Process},
+        reader::{PROCESSES, Process, Rings},
         row::Row,
         stats::Stats,
         watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
@@ -138,6 +138,10 @@ pub static sv_shared: HashMap<u64, Shared, 1024> = HashMap::new();
 /// The processes that read watched sockets, see `reader::name`.
 #[btf_map]
 pub static sv_processes: LruHashMap<u64, Process, { PROCESSES as usize }> = LruHashMap::new();
+
+/// The rings of processes that have made any, see `reader::name`.
+#[btf_map]
+pub static sv_rings: LruHashMap<u64, Rings, { PROCESSES as usize }> = LruHashMap::new();
 
 /// Habits: what programs have shown that keeps their sockets off.
 #[btf_map]

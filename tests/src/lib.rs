@@ -15,6 +15,7 @@ pub mod cgroup;
 pub mod conform;
 mod content;
 pub mod drive;
+pub mod exchanger;
 mod gate;
 pub mod hostile;
 pub mod life;

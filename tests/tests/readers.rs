@@ -11,53 +11,19 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
 use socketvirt_tests::{
     cgroup::Apart,
+    exchanger::{adopted_then_left, exchanger, keeps_off_itself_alone},
     live::Counters,
     process::{PATIENCE, Process, must, until},
-    run::{BESIDE, END, GO, Mode, Outcome, Run, beside_adopted, binary, shell, workload_path},
+    run::{BESIDE, END, GO, Mode, Run, beside_adopted, binary, shell},
     session::{self, Session, cgroup_root},
     table::kept_for,
 };
-use tempfile::TempDir;
-
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/exchanger.c");
-
-/// A folder with the program; one that may splice is built with `SPLICES`.
-fn exchanger(splices: bool) -> TempDir {
-    let folder = tempfile::tempdir().expect("a directory");
-    let program = folder.path().join("exchanger").display().to_string();
-    let mut words = vec![SOURCE, "-o", &program];
-    words.extend(splices.then_some("-DSPLICES"));
-    must("cc", words);
-    folder
-}
-
-/// The program with these words is kept off for a reason, and nobody else in its
-/// cgroup: a workload beside it is not over before it was redirected.
-fn keeps_off_itself_alone(folder: &Path, words: &str, reason: &str) {
-    let script = format!(
-        "{}/exchanger {words} & it=$!\n\
-         {} streams --io edge --phases fast@300; status=$?\n\
-         echo > ${END}; wait $it || exit 1; exit $status",
-        folder.display(),
-        workload_path(),
-    );
-    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
-    let summary = outcome.summary().accelerated();
-    assert_eq!(summary.left(reason), 2, "{summary}");
-}
 
 #[test]
 fn who_could_splice_harms_nobody_else() {
     let _session = Session::beside_others();
     let folder = exchanger(true);
     keeps_off_itself_alone(folder.path(), "", "may_splice");
-}
-
-#[test]
-fn who_has_a_ring_harms_nobody_else() {
-    let _session = Session::beside_others();
-    let folder = exchanger(false);
-    keeps_off_itself_alone(folder.path(), "ring", "ring");
 }
 
 /// The socket has its listener's cgroup, the reader is in another one; and a
@@ -80,20 +46,6 @@ fn a_splicer_that_inherits_its_listener_is_found() {
     let left = summary.left("may_splice") + summary.left("splice");
     assert_eq!(left, 2, "{summary}");
     assert_eq!(summary.count("/adopted"), BESIDE, "{summary}");
-}
-
-/// Runs a program that is told to go on once its connection was adopted, and to
-/// end once that has left.
-#[track_caller]
-fn adopted_then_left(script: &str) -> Outcome {
-    let mut running = Run::new(Mode::Adopt, shell(script)).start();
-    running.until(|seen| seen.adopted > 0);
-    running.go();
-    running.until(|seen| seen.released > 0);
-    running.end();
-    let outcome = running.finish();
-    outcome.success();
-    outcome
 }
 
 /// It may come to splice(2) by a library, and late: its sockets leave.

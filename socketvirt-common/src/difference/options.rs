@@ -155,13 +155,17 @@ pub const LIST: &[Difference] = &[
         name: "uring_zero_copy",
         title: "zero-copy sends by io_uring",
         fact: "a socket that was ever enrolled answers EOPNOTSUPP",
-        kernel: &["K-PROG-5"],
+        kernel: &["K-PROG-5", "K-PROG-8", "K-PROG-9"],
         plain: "sent",
         fixed_in: None,
-        keeper: Keeper::Guard(Reason::Ring),
-        adopt: Outcome::KeptOff,
+        keeper: Keeper::LateGuard(
+            Reason::Ring,
+            "keep out programs that read files by io_uring, and come to send on old connections by \
+             it; any other is kept off before",
+        ),
+        adopt: Outcome::Once,
         eager: Outcome::KeptOff,
-        likely: Likely::Rare,
+        likely: Likely::VeryRare,
         section: "`io_uring`",
     },
     Difference {

@@ -321,6 +321,24 @@ offsets! {
         counter_max = "max", 8, unknown: "how much memory a cgroup has left";
         counter_parent = "parent", 8, unknown: "how much memory a cgroup has left";
     }
+    io_kiocb {
+        /// The operation of a request.
+        request_operation = "opcode", 1, unknown: "programs that use io_uring for files only";
+        /// Its lowest bits are those of its entry.
+        request_flags = "flags", 0, unknown: "programs that use io_uring for files only";
+        /// Its descriptor, before it is complete.
+        request_fd = "cqe.fd", 4, unknown: "programs that use io_uring for files only";
+        /// Its ring.
+        request_ring = "ctx", 8, unknown: "programs that register files with io_uring";
+    }
+    io_ring_ctx {
+        /// An array of pointers to registered files, since 6.13.
+        ring_files = "file_table.data.nodes", 8, unknown: "programs that register files with io_uring";
+    }
+    io_rsrc_node {
+        /// The file, and flags in the lowest bits.
+        node_file = "file_ptr", 8, unknown: "programs that register files with io_uring";
+    }
     sk_buff {
         skb_sk = "sk", 8, needed: "what of a packet is new";
     }

@@ -14,6 +14,7 @@ use zerocopy::{Immutable, IntoBytes, TryFromBytes};
 use super::{
     event::TableStats,
     policy::{NetKey, NetSets, PortSets, RuleStats, Set, SetKey, TextKey},
+    reader::Rings,
     stats::Stats,
     watch::Tiers,
 };
@@ -85,7 +86,7 @@ macro_rules! pod {
 }
 
 pod!(
-    NetKey, NetSets, PortSets, RuleStats, Set, SetKey, Stats, TableStats, TextKey, Tiers
+    NetKey, NetSets, PortSets, Rings, RuleStats, Set, SetKey, Stats, TableStats, TextKey, Tiers
 );
 
 /// The bytes of a record, which may be none of its values.

@@ -45,10 +45,35 @@ pub struct Process {
     /// The reason for which its sockets stay on the stack: [`Reason::None`] for
     /// a harmless one, [`Reason::NotInspected`] until the agent has inspected.
     pub reason: Reason,
-    /// 1 when the agent shall look again, though the reason stands.
+    /// Not 0 when the agent shall look again, though the reason stands:
+    /// [`LOADED`] or [`MADE_RING`].
     pub again: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// What its rings have shown to the agent: 0, [`FILES`] or [`NETWORK`].
+    pub ringed: u32,
+}
+
+/// It is harmless as long as what it submits to its rings is watched.
+pub const FILES: u32 = 1;
+/// It has done networking by a ring.
+pub const NETWORK: u32 = 2;
+
+/// It has mapped other code.
+pub const LOADED: u32 = 1;
+/// It has made an `io_uring`: no more of its sockets are enrolled before the agent
+/// has looked.
+pub const MADE_RING: u32 = 2;
+
+/// The rings of a process, as the kernel side has seen them. It alone writes this.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
+pub struct Rings {
+    /// Number of rings that it has made.
+    pub made: u64,
+    /// 1 when it has done networking by one of them, while that was watched.
+    pub network: u32,
+    /// 1 when the entries of one are not where they are looked for, see
+    /// [`HIDDEN`](crate::rule::ring::HIDDEN).
+    pub hidden: u32,
 }
 
 /// A watched socket in the hands of a process, as the walk over all files tells.

@@ -1,7 +1,7 @@
 //! Rules: the decisions that keep bytes exact, as pure functions over plain
 //! numbers, so that they are tested without a kernel.
 //!
-//! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`] and [`inspected`].
+//! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`], [`ring`] and [`inspected`].
 //! *Of each message*: [`path`], of [`order`], [`pressure`], [`call`] and [`watched`]. *Leaving*: [`stay`], then
 //! [`release`]. *Of the
 //! agent*: [`pace`]. *Of the table*: [`status`], [`readiness`].
@@ -17,6 +17,7 @@ pub mod policy;
 pub mod pressure;
 pub mod readiness;
 pub mod release;
+pub mod ring;
 pub mod status;
 pub mod stay;
 pub mod suitable;

@@ -17,6 +17,7 @@ use crate::{
         sock::Sock,
     },
     maps::{sv_processes, sv_shared, sv_tiers},
+    program::rings,
 };
 
 /// Returns why a process that reads an end, or holds it beside its reader, keeps
@@ -30,8 +31,7 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
     };
     // SAFETY: the agent's programs run one at a time.
     let tiers = unsafe { &mut *tiers };
-    let reader = reader_of(end, tiers);
-    remember_map(Sock(end.sock), side, reader);
+    let reader = reader_of(end, side, tiers, enrolled != 0);
     if !matches!(reader, Reason::None) {
         return reader as u32;
     }
@@ -43,7 +43,7 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
 
 /// Returns why the process that reads an end keeps it on the stack.
 #[inline(always)]
-fn reader_of(end: &WatchedEnd, tiers: &mut Tiers) -> Reason {
+fn reader_of(end: &WatchedEnd, side: Side, tiers: &mut Tiers, enrolled: bool) -> Reason {
     if end.reader == 0 {
         return Reason::NotInspected;
     }
@@ -57,8 +57,14 @@ fn reader_of(end: &WatchedEnd, tiers: &mut Tiers) -> Reason {
     if process.again != 0 || matches!(process.reason, Reason::NotInspected) {
         tiers.uninspected += 1;
     } else if has_loaded(process) {
-        process.again = 1;
+        process.again = reader::LOADED;
         tiers.uninspected += 1;
+    }
+    if is_remembered(end.reader, process, enrolled) {
+        habits::keep_off(Sock(end.sock), side, process.reason);
+    }
+    if process.again == reader::MADE_RING && !enrolled && matches!(process.reason, Reason::None) {
+        return Reason::NotInspected;
     }
     process.reason
 }
@@ -85,13 +91,18 @@ fn holders_of(end: &WatchedEnd, known: u32, tiers: &mut Tiers) -> Reason {
     Reason::NotInspected
 }
 
-/// Remembers a program that has a map of sockets, which its next process may make
-/// only after the first of its sockets was adopted. Of a socket that is found in a
-/// map this says nothing: it may be there by another agent.
+/// True when the next process of a reader's program is kept off too, as it may show
+/// the same only after the first of its sockets was adopted.
+///
+/// So it is with a map of sockets: of a socket that is found in a map this says
+/// nothing, as it may be there by another agent. And with networking by a ring that
+/// was seen too late.
 #[inline(always)]
-fn remember_map(sock: Sock, side: Side, reader: Reason) {
-    if matches!(reader, Reason::Foreign) {
-        habits::keep_off(sock, side, reader);
+fn is_remembered(name: u64, process: &Process, enrolled: bool) -> bool {
+    match process.reason {
+        Reason::Foreign => true,
+        Reason::Ring => enrolled && (process.ringed == reader::NETWORK || rings::networks(name)),
+        _ => false,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         load::{offset, read},
         sock::Sock,
     },
-    maps::{sv_ends, sv_processes, sv_shared, sv_wake, sv_watched},
+    maps::{sv_ends, sv_processes, sv_rings, sv_shared, sv_wake, sv_watched},
     table::iterate::{self, IterFile},
 };
 
@@ -119,7 +119,7 @@ pub fn seat_of(cookie: u64) -> Option<Seat> {
 /// The verifier knows the type of the task, and of its leader: neither is read
 /// as a number that might be no address.
 #[inline(always)]
-fn current() -> (u64, u64) {
+pub fn current() -> (u64, u64) {
     // SAFETY: takes nothing.
     let task: *const u8 = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
     let leader = task.wrapping_add(offset!(task_leader) as usize);
@@ -177,7 +177,7 @@ fn uninspected(task: u64, reason: Reason) -> Process {
         pid: own_number(task),
         reason,
         again: 0,
-        reserved: 0,
+        ringed: 0,
     }
 }
 
@@ -229,6 +229,8 @@ fn own_number(task: u64) -> u32 {
 #[inline(always)]
 pub fn began() {
     let (task, own) = current();
+    // Rings do not survive exec(2).
+    let _ = sv_rings.remove(&own);
     let known = sv_processes.get_ptr(&own).is_some();
     if known {
         let process = uninspected(task, Reason::NotInspected);
@@ -237,16 +239,6 @@ pub fn began() {
     if inherited(task, own) || known {
         enter(task, own);
         let _ = sv_wake.output(&own, 0);
-    }
-}
-
-/// Handles a process that has made an `io_uring`.
-#[inline(always)]
-pub fn made_ring() {
-    let (task, own) = current();
-    if sv_processes.get_ptr(&own).is_some() {
-        let process = uninspected(task, Reason::Ring);
-        let _ = sv_processes.insert(&own, &process, 0);
     }
 }
 
@@ -274,12 +266,18 @@ fn inherited(task: u64, own: u64) -> bool {
     any
 }
 
+/// True when a file is a socket.
+#[inline(always)]
+pub fn is_socket(file: u64) -> bool {
+    let inode: u64 = read(file, offset!(file_inode));
+    let mode: u16 = read(inode, offset!(inode_mode));
+    mode & TYPE == SOCKET
+}
+
 /// True when a file is a watched socket, which the calling process may read.
 #[inline(always)]
 fn is_watched(file: u64, own: u64) -> bool {
-    let inode: u64 = read(file, offset!(file_inode));
-    let mode: u16 = read(inode, offset!(inode_mode));
-    if mode & TYPE != SOCKET {
+    if !is_socket(file) {
         return false;
     }
     let socket: u64 = read(file, offset!(file_private));

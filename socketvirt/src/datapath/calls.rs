@@ -46,6 +46,22 @@ impl Calls {
         })
     }
 
+    /// The program that watches what is submitted to rings, which is pinned in
+    /// `folder` where the kernel has its trace point.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn submissions(folder: &Path) -> Result<Option<Self>, BpfError> {
+        if !folder.join(home::SUBMIT).exists() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            programs: vec![Traced::open(folder, home::SUBMIT, home::SUBMIT_LINK)?],
+            folder: folder.to_owned(),
+            attached: folder.join(home::SUBMIT_LINK).exists(),
+        }))
+    }
+
     /// True while every call is seen.
     #[must_use]
     pub fn are_attached(&self) -> bool {

@@ -29,6 +29,8 @@ pub const RECEIVE_LINK: &str = "link_receive";
 pub const EXEC_LINK: &str = "link_exec";
 /// The link that watches programs make an `io_uring`.
 pub const RING_LINK: &str = "link_ring";
+/// The link that watches what is submitted to rings.
+pub const SUBMIT_LINK: &str = "link_submit";
 /// The link that watches processes come to another cgroup.
 pub const MOVED_LINK: &str = "link_moved";
 /// The handshake program.
@@ -37,6 +39,8 @@ pub const SOCK_OPS: &str = "sv_sock_ops";
 pub const RECEIVE: &str = "sv_receive";
 /// The program that sees which call reads, where the kernel permits no other way.
 pub const READ: &str = "sv_read";
+/// The program at the trace point of what is submitted to rings.
+pub const SUBMIT: &str = "sv_submit";
 /// The iterator of visits: reading this file visits the sockets that wait.
 pub const ACT_LINK: &str = "act";
 /// The iterator of the walk at the start.

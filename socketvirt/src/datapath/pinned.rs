@@ -8,7 +8,11 @@ use aya::{
 };
 use socketvirt_common::{
     reason::Reason,
-    record::{program::Program, raw::Raw, reader::Process},
+    record::{
+        program::Program,
+        raw::Raw,
+        reader::{Process, Rings},
+    },
 };
 
 use super::home;
@@ -37,6 +41,14 @@ pub fn habits(folder: &Path) -> Result<HashMap<MapData, Raw<Program>, Raw<Reason
 /// When the map cannot be opened.
 pub fn processes(folder: &Path) -> Result<HashMap<MapData, u64, Raw<Process>>, BpfError> {
     lru(folder, "sv_processes").map_err(BpfError::map("opening sv_processes"))
+}
+
+/// The rings of processes.
+///
+/// # Errors
+/// When the map cannot be opened.
+pub fn rings(folder: &Path) -> Result<HashMap<MapData, u64, Rings>, BpfError> {
+    lru(folder, "sv_rings").map_err(BpfError::map("opening sv_rings"))
 }
 
 /// The programs that have begun, and what wakes the agent.

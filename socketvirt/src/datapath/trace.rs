@@ -15,6 +15,8 @@ use crate::bpf::{error::BpfError, link::pin};
 const TCP_SPLICE: &str = "tcp_splice_read";
 /// Traced where `io_uring_setup(2)` has made one, `io_uring/io_uring.c`.
 const RING: &str = "io_uring_create";
+/// Traced where a request is submitted, in the same file (since 6.3).
+const SUBMIT: &str = "io_uring_submit_req";
 /// Where there is `io_uring` (since 6.6).
 const RING_SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
 /// Traced where a call has read a TCP socket, `net/ipv4/tcp_input.c`.
@@ -83,6 +85,20 @@ impl DataPath {
             return Ok(());
         }
         self.trace("sv_ring", RING, &folder.join(home::RING_LINK))
+    }
+
+    /// Prepares to watch what is submitted to rings, which costs each submission of
+    /// the host: it is attached only while it is needed.
+    ///
+    /// # Errors
+    /// When this kernel does not have it, or refuses.
+    pub fn watch_submissions(&mut self, folder: &Path) -> Result<(), BpfError> {
+        let btf = Btf::from_sys_fs()?;
+        let program: &mut BtfTracePoint = self.program(home::SUBMIT)?;
+        program
+            .load(SUBMIT, &btf)
+            .map_err(BpfError::program(home::SUBMIT))?;
+        self.pin(home::SUBMIT, &folder.join(home::SUBMIT))
     }
 
     /// Watches programs begin, and processes come to another cgroup, so that

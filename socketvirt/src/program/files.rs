@@ -171,7 +171,7 @@ fn is_socket_map(info: &str) -> bool {
 
 /// The descriptors of a process, and what each is. One call tells each;
 /// `procfs` makes three.
-fn open(pid: u32) -> impl Iterator<Item = (OsString, PathBuf)> {
+pub(super) fn open(pid: u32) -> impl Iterator<Item = (OsString, PathBuf)> {
     let open = fs::read_dir(format!("/proc/{pid}/fd"));
     let open = open.into_iter().flatten().flatten();
     open.filter_map(|entry| Some((entry.file_name(), fs::read_link(entry.path()).ok()?)))

@@ -11,4 +11,6 @@ pub mod habits;
 pub mod holders;
 pub mod maps;
 pub mod readers;
+pub mod ringed;
+pub mod rings;
 pub mod splicers;

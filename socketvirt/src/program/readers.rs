@@ -20,13 +20,14 @@ use socketvirt_common::{
     reason::Reason,
     record::{
         raw::Raw,
-        reader::{self, Process},
+        reader::{self, MADE_RING, Process, Rings},
     },
 };
 
 use super::{
     files::{self, Files},
     habits::Habits,
+    ringed::{Judge, Submissions, Verdict},
     splicers,
 };
 use crate::host::process;
@@ -43,7 +44,11 @@ const AGAIN_EVERY: Duration = Duration::from_secs(1);
 enum Found {
     /// Its sockets stay on the stack, for a reason, or none.
     Judged(Reason),
-    /// It loads its libraries.
+    /// It is harmless as long as what it submits to its rings is watched.
+    Ringed,
+    /// It has done networking by a ring.
+    Networks,
+    /// It loads its libraries, or its rings are at work.
     Loading,
     /// It has ended.
     Gone,
@@ -52,6 +57,7 @@ enum Found {
 /// The processes that read watched sockets.
 pub struct Readers {
     map: BpfHashMap<MapData, u64, Raw<Process>>,
+    rings: Judge,
     files: Files,
     /// When processes were met first, or inspected last.
     met: HashMap<u64, Instant>,
@@ -60,9 +66,13 @@ pub struct Readers {
 impl Readers {
     /// Knows nobody yet.
     #[must_use]
-    pub fn new(map: BpfHashMap<MapData, u64, Raw<Process>>) -> Self {
+    pub fn new(
+        map: BpfHashMap<MapData, u64, Raw<Process>>,
+        rings: BpfHashMap<MapData, u64, Rings>,
+    ) -> Self {
         Self {
             map,
+            rings: Judge::new(rings),
             files: Files::default(),
             met: HashMap::new(),
         }
@@ -86,7 +96,8 @@ impl Readers {
             let first = !self.met.contains_key(&name);
             let met = *self.met.entry(name).or_insert(now);
             let again = process.reason != Reason::NotInspected;
-            if again && !first && met.elapsed() < AGAIN_EVERY {
+            let throttled = again && process.again != MADE_RING;
+            if throttled && !first && met.elapsed() < AGAIN_EVERY {
                 continue;
             }
             if !again && process.pid != 0 {
@@ -96,6 +107,55 @@ impl Readers {
             complete &= self.inspect_one(name, process, met)?;
         }
         Ok(complete)
+    }
+
+    /// The judge of processes that have rings.
+    #[must_use]
+    pub fn rings(&self) -> &Judge {
+        &self.rings
+    }
+
+    /// Takes note of whether submissions to rings are watched. While they are not,
+    /// no process is harmless for its rings' sake.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn submissions(&mut self, now: Submissions) -> Result<(), MapError> {
+        if self.rings.changes(now) && now != Submissions::Watched {
+            for (name, process) in self.known() {
+                if process.ringed == reader::FILES {
+                    self.ask_again(name, process)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has those judged again whose rings were not used before, and are by now.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn find_used(&mut self) -> Result<(), MapError> {
+        for name in self.rings.due() {
+            let process = self.get(name)?;
+            match process.filter(|process| process.reason == Reason::Ring) {
+                Some(process) if self.rings.is_used(name, process.pid) => {
+                    self.ask_again(name, process)?;
+                }
+                Some(_) => {}
+                None => self.rings.forget(name),
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_again(&mut self, name: u64, process: Process) -> Result<(), MapError> {
+        let judged = Process {
+            reason: Reason::NotInspected,
+            ringed: 0,
+            ..process
+        };
+        self.map.insert(name, Raw::of(judged), 0)
     }
 
     /// Inspects harmless ones again, for a map of sockets alone.
@@ -142,11 +202,14 @@ impl Readers {
         // As the kernel side saw it before the inspection: what is mapped meanwhile
         // is inspected again.
         let program = runs(process.pid);
-        let found = self.judge(name, &process, met.elapsed());
+        let seen = self.rings.seen(name)?;
+        let found = self.judge(name, &process, &seen, met.elapsed());
         // It may have become another one while it was looked at.
         let program = program.filter(|program| runs(process.pid) == Some(*program));
         let reason = match found {
             Found::Judged(reason) => reason,
+            Found::Ringed => Reason::None,
+            Found::Networks => Reason::Ring,
             Found::Loading => return Ok(false),
             Found::Gone => {
                 self.met.remove(&name);
@@ -163,13 +226,25 @@ impl Readers {
             version,
             reason,
             again: 0,
+            ringed: match found {
+                Found::Ringed => reader::FILES,
+                Found::Networks => reader::NETWORK,
+                _ => 0,
+            },
             ..process
         };
         self.map.insert(name, Raw::of(judged), 0)?;
-        Ok(true)
+        if self.rings.seen(name)? == seen {
+            return Ok(true);
+        }
+        // What the kernel side has written meanwhile is overwritten.
+        let again = MADE_RING;
+        self.map
+            .insert(name, Raw::of(Process { again, ..judged }), 0)?;
+        Ok(false)
     }
 
-    fn judge(&mut self, name: u64, process: &Process, age: Duration) -> Found {
+    fn judge(&mut self, name: u64, process: &Process, seen: &Rings, age: Duration) -> Found {
         if process.memory == 0 {
             return Found::Judged(Reason::Kernel);
         }
@@ -204,15 +279,20 @@ impl Readers {
         if self.files.may_splice_sockets(&code) {
             return Found::Judged(Reason::MaySplice);
         }
-        if files::has_ring(pid) {
-            return Found::Judged(Reason::Ring);
-        }
+        let harmless = match self.rings.judge(name, pid, seen) {
+            Ok(Verdict::None) => Found::Judged(Reason::None),
+            Ok(Verdict::Watched) => Found::Ringed,
+            Ok(Verdict::Wait) => return Found::Loading,
+            Ok(Verdict::Kept) => return Found::Judged(Reason::Ring),
+            Ok(Verdict::Networks) => return Found::Networks,
+            Err(error) => return of_error(&error),
+        };
         if files::has_socket_map(pid) {
             return Found::Judged(Reason::Foreign);
         }
         // It may have become another one while it was inspected.
         match (is(pid, name), files::id_of(Path::new(&path))) {
-            (Ok(true), Ok(still)) if still == program => Found::Judged(Reason::None),
+            (Ok(true), Ok(still)) if still == program => harmless,
             (Err(error), _) | (_, Err(error)) => of_error(&error),
             _ => Found::Loading,
         }

@@ -124,6 +124,8 @@ fn watch_calls(
     }
     if let Err(error) = datapath.watch_rings(folder) {
         effective.degrade(Degraded::Rings(error));
+    } else if let Err(error) = datapath.watch_submissions(folder) {
+        tracing::debug!(%error, "programs with an io_uring are kept off, also those that use it for files");
     }
 }
 

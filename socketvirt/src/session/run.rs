@@ -254,16 +254,17 @@ fn watcher(begun: &Begun, id: &Id) -> Result<Watcher, RunError> {
         ConfigMap::open(folder)?,
         StatsMap::open(folder)?,
         tiers,
-        Readers::new(pinned::processes(folder)?),
+        Readers::new(pinned::processes(folder)?, pinned::rings(folder)?),
         Splicers::new(Habits::new(pinned::habits(folder)?), pinned::begun(folder)?),
         begun.home.cgroup.as_ref().map(Cgroup::procs_file),
     )
     .with_older(begun.home.cgroup.is_none())
     .with_policy(Names::open(folder)?)
-    .following(id.clone());
-    if effective.mode == Mode::Adopt {
-        watcher = watcher.tracing(calls);
-    }
+    .following(id.clone())
+    .tracing(
+        (effective.mode == Mode::Adopt).then_some(calls),
+        Calls::submissions(folder)?,
+    );
     if !begun.is_taken {
         watcher.reset_stats()?;
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{bpf::error::BpfError, datapath::calls::Calls};
+use crate::{bpf::error::BpfError, datapath::calls::Calls, program::ringed::Submissions};
 
 /// The time for which they stay once there is no pair any more.
 const KEPT: Duration = Duration::from_secs(10);
@@ -25,23 +25,40 @@ pub enum TracingError {
 /// Attaches and detaches the trace points.
 pub struct Tracing {
     calls: Option<Calls>,
+    /// What is submitted to rings; none where it cannot be watched.
+    submissions: Option<Calls>,
     needed: Instant,
 }
 
 impl Tracing {
-    /// Trace points that stay as they are.
-    pub fn fixed() -> Self {
+    /// Trace points that are attached now, and detached while nothing needs them;
+    /// without, they stay as they are. Those of submissions may be attached or not.
+    pub fn of(calls: Option<Calls>, submissions: Option<Calls>) -> Self {
         Self {
-            calls: None,
+            calls,
+            submissions,
             needed: Instant::now(),
         }
     }
 
-    /// Trace points that are attached now, and detached while nothing needs them.
-    pub fn of(calls: Calls) -> Self {
-        Self {
-            calls: Some(calls),
-            needed: Instant::now(),
+    /// Watches what is submitted to rings from the moment that it is wanted, until
+    /// calls are not watched any more.
+    pub fn watch_submissions(&mut self, wanted: bool) -> Submissions {
+        let Some(submissions) = &mut self.submissions else {
+            return Submissions::Never;
+        };
+        if wanted
+            && !submissions.are_attached()
+            && let Err(error) = submissions.attach()
+        {
+            tracing::warn!(%error, "programs with an io_uring are kept off");
+            self.submissions = None;
+            return Submissions::Never;
+        }
+        if submissions.are_attached() {
+            Submissions::Watched
+        } else {
+            Submissions::Unwatched
         }
     }
 
@@ -62,6 +79,9 @@ impl Tracing {
         }
         if calls.are_attached() && self.needed.elapsed() >= KEPT {
             calls.detach().map_err(TracingError::Detach)?;
+            if let Some(submissions) = &mut self.submissions {
+                submissions.detach().map_err(TracingError::Detach)?;
+            }
         }
         Ok(false)
     }

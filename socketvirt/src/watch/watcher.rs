@@ -107,7 +107,7 @@ impl Watcher {
             interval: SOON,
             older: false,
             scope: None,
-            tracing: Tracing::fixed(),
+            tracing: Tracing::of(None, None),
             pulse: Pulse::default(),
             names: None,
         }
@@ -173,11 +173,12 @@ impl Watcher {
         self
     }
 
-    /// Watches calls only while there is a pair. Not for eager mode, which enrols
-    /// before anything was looked at.
+    /// Watches `calls` only while there is a pair. Not in eager mode, which enrols
+    /// before anything was looked at. Watches `submissions` to rings when a process
+    /// has rings for files.
     #[must_use]
-    pub fn tracing(mut self, calls: Calls) -> Self {
-        self.tracing = Tracing::of(calls);
+    pub fn tracing(mut self, calls: Option<Calls>, submissions: Option<Calls>) -> Self {
+        self.tracing = Tracing::of(calls, submissions);
         self
     }
 
@@ -191,7 +192,9 @@ impl Watcher {
         if self.tracing.keep_up(needed)? {
             self.tiers.forget_readers()?;
         }
-        Ok(())
+        let wanted = self.readers.rings().wants_submissions();
+        let submissions = self.tracing.watch_submissions(wanted);
+        Ok(self.readers.submissions(submissions)?)
     }
 
     /// One round: looks at what is hot, or at everything, and acts.
@@ -279,6 +282,7 @@ impl Watcher {
         if self.maps.any() {
             self.readers.find_maps()?;
         }
+        self.readers.find_used()?;
         let began = cpu_time();
         let counted = self.stats.read()?.traffic;
         let live = self.tiers.sweep()?;

@@ -1,0 +1,54 @@
+//! The program `data/exchanger.c`: both ends of a connection, which do what words say.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::{
+    process::must,
+    run::{END, Mode, Outcome, Run, shell, workload_path},
+};
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/exchanger.c");
+
+/// A folder with the program; one that may splice is built with `SPLICES`.
+#[must_use]
+#[track_caller]
+pub fn exchanger(splices: bool) -> TempDir {
+    let folder = tempfile::tempdir().expect("a directory");
+    let program = folder.path().join("exchanger").display().to_string();
+    let mut words = vec![SOURCE, "-o", &program];
+    words.extend(splices.then_some("-DSPLICES"));
+    must("cc", words);
+    folder
+}
+
+/// The program with these words is kept off for a reason, and nobody else in its
+/// cgroup: a workload beside it is not over before it was redirected.
+#[track_caller]
+pub fn keeps_off_itself_alone(folder: &Path, words: &str, reason: &str) {
+    let script = format!(
+        "{}/exchanger {words} & it=$!\n\
+         {} streams --io edge --phases fast@300; status=$?\n\
+         echo > ${END}; wait $it || exit 1; exit $status",
+        folder.display(),
+        workload_path(),
+    );
+    let outcome = Run::new(Mode::Adopt, shell(&script)).success();
+    let summary = outcome.summary().accelerated();
+    assert_eq!(summary.left(reason), 2, "{summary}");
+}
+
+/// Runs a program that is told to go on once its connection was adopted, and to
+/// end once that has left.
+#[track_caller]
+pub fn adopted_then_left(script: &str) -> Outcome {
+    let mut running = Run::new(Mode::Adopt, shell(script)).start();
+    running.until(|seen| seen.adopted > 0);
+    running.go();
+    running.until(|seen| seen.released > 0);
+    running.end();
+    let outcome = running.finish();
+    outcome.success();
+    outcome
+}
