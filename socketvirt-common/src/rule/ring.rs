@@ -17,7 +17,7 @@ pub enum Kind {
     Network,
 }
 
-/// Operations of `enum io_uring_op` (include/uapi/linux/io_uring.h), as bits.
+/// Operations of `enum io_uring_op` (`include/uapi/linux/io_uring.h`), as bits.
 const fn bits(operations: &[u8]) -> u64 {
     let mut bits = 0;
     let mut at = 0;
@@ -60,7 +60,7 @@ pub const fn kind(operation: u8) -> Kind {
 /// `IOSQE_FIXED_FILE`: the descriptor is a number among the registered files.
 pub const FIXED_FILE: u32 = 1;
 
-/// Flags of io_uring_setup(2) with which a ring's entries are not where they are
+/// Flags of `io_uring_setup(2)` with which a ring's entries are not where they are
 /// looked for: `IORING_SETUP_NO_MMAP` and `IORING_SETUP_REGISTERED_FD_ONLY`.
 pub const HIDDEN: u32 = 1 << 14 | 1 << 15;
 
