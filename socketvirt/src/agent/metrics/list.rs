@@ -130,9 +130,10 @@ pub const METRICS: [Metric; 32] = [
         read: |scrape| on(scrape, |on| vec![plain(on.summary.adopted)]),
     },
     Metric {
-        name: "adoption_time",
+        // Its unit is in its name alone: parsers are known that take no histogram with one.
+        name: "adoption_time_seconds",
         kind: Histogram,
-        unit: Some(Unit::Seconds),
+        unit: None,
         labels: &[],
         help: "Time from when a pair was found worth it, and nothing lasting spoke against it, until it was enrolled in mid-life",
         read: |scrape| {
