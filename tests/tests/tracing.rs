@@ -22,7 +22,7 @@ fn watches(session: &Session, calls: bool) -> bool {
 /// They leave an agent that has no pair, and come back before the next is
 /// adopted: its readers are known.
 #[test]
-fn receive_calls_are_watched_while_there_is_a_pair() {
+fn receive_calls_are_watched_before_a_pair_is_adopted() {
     let session = Session::start();
     let folder = tempfile::tempdir().expect("a directory");
     let begin = folder.path().join("begin");
@@ -44,4 +44,20 @@ fn receive_calls_are_watched_while_there_is_a_pair() {
     outcome.success();
     let summary = outcome.summary().accelerated();
     assert_eq!(summary.count("/adopted"), 1, "{summary}");
+}
+
+/// They leave an agent whose pairs are at work, but none could be adopted.
+#[test]
+fn receive_calls_are_not_watched_for_pairs_that_are_kept() {
+    let session = Session::start();
+    let args = "streams --io blocking --phases 'pp:1@200!go,pp:20@200'";
+    let script = format!("exec {} {args}", workload_path());
+    let mut running = Run::new(Mode::Adopt, shell(&script)).start();
+    until("calls are watched", || watches(&session, true));
+    until("no call is watched", || watches(&session, false));
+    running.until(|seen| seen.pairs > 0);
+    assert!(watches(&session, false));
+    running.go();
+    let outcome = running.finish();
+    outcome.success().left_alone("blocking");
 }

@@ -204,6 +204,9 @@ pub struct Tiers {
     pub asleep: u64,
     /// Notes that were taken in.
     pub taken: u64,
+    /// The time of the last look at a pair that waits for nothing but to know who
+    /// reads it, nanoseconds; 0 before the first.
+    pub readerless_at: u64,
     /// Hot pairs.
     pub hot: u32,
     /// Pairs that are watched.
@@ -222,8 +225,8 @@ pub struct Tiers {
     pub shared: u32,
     /// Hot pairs that stay so, in the run that goes on.
     pub kept: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// 1 while receive calls are not watched: nobody's reader is known.
+    pub blind: u32,
     /// Traffic of sockets with a flow that is not among the counters yet, as of
     /// the sweep under way.
     pub live: Traffic,

@@ -44,7 +44,7 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
 /// Returns why the process that reads an end keeps it on the stack.
 #[inline(always)]
 fn reader_of(end: &WatchedEnd, side: Side, tiers: &mut Tiers, enrolled: bool) -> Reason {
-    if end.reader == 0 {
+    if !has_reader(end, tiers) {
         return Reason::NotInspected;
     }
     let Some(process) = sv_processes.get_ptr_mut(&end.reader) else {
@@ -67,6 +67,13 @@ fn reader_of(end: &WatchedEnd, side: Side, tiers: &mut Tiers, enrolled: bool) ->
         return Reason::NotInspected;
     }
     process.reason
+}
+
+/// True when it is known who reads an end. Who read it before receive calls went
+/// unwatched may have passed it on.
+#[inline(always)]
+pub fn has_reader(end: &WatchedEnd, tiers: &Tiers) -> bool {
+    end.reader != 0 && tiers.blind == 0
 }
 
 /// Returns why a process that holds an end beside its reader keeps it on the

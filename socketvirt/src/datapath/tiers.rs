@@ -338,6 +338,14 @@ impl Tiers {
         }
     }
 
+    /// Says whether receive calls are not watched: then no end has a reader.
+    pub fn blind(&self, blind: bool) {
+        // SAFETY: a field of the mapping.
+        self.change(|shared| unsafe {
+            (&raw mut (*shared).blind).write_volatile(u32::from(blind));
+        });
+    }
+
     /// Forgets who reads which socket: it is unknown until the next receive call
     /// tells.
     ///

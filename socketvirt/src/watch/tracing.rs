@@ -1,4 +1,4 @@
-//! Calls are watched while there is a pair: the trace points of receive calls cost
+//! Calls are watched while a pair needs it: the trace points of receive calls cost
 //! every process of the host.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{bpf::error::BpfError, datapath::calls::Calls, program::ringed::Submissions};
 
-/// The time for which they stay once there is no pair any more.
+/// The time for which they stay once no pair needs them any more.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// The trace points are not as they are needed.
@@ -84,6 +84,13 @@ impl Tracing {
             }
         }
         Ok(false)
+    }
+
+    /// True while they are not attached, and shall be when they are needed.
+    pub fn is_blind(&self) -> bool {
+        self.calls
+            .as_ref()
+            .is_some_and(|calls| !calls.are_attached())
     }
 
     /// Returns the time to wait before they are detached, if nothing needs them

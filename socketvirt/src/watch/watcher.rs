@@ -71,6 +71,10 @@ pub struct Watcher {
     /// The cgroup whose sockets are watched, as it is at the time.
     scope: Option<Id>,
     tracing: Tracing,
+    /// The last look, as it was seen, at a pair that waits for its reader to be known.
+    readerless_at: u64,
+    /// Sockets were visited since the last sweep.
+    acted: bool,
     pulse: Pulse,
     /// Answers for the policy; none without a home that has one.
     names: Option<Names>,
@@ -108,6 +112,8 @@ impl Watcher {
             older: false,
             scope: None,
             tracing: Tracing::of(None, None),
+            readerless_at: 0,
+            acted: false,
             pulse: Pulse::default(),
             names: None,
         }
@@ -173,7 +179,7 @@ impl Watcher {
         self
     }
 
-    /// Watches `calls` only while there is a pair. Not in eager mode, which enrols
+    /// Watches `calls` only while a pair needs it. Not in eager mode, which enrols
     /// before anything was looked at. Watches `submissions` to rings when a process
     /// has rings for files.
     #[must_use]
@@ -182,16 +188,21 @@ impl Watcher {
         self
     }
 
-    /// Has calls watched while there is a pair.
+    /// Has calls watched while a pair is enrolled, or waits for nothing but to know
+    /// who reads it. On a host whose pairs are all kept on the stack, no call pays.
     ///
-    /// Nothing is enrolled unseen. A pair that is noted while no call is watched
-    /// has no reader, and one without is not enrolled. Who read a socket before
-    /// calls went unseen may have passed it on: that is forgotten.
+    /// Nothing is enrolled unseen: who read a socket before calls went unseen may
+    /// have passed it on, so that is forgotten, and an end without a reader is not
+    /// enrolled.
     fn watch_calls(&mut self) -> Result<(), WatchError> {
-        let needed = self.tiers.shared().pairs > 0 || self.tiers.has_notes()?;
+        let shared = self.tiers.shared();
+        let asked = shared.readerless_at != self.readerless_at;
+        self.readerless_at = shared.readerless_at;
+        let needed = asked || self.acted || shared.enrolled > 0 || shared.waiting > 0;
         if self.tracing.keep_up(needed)? {
             self.tiers.forget_readers()?;
         }
+        self.tiers.blind(self.tracing.is_blind());
         let wanted = self.readers.rings().wants_submissions();
         let submissions = self.tracing.watch_submissions(wanted);
         Ok(self.readers.submissions(submissions)?)
@@ -222,6 +233,7 @@ impl Watcher {
         }
         if self.tiers.shared().waiting > 0 {
             let began = cpu_time();
+            self.acted = true;
             self.tiers.act(&mut self.spaces)?;
             self.seen.act_time += cpu_time().saturating_sub(began);
             self.tiers.look()?;
@@ -286,6 +298,8 @@ impl Watcher {
         let began = cpu_time();
         let counted = self.stats.read()?.traffic;
         let live = self.tiers.sweep()?;
+        // What visits have enrolled is counted now.
+        self.acted = false;
         self.sweep = cpu_time().saturating_sub(began);
         let shared = self.tiers.shared();
         self.seen.sweep(counted, &live, shared.enrolled);

@@ -18,7 +18,7 @@ use socketvirt_common::{
 };
 
 use super::{
-    super::ready,
+    super::{ready, users},
     Look, measure_from,
     place::{sv_first, sv_over},
     since, sv_sum,
@@ -143,6 +143,13 @@ impl Look<'_> {
             },
             Decision::Wait => {
                 policy::count::leave_seat(pair);
+                let known = pair
+                    .ends
+                    .iter()
+                    .all(|end| users::has_reader(end, self.tiers));
+                if !known {
+                    self.tiers.readerless_at = self.now;
+                }
                 true
             }
             Decision::Keep => {
