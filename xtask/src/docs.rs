@@ -1,7 +1,6 @@
 //! `cargo xtask docs`: writes the lists that the code holds into the pages of `docs/`.
 //!
-//! A page marks the place of a list: `<!-- generated: NAME -->`, then what is generated, then
-//! `<!-- end: NAME -->`. A test fails when a page does not hold what would be written.
+//! A test fails when a page does not hold what would be written.
 
 use std::{fmt::Write as _, fs};
 
@@ -10,7 +9,7 @@ use socketvirt_common::{
     difference::{self, Difference},
     reason::Reason,
 };
-use xtask::{progress, workspace};
+use xtask::{pages, progress, workspace};
 
 /// A list in a page.
 struct List {
@@ -54,23 +53,10 @@ impl List {
         let path = workspace::root().join(self.page);
         let old =
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        let new = replaced(&old, self.name, &(self.text)()?)
+        let new = pages::replaced(&old, self.name, &(self.text)()?)
             .with_context(|| format!("in {}", path.display()))?;
         Ok((old, new))
     }
-}
-
-/// Returns a page with `text` between its marks of this name.
-fn replaced(page: &str, name: &str, text: &str) -> Result<String> {
-    let (begin, end) = (
-        format!("<!-- generated: {name} -->"),
-        format!("<!-- end: {name} -->"),
-    );
-    let (Some((before, _)), Some((_, after))) = (page.split_once(&begin), page.split_once(&end))
-    else {
-        bail!("`{begin}` and `{end}` must stand around the list `{name}`");
-    };
-    Ok(format!("{before}{begin}\n{text}{end}{after}"))
 }
 
 fn reasons() -> String {
@@ -179,16 +165,6 @@ mod tests {
             let heading = format!("### {}", one.section);
             assert!(page.lines().any(|line| line == heading), "{heading}");
         }
-    }
-
-    #[test]
-    fn a_list_stands_between_its_marks() {
-        let page = "a\n<!-- generated: x -->\nold\n<!-- end: x -->\nb\n";
-        let new = replaced(page, "x", "new\n").unwrap();
-        assert_eq!(new, page.replace("old", "new"));
-        assert_eq!(replaced(&new, "x", "new\n").unwrap(), new);
-        assert!(replaced("a\n", "x", "new\n").is_err());
-        assert!(replaced(page, "y", "new\n").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 )]
 
 pub mod build;
+pub mod pages;
 pub mod progress;
 pub mod setup;
 pub mod tool;

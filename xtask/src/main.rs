@@ -42,6 +42,8 @@ enum Task {
     Bench(apart::Arguments),
     /// Run real programs and their test suites plain and accelerated; their results must be equal
     Compat(apart::Arguments),
+    /// Run real deployments plain and accelerated: how much of each takes the fast path, and what keeps the rest off
+    Reach(apart::Arguments),
     /// Run mixed traffic for an hour while agents are killed and the machine is pressed; each byte is checked
     Soak(apart::Arguments),
     /// Make a .deb, a .rpm and an OCI image, with man pages and completions, in target/package
@@ -64,6 +66,7 @@ fn run(task: Task) -> Result<()> {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Compat(given) => apart::become_it("compat", &given),
+        Task::Reach(given) => apart::become_it("reach", &given),
         Task::Soak(given) => apart::become_it("soak", &given),
         Task::Package(given) => apart::become_it("package", &given),
         Task::Vm(given) => apart::become_it("vm", &given),

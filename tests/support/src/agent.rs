@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     job::{FOR_EVER, Job},
-    summary::{Deeds, counts_of},
+    summary::{ByPath, Deeds, counts_of},
     wait,
 };
 
@@ -77,15 +77,20 @@ pub fn deeds(text: &str) -> Option<Deeds> {
                 .collect(),
         )
     };
-    let (pairs, bytes) = (numbers("pairs ")?, numbers("bytes ")?);
+    let by_path = |name: &str| -> Option<ByPath> {
+        let numbers = numbers(name)?;
+        Some(ByPath {
+            fast: *numbers.first()?,
+            stack: *numbers.get(1)?,
+        })
+    };
+    let pairs = numbers("pairs ")?;
     Some(Deeds {
         pairs: *pairs.first()?,
         adopted: *pairs.get(1)?,
         released: *pairs.get(2)?,
-        bytes: crate::summary::ByPath {
-            fast: *bytes.first()?,
-            stack: *bytes.get(1)?,
-        },
+        bytes: by_path("bytes ")?,
+        messages: by_path("messages ")?,
     })
 }
 

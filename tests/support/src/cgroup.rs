@@ -59,6 +59,12 @@ pub fn remove(folder: &Path) -> io::Result<()> {
     taken
 }
 
+/// Ends every process of a cgroup and of those below it.
+pub fn kill(folder: &Path) -> Result<()> {
+    let file = folder.join("cgroup.kill");
+    fs::write(&file, "1").with_context(|| format!("writing to {}", file.display()))
+}
+
 /// Removes the empty cgroups of `folder`, and those below them, whose names begin with `prefix` and the id of a process
 /// that has ended.
 pub fn sweep(folder: &Path, prefix: &str) {
@@ -116,6 +122,23 @@ impl Drop for Cgroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_left_its_process_group_is_killed_too() -> Result<()> {
+        let made = Cgroup::make(own()?.join(format!("svt-kill-{}", std::process::id())))?;
+        let join =
+            r#"echo 0 > "$0/cgroup.procs" && exec setsid sh -c 'sleep 1000 & exec sleep 1000'"#;
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", join])
+            .arg(made.folder())
+            .spawn()?;
+        let processes = made.folder().join(PROCESSES);
+        let two = || Ok(fs::read_to_string(&processes)?.lines().count() == 2);
+        assert!(wait::until(GRACE, two)?);
+        kill(made.folder())?;
+        child.wait()?;
+        made.remove()
+    }
 
     #[test]
     fn a_controller_has_a_path_of_its_own() {

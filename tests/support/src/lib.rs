@@ -26,5 +26,6 @@ pub mod owner;
 pub mod ports;
 pub mod random;
 pub mod signals;
+pub mod stats;
 pub mod summary;
 pub mod wait;

@@ -1,10 +1,24 @@
 //! SIGINT and SIGTERM, taken as a wish to end in order.
 
-use anyhow::{Context as _, Result, ensure};
+use std::{error::Error, fmt};
+
+use anyhow::{Context as _, Result, bail};
 use nix::sys::{
     signal::{SigSet, Signal},
     signalfd::{SfdFlags, SignalFd},
 };
+
+/// One of them has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl Error for Interrupted {}
 
 /// Both signals, blocked: they wait here until they are asked for, so that guards clean up on the way out. Processes
 /// that are started meanwhile block them too.
@@ -23,10 +37,12 @@ impl Interrupts {
             .context("making a signal descriptor")
     }
 
-    /// Fails when one of them has come.
+    /// Fails with [`Interrupted`] when one of them has come.
     pub fn check(&self) -> Result<()> {
         let signal = self.0.read_signal().context("reading signals")?;
-        ensure!(signal.is_none(), "interrupted");
+        if signal.is_some() {
+            bail!(Interrupted);
+        }
         Ok(())
     }
 }

@@ -41,6 +41,8 @@ pub struct Deeds {
     pub released: u64,
     /// Payload.
     pub bytes: ByPath,
+    /// Calls that sent.
+    pub messages: ByPath,
 }
 
 /// A count of each path.
@@ -91,6 +93,7 @@ impl From<&Summary> for Deeds {
             adopted: summary.adopted,
             released: summary.released,
             bytes: summary.bytes,
+            messages: summary.messages,
         }
     }
 }
@@ -101,6 +104,7 @@ impl AddAssign for Deeds {
         self.adopted += other.adopted;
         self.released += other.released;
         self.bytes += other.bytes;
+        self.messages += other.messages;
     }
 }
 

@@ -102,8 +102,11 @@ impl<'a> Demo<'a> {
         if !agent::ready(&mut agent, agent::STATE)? {
             bail!("this kernel is not accelerated:\n{}", agent::end(agent)?);
         }
-        self.loads(Side::Accelerated)?;
-        agent::end(agent)
+        let loaded = self.loads(Side::Accelerated);
+        // In order also after a failure: a killed agent leaves its data path on.
+        let said = agent::end(agent)?;
+        loaded?;
+        Ok(said)
     }
 
     fn loads(&mut self, side: Side) -> Result<()> {

@@ -22,11 +22,21 @@ struct Service {
     port: Option<u16>,
 }
 
-const SERVICES: [Service; 7] = [
+const SERVICES: [Service; 14] = [
+    Service {
+        package: "etcd-server",
+        name: "etcd",
+        port: Some(2379),
+    },
     Service {
         package: "haproxy",
         name: "haproxy",
         port: None,
+    },
+    Service {
+        package: "mariadb-server",
+        name: "mariadb",
+        port: Some(3306),
     },
     Service {
         package: "memcached",
@@ -44,9 +54,24 @@ const SERVICES: [Service; 7] = [
         port: Some(22),
     },
     Service {
+        package: "pgbouncer",
+        name: "pgbouncer",
+        port: Some(6432),
+    },
+    Service {
+        package: "php8.2-fpm",
+        name: "php8.2-fpm",
+        port: None,
+    },
+    Service {
         package: "postgresql",
         name: "postgresql",
         port: Some(5432),
+    },
+    Service {
+        package: "rabbitmq-server",
+        name: "rabbitmq-server",
+        port: Some(5672),
     },
     Service {
         package: "redis-server",
@@ -57,6 +82,16 @@ const SERVICES: [Service; 7] = [
         package: "rsync",
         name: "rsync",
         port: Some(873),
+    },
+    Service {
+        package: "tomcat10",
+        name: "tomcat10",
+        port: Some(8080),
+    },
+    Service {
+        package: "varnish",
+        name: "varnish",
+        port: Some(6081),
     },
 ];
 

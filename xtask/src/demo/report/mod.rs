@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use test_support::{
     leftovers::Leftovers,
+    stats::median,
     summary::{Deeds, counts},
 };
 
@@ -168,7 +169,7 @@ impl Report {
                 ratio: Ratio {
                     least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
                     most: ratios.iter().copied().fold(0.0, f64::max),
-                    median: median(ratios),
+                    median: middle(ratios),
                 },
             }
         };
@@ -227,22 +228,16 @@ impl Report {
     }
 }
 
+/// The median; 0 of nothing.
+fn middle(values: impl IntoIterator<Item = f64>) -> f64 {
+    median(values).unwrap_or(0.0)
+}
+
 fn medians(rounds: &[Measured]) -> Measured {
-    let of = |value: fn(&Measured) -> f64| median(rounds.iter().map(value).collect());
+    let of = |value: fn(&Measured) -> f64| middle(rounds.iter().map(value));
     Measured {
         requests_per_second: of(|one| one.requests_per_second),
         p50_us: of(|one| one.p50_us),
-    }
-}
-
-/// The middle value, or the mean of the two in the middle; 0 of nothing.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.get(middle) {
-        None => 0.0,
-        Some(upper) if values.len() % 2 == 1 => *upper,
-        Some(upper) => f64::midpoint(values[middle - 1], *upper),
     }
 }
 

@@ -50,12 +50,6 @@ fn rounds_are_compared_with_themselves() {
 }
 
 #[test]
-fn an_even_number_of_rounds_has_a_median() {
-    assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
-    assert!(median(Vec::new()).abs() < 1e-9);
-}
-
-#[test]
 fn text_has_the_ratio_its_spread_and_the_share() {
     for bars in [true, false] {
         let text = faster().layout(Style::plain(), bars);

@@ -1,0 +1,1 @@
+<?php echo "A short answer.\n";
