@@ -3,10 +3,12 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
     path::Path,
     process::{Command, Output},
+    thread,
 };
 
 use nix::{
@@ -56,7 +58,7 @@ fn a_pause_reaches_live_and_new_connections_and_ends_with_resume() {
         // Begun during the pause, they stay plain until it ends.
         let new = Talk::start(3);
         let fast = number("adopted");
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        thread::sleep(std::time::Duration::from_millis(300));
         assert_eq!((number("adopted"), number("enrolled")), (fast, 0));
         let text = socketvirt(&["status"]);
         let text = String::from_utf8_lossy(&text.stdout).into_owned();
@@ -142,6 +144,43 @@ fn the_state_says_what_is_carried_and_what_is_kept() {
         (last, looks) = (now, looks + 1);
         number("watched") == 0 && looks > 20
     });
+    end(agent);
+}
+
+#[test]
+fn what_was_sent_before_the_agent_came_is_not_counted() {
+    const BEFORE: usize = 1 << 20;
+    let _session = Session::start();
+    let apart = Apart::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let mut client = TcpStream::connect(address).expect("a connection");
+    let (mut server, _) = listener.accept().expect("its other end");
+    let sender = thread::spawn(move || {
+        client.write_all(&[7; BEFORE]).expect("bytes are sent");
+        client
+    });
+    server
+        .read_exact(&mut vec![0; BEFORE])
+        .expect("bytes are read");
+    let mut client = sender.join().expect("they were sent");
+    let agent = accelerate(&format!("--mode adopt --cgroup {}", apart.path().display()));
+    until("the pair is found", || number("watched") == 1);
+    let counted = || {
+        let bytes = &status()["accelerating"]["bytes"];
+        let both = [&bytes["fast"], &bytes["stack"]].map(|path| path.as_u64().expect("a count"));
+        both[0] + both[1]
+    };
+    let mut sent = 0;
+    until("what is sent now is counted", || {
+        client.write_all(b"a").expect("a byte is sent");
+        server.read_exact(&mut [0]).expect("it is read");
+        sent += 1;
+        counted() > 0
+    });
+    drop((client, server));
+    until("the pair has ended", || number("watched") == 0);
+    assert!(counted() <= sent, "{} of {sent}", counted());
     end(agent);
 }
 

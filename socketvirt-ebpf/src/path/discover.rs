@@ -9,7 +9,7 @@ use socketvirt_common::{
     uapi::TCP_ESTABLISHED,
 };
 
-use super::note;
+use super::note::{self, Counted};
 use crate::{
     flows,
     kernel::sock::Sock,
@@ -41,9 +41,9 @@ pub fn on_socket(sk: *mut c_void, sock: Sock) {
         Some((seen.cookie, Sock(seen.sock)))
     };
     if let Some(peer) = seen(Side::Client) {
-        note::pair(own.id(Side::Client), (cookie, sock), peer);
+        note::pair(own.id(Side::Client), (cookie, sock), peer, Counted::New);
     } else if let Some(peer) = seen(Side::Server) {
-        note::pair(own.id(Side::Server), peer, (cookie, sock));
+        note::pair(own.id(Side::Server), peer, (cookie, sock), Counted::New);
     } else {
         let seen = Seen {
             cookie,

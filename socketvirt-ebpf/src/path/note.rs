@@ -38,8 +38,8 @@ pub fn end(id: HandshakeId, side: Side, cookie: u64, sock: Sock) -> u32 {
         let peer = (word.cookie, Sock(word.sock));
         word.cookie = 0;
         return match side {
-            Side::Client => pair(id, (cookie, sock), peer),
-            Side::Server => pair(id, peer, (cookie, sock)),
+            Side::Client => pair(id, (cookie, sock), peer, Counted::All),
+            Side::Server => pair(id, peer, (cookie, sock), Counted::All),
         };
     }
     *word = Noted {
@@ -58,9 +58,18 @@ fn slot(id: HandshakeId) -> u32 {
     (id.client_seq ^ id.server_seq.rotate_left(16)) & (NOTED_ENDS - 1)
 }
 
+/// Which bytes and messages of a pair are counted.
+#[derive(Clone, Copy)]
+pub enum Counted {
+    /// All that its ends have sent.
+    All,
+    /// Those from now on.
+    New,
+}
+
 /// Gives a pair its place; [`NOWHERE`] when there is none left.
 #[inline(always)]
-pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
+pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock), counted: Counted) -> u32 {
     let place = free_place();
     let Some(pair) = sv_watched.get_ptr_mut(place) else {
         count!(pairs_full);
@@ -69,14 +78,23 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock)) -> u32 {
         wake();
         return NOWHERE;
     };
-    let end = |(cookie, sock): (u64, Sock)| WatchedEnd {
-        cookie,
-        sock: sock.0,
-        // Bytes sent before the first look count; those before an agent came do not.
-        bytes: sock.bytes_sent(),
-        messages: sock.data_segments_out(),
-        reason: Reason::TooShort,
-        ..WatchedEnd::default()
+    let end = |(cookie, sock): (u64, Sock)| {
+        let (bytes, messages) = (sock.bytes_sent(), sock.data_segments_out());
+        let (counted_bytes, counted_messages) = match counted {
+            Counted::All => (0, 0),
+            Counted::New => (bytes, messages),
+        };
+        WatchedEnd {
+            cookie,
+            sock: sock.0,
+            // Bytes sent before the first look are measured; those before an agent came are not.
+            bytes,
+            messages,
+            counted_bytes,
+            counted_messages,
+            reason: Reason::TooShort,
+            ..WatchedEnd::default()
+        }
     };
     // SAFETY: the place is nobody else's, and `stage` is written last.
     unsafe {

@@ -64,6 +64,11 @@ impl Kept {
         add_counts(&mut self.ended, &agent::left_on_stack(said));
     }
 
+    /// Number of sockets that ended without a redirected byte.
+    pub fn ended(&self) -> u64 {
+        self.ended.values().sum()
+    }
+
     /// All reasons, the most frequent first.
     pub fn reasons(&self) -> Vec<Why> {
         let names: std::collections::BTreeSet<_> =

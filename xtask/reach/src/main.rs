@@ -100,6 +100,7 @@ fn run(options: &Options) -> Result<()> {
     let interrupts = Interrupts::block()?;
     stage::sweep()?;
     let before = Traces::take()?;
+    let mut interrupted = None;
     for (one, folder) in ready {
         progress::step(&format!("reach: {}: {}", one.name, one.what));
         let turns = Turns {
@@ -111,7 +112,10 @@ fn run(options: &Options) -> Result<()> {
         };
         match turns.run(one) {
             Ok(row) => report.add(row),
-            Err(why) if why.is::<Interrupted>() => return Err(why),
+            Err(why) if why.is::<Interrupted>() => {
+                interrupted = Some(why);
+                break;
+            }
             Err(why) => {
                 progress::error(&format!("{}: {why:#}", one.name));
                 report.leave_out(one.name, format!("{why:#}"));
@@ -124,6 +128,10 @@ fn run(options: &Options) -> Result<()> {
         println!("{}", report.json()?);
     } else {
         print!("{}", report.text(progress::Style::stdout()));
+    }
+    // What there is was shown.
+    if let Some(why) = interrupted {
+        return Err(why);
     }
     if options.write {
         page::write(&report)?;

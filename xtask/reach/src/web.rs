@@ -82,6 +82,8 @@ pub const DEPLOYMENTS: &[Deployment] = &[
             line: "gunicorn --bind 127.0.0.1:8080 --threads 16 --keep-alive 75 server:answer",
             answers: CURL,
         }],
+        advice: "Its threads read with blocking calls, which adopt mode leaves on the stack. Use a worker with an event \
+                 loop, such as uvicorn's.",
         ..PLAIN
     },
     Deployment {
@@ -96,6 +98,8 @@ pub const DEPLOYMENTS: &[Deployment] = &[
             line: "java Server.java",
             answers: CURL,
         }],
+        advice: "This server makes a socket blocking while it answers. One that never does, as those on Netty, is fast \
+                 throughout.",
         ..PLAIN
     },
     Deployment {
@@ -134,6 +138,8 @@ pub const DEPLOYMENTS: &[Deployment] = &[
             ("index.php", include_str!("../data/index.php")),
         ],
         servers: &[PHP_FPM, PHP_NGINX],
+        advice: "A connection that carries one request ends before it can gain. Let nginx reach php-fpm by its Unix \
+                 socket, as Debian has it.",
         ..PLAIN
     },
     Deployment {
@@ -146,6 +152,8 @@ pub const DEPLOYMENTS: &[Deployment] = &[
             ("index.php", include_str!("../data/index.php")),
         ],
         servers: &[PHP_FPM, PHP_NGINX],
+        advice: "php-fpm reads with blocking calls, which adopt mode leaves on the stack. Let nginx reach it by its Unix \
+                 socket, as Debian has it.",
         ..PLAIN
     },
 ];

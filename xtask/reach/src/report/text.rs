@@ -80,23 +80,24 @@ impl Report {
     /// The table of a page.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| deployment | messages on the fast path | throughput, accelerated by plain | kept off by | what an operator can do |\n\
-             |---|---|---|---|---|\n",
+            "| deployment | messages on the fast path | throughput, accelerated by plain | the same by CPU | kept off by | what an operator can do |\n\
+             |---|---|---|---|---|---|\n",
         );
         for line in &self.deployments {
             let _ = writeln!(
                 text,
-                "| {} | {:.1}% | {} | {} | {} |",
+                "| {} | {:.1}% | {} | {} | {} | {} |",
                 line.what,
                 line.fast_share * 100.0,
                 interval(&line.ratio),
+                interval(&line.by_cpu),
                 reasons(line),
                 advice(line),
             );
         }
         for left in &self.left_out {
             let first = left.why.lines().next().unwrap_or_default();
-            let _ = writeln!(text, "| {} | not measured: {first} | | | |", left.name);
+            let _ = writeln!(text, "| {} | not measured: {first} | | | | |", left.name);
         }
         text
     }
