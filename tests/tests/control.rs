@@ -157,7 +157,7 @@ fn what_was_sent_before_the_agent_came_is_not_counted() {
     let mut client = TcpStream::connect(address).expect("a connection");
     let (mut server, _) = listener.accept().expect("its other end");
     let sender = thread::spawn(move || {
-        client.write_all(&[7; BEFORE]).expect("bytes are sent");
+        client.write_all(&vec![7; BEFORE]).expect("bytes are sent");
         client
     });
     server
