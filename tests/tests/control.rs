@@ -171,16 +171,14 @@ fn what_was_sent_before_the_agent_came_is_not_counted() {
         let both = [&bytes["fast"], &bytes["stack"]].map(|path| path.as_u64().expect("a count"));
         both[0] + both[1]
     };
-    let mut sent = 0;
     until("what is sent now is counted", || {
         client.write_all(b"a").expect("a byte is sent");
         server.read_exact(&mut [0]).expect("it is read");
-        sent += 1;
         counted() > 0
     });
     drop((client, server));
     until("the pair has ended", || number("watched") == 0);
-    assert!(counted() <= sent, "{} of {sent}", counted());
+    assert!(counted() < BEFORE as u64, "{} bytes", counted());
     end(agent);
 }
 
