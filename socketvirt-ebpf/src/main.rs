@@ -58,9 +58,15 @@ pub fn sv_sock_ops(ctx: SockOpsContext) -> u32 {
 
 /// Runs first at each message, attached to `sv_fast`.
 ///
-/// Sockets keep the program that was attached when they were enrolled. So this
-/// one only calls through `sv_dispatch`, where the program behind it can be
-/// replaced under them.
+/// Sockets keep the program that was attached when they were enrolled, be it of a
+/// build before. So this one only calls through `sv_dispatch`, where the program
+/// behind it can be replaced under them.
+///
+/// **A contract with every build to come**: the program is of type `sk_msg`, entry 0
+/// of `sv_dispatch` holds what decides, which gets the message as it came and returns
+/// for this one; an empty entry passes the message to the stack. A build that cannot
+/// keep this raises `MEANING` (`socketvirt/src/bpf/object.rs`), so that nothing of
+/// the build before is taken over.
 #[sk_msg]
 pub fn sv_msg_entry(ctx: SkMsgContext) -> u32 {
     message::dispatch(&ctx);
@@ -76,6 +82,10 @@ pub fn sv_msg(ctx: SkMsgContext) -> u32 {
 
 /// Passes everything in the unified receive mode, attached to `sv_fast`: what
 /// the stack delivers joins the redirected messages in one queue.
+///
+/// Sockets keep it too, and it calls nothing that could be replaced: a stream goes on
+/// with the program that it began with, which keeps the same `sv_next`. A build whose
+/// own must not go on beside it raises `MEANING`.
 #[stream_verdict]
 pub fn sv_unify(ctx: SkBuffContext) -> u32 {
     unify::on_packet(ctx.skb.skb)

@@ -235,10 +235,10 @@ pub static sv_closing: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[btf_map]
 pub static sv_table: Array<TableStats, 1> = Array::new();
 
-/// The build that the maps beside it are of, and the number of its records; userspace
-/// alone uses it.
+/// The build that the maps beside it are of, the number of its records, and its
+/// version; userspace alone uses it.
 #[btf_map]
-pub static sv_build: Array<u64, 2> = Array::new();
+pub static sv_build: Array<u64, 3> = Array::new();
 
 /// Room for one socket, while its row is made.
 #[btf_map]

@@ -18,6 +18,7 @@ pub mod drive;
 pub mod exchanger;
 mod gate;
 pub mod hostile;
+pub mod ids;
 pub mod life;
 pub mod live;
 mod net;

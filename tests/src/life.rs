@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use aya::maps::{Array, Map, MapData};
 use nix::sys::signal::Signal;
 use socketvirt::datapath::{home, stats::StatsMap, tiers::Tiers};
 use socketvirt_common::record::stats::Stats;
@@ -136,6 +137,35 @@ impl Talk {
         fs::write(&self.go, "").expect("a file");
         self.process.finish(PATIENCE).success();
     }
+}
+
+/// The entry of `sv_build` that tells the build.
+pub const BUILD: u32 = 0;
+/// The entry that tells its records.
+pub const RECORDS: u32 = 1;
+
+/// Changes what the data path says of its build, or of its records.
+pub fn disguise(at: u32) {
+    let map = MapData::from_pin(host().join("sv_build")).expect("the build");
+    let mut map: Array<_, u64> = Map::Array(map).try_into().expect("numbers");
+    map.set(at, 7, 0).expect("write");
+}
+
+/// Bytes that were redirected on connections which live still, as the agent tells.
+pub fn fast_bytes() -> u64 {
+    let shown = socketvirt(&["status", "--json"]);
+    assert!(shown.status.success(), "{shown:?}");
+    let status: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    status["accelerating"]["bytes"]["fast"]
+        .as_u64()
+        .expect("bytes")
+}
+
+/// Waits until more bytes are redirected.
+#[track_caller]
+pub fn until_more_is_fast() {
+    let before = fast_bytes();
+    until("more is redirected", || fast_bytes() > before);
 }
 
 /// Runs the program to its end.

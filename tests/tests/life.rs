@@ -2,36 +2,19 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use aya::maps::{Array, Map, MapData};
 use nix::sys::signal::Signal;
 use socketvirt::datapath::config::ConfigMap;
 use socketvirt_common::record::config;
 use socketvirt_tests::{
     life::{
-        ADOPT, EAGER, EDGE, OFF, Place, end, enrolled, host, kill, sockets, socketvirt, stats,
-        until_enrolled, until_it_accelerates,
+        ADOPT, BUILD, EAGER, EDGE, OFF, Place, RECORDS, disguise, end, enrolled, host, kill,
+        sockets, socketvirt, stats, until_enrolled, until_it_accelerates, until_more_is_fast,
     },
     process::{Process, until},
     run::{Mode, Run, binary, workload},
     session::{PINS, Session},
     table::table,
 };
-
-/// Bytes that were redirected on connections which live still, as the agent tells.
-fn fast_bytes() -> u64 {
-    let shown = socketvirt(&["status", "--json"]);
-    assert!(shown.status.success(), "{shown:?}");
-    let status: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
-    status["accelerating"]["bytes"]["fast"]
-        .as_u64()
-        .expect("bytes")
-}
-
-#[track_caller]
-fn until_more_is_fast() {
-    let before = fast_bytes();
-    until("more is redirected", || fast_bytes() > before);
-}
 
 /// The enrolled sockets whose messages take the stack for this reason.
 fn on_stack(reason: &str) -> usize {
@@ -140,41 +123,17 @@ fn an_agent_that_has_nothing_to_see_is_not_taken_for_silent() {
     end(agent);
 }
 
-/// Changes what the folder says of its build, or of its records.
-fn disguise(at: u32) {
-    let map = MapData::from_pin(host().join("sv_build")).expect("the build");
-    let mut map: Array<_, u64> = Map::Array(map).try_into().expect("numbers");
-    map.set(at, 7, 0).expect("write");
-}
-
-#[test]
-fn the_sockets_of_another_build_are_released_first() {
-    let _session = Session::start();
-    let place = Place::new(ADOPT);
-    let (agent, talk) = place.at_work("");
-    disguise(0);
-    kill(agent);
-    let agent = place.agent("");
-    let said = agent.stderr();
-    assert!(said.contains("is of another build"), "{said}");
-    assert!(!said.contains("taking over"), "{said}");
-    until_enrolled(8);
-    // The counters are new.
-    assert_eq!(stats().adopted, 4);
-    talk.end();
-    end(agent);
-}
-
 #[test]
 fn records_that_are_not_understood_are_left_alone() {
     let _session = Session::start();
     let place = Place::new(ADOPT);
     let (agent, talk) = place.at_work("");
-    disguise(0);
-    disguise(1);
+    disguise(BUILD);
+    disguise(RECORDS);
     kill(agent);
     let agent = place.agent("");
     let said = agent.stderr();
+    assert!(said.contains("is of a build with other records"), "{said}");
     assert!(said.contains("8 sockets are in use and stay in"), "{said}");
     let aside = fs::read_dir(PINS).expect("pins").flatten();
     let mut aside = aside.map(|entry| entry.file_name().to_string_lossy().into_owned());

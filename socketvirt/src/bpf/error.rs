@@ -56,6 +56,18 @@ pub enum BpfError {
         #[source]
         source: io::Error,
     },
+    /// What another build has pinned could not be read.
+    #[error("reading what is pinned of the data path failed: {0}")]
+    Pinned(#[source] io::Error),
+    /// The handshake program of another build could not be exchanged.
+    #[error("exchanging the program of {link} failed: {source}")]
+    Exchange {
+        /// The name of the link.
+        link: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// An object could not be pinned.
     #[error("pinning {name} in the BPF file system failed: {source}")]
     Pin {

@@ -14,7 +14,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info};
 
 /// Attributes of a call, all 0.
 #[must_use]
@@ -139,26 +139,89 @@ pub fn map_after(id: u32) -> Option<u32> {
     Some(unsafe { attributes.__bindgen_anon_6.next_id })
 }
 
+/// Opens what is pinned.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = attributes();
+    attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: the path lives during the call, which opens what is pinned there.
+    unsafe { open(bpf_cmd::BPF_OBJ_GET, &mut attributes) }
+}
+
+/// Pins an object, which may be pinned elsewhere too.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = attributes();
+    attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attributes.__bindgen_anon_4.bpf_fd = number(object);
+    // SAFETY: the path lives during the call, which reads it.
+    unsafe { call(bpf_cmd::BPF_OBJ_PIN, &mut attributes) }.map(drop)
+}
+
+/// Has a link run another program from now on. Each event meets one of the two.
+///
+/// # Errors
+/// The kernel's answer; `ENOLINK` when the cgroup of the link is gone.
+pub fn update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
+    let mut attributes = attributes();
+    attributes.link_update.link_fd = number(link);
+    attributes.link_update.__bindgen_anon_1.new_prog_fd = number(program);
+    // SAFETY: the attributes hold numbers alone.
+    unsafe { call(bpf_cmd::BPF_LINK_UPDATE, &mut attributes) }.map(drop)
+}
+
 /// The id of the cgroup that a pinned link attaches a program to; 0 once that
 /// cgroup and its sockets are gone.
 ///
 /// # Errors
 /// The kernel's answer.
-pub fn cgroup_of_link(pinned: &Path) -> io::Result<u64> {
-    let path = CString::new(pinned.as_os_str().as_bytes())?;
-    let mut object = attributes();
-    object.__bindgen_anon_4.pathname = path.as_ptr() as u64;
-    // SAFETY: the path lives during the call, which opens what is pinned there.
-    let link = unsafe { open(bpf_cmd::BPF_OBJ_GET, &mut object) }?;
-
+pub fn cgroup_of_link(at: &Path) -> io::Result<u64> {
     // SAFETY: numbers alone, of which 0 is one.
     let mut info: bpf_link_info = unsafe { mem::zeroed() };
-    let mut question = attributes();
-    question.info.bpf_fd = number(&link);
-    question.info.info_len = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
-    question.info.info = (&raw mut info) as u64;
-    // SAFETY: `info` lives during the call and its size is given.
-    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut question) }?;
+    inform(pinned(at)?, &mut info)?;
     // SAFETY: numbers in any case, and those of a cgroup for a link to one.
     Ok(unsafe { info.__bindgen_anon_1.cgroup.cgroup_id })
+}
+
+/// The shape of a map: what programs that use it are verified for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    kind: u32,
+    key: u32,
+    value: u32,
+    entries: u32,
+    flags: u32,
+}
+
+/// The shape of a map.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn shape(map: impl AsFd) -> io::Result<Shape> {
+    // SAFETY: numbers alone, of which 0 is one.
+    let mut info: bpf_map_info = unsafe { mem::zeroed() };
+    inform(map, &mut info)?;
+    Ok(Shape {
+        kind: info.type_,
+        key: info.key_size,
+        value: info.value_size,
+        entries: info.max_entries,
+        flags: info.map_flags,
+    })
+}
+
+/// Has the kernel tell what it knows of an object: `I` is the structure for its kind.
+fn inform<I>(object: impl AsFd, info: &mut I) -> io::Result<()> {
+    let mut question = attributes();
+    question.info.bpf_fd = number(object);
+    question.info.info_len = u32::try_from(size_of::<I>()).map_err(io::Error::other)?;
+    question.info.info = std::ptr::from_mut(info) as u64;
+    // SAFETY: `info` lives during the call and its size is given.
+    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut question) }.map(drop)
 }

@@ -22,9 +22,16 @@ pub fn signals() -> Result<SignalFd> {
     taken(&[Signal::SIGINT, Signal::SIGTERM])
 }
 
-/// [`signals`] and SIGHUP, which asks a daemon to read its configuration again.
+/// [`signals`], and those of a daemon: SIGHUP asks it to read its configuration again,
+/// SIGUSR2 to make room for another at once.
 pub fn signals_of_daemon() -> Result<SignalFd> {
-    taken(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+    let all = [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGUSR2,
+    ];
+    taken(&all)
 }
 
 /// [`signals`], and those of a terminal: SIGHUP when it goes, SIGWINCH when its size

@@ -72,7 +72,8 @@ pub struct Args {
     /// the agent.
     #[arg(long, value_name = "GROUP", conflicts_with = "no_admin")]
     admin_group: Option<String>,
-    /// What becomes of the data path when the agent is told to end.
+    /// What becomes of the data path when the agent is told to end. At SIGUSR2 it stays
+    /// on, whatever this says.
     #[arg(
         long,
         value_enum,
@@ -168,10 +169,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let stop = wait(args, &signals, &parts, (&mut manager, &started));
     manager.stops();
-    let keeps = args.on_exit == OnExit::Keep && matches!(stop, Ok(Stop::Asked));
+    let keeps = match stop {
+        Ok(Stop::Asked) => args.on_exit == OnExit::Keep,
+        Ok(Stop::Replaced) => true,
+        Ok(Stop::Failed) | Err(_) => false,
+    };
     let finished = finish(parts, keeps);
     let stats = match (stop?, finished) {
-        (Stop::Asked, finished) => finished?,
+        (Stop::Asked | Stop::Replaced, finished) => finished?,
         (Stop::Failed, Err(error)) => bail!("the agent cannot go on: {error}"),
         (Stop::Failed, Ok(_)) => bail!("the agent cannot go on: {NO_ERROR}"),
     };
@@ -250,6 +255,8 @@ fn accelerate(args: &Args, config: Config) -> Result<Option<Run>> {
 enum Stop {
     /// A signal.
     Asked,
+    /// SIGUSR2: another agent comes at once, and takes the data path over.
+    Replaced,
     /// A thread has ended, which none does by itself.
     Failed,
 }
@@ -268,6 +275,7 @@ fn wait(
                 reload(args, parts.accelerating.as_ref());
                 manager.reloaded();
             }
+            Next::Signal(Signal::SIGUSR2) => return Ok(Stop::Replaced),
             Next::Signal(_) => return Ok(Stop::Asked),
             Next::Ended => return Ok(Stop::Failed),
             Next::Late => {}

@@ -4,7 +4,10 @@
 //! sockets go on when the agent ends: freeing `sv_fast` would drop the bytes
 //! in its sockets' queues.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -43,8 +46,32 @@ impl DataPath {
     /// # Errors
     /// When the kernel refuses any of it.
     pub fn load(layout: &KernelLayout, folder: &Path) -> Result<Self, BpfError> {
+        let mut path = Self::create(layout, folder, None)?;
+        path.decide()?;
+        Ok(path)
+    }
+
+    /// Loads programs for the maps of the data path that is pinned in `old`, and pins
+    /// these maps and the programs in `folder`. Nothing runs them yet.
+    ///
+    /// # Errors
+    /// When the kernel refuses any of it.
+    pub(super) fn load_behind(
+        layout: &KernelLayout,
+        folder: &Path,
+        old: &Path,
+    ) -> Result<Self, BpfError> {
+        Self::create(layout, folder, Some(old))
+    }
+
+    fn create(layout: &KernelLayout, folder: &Path, old: Option<&Path>) -> Result<Self, BpfError> {
         let btf = Btf::from_sys_fs()?;
-        let mut ebpf = EbpfLoader::new()
+        let there = old.map(shared_maps).transpose()?.unwrap_or_default();
+        let mut loader = EbpfLoader::new();
+        for (name, at) in &there {
+            loader.map_pin_path(name, at);
+        }
+        let mut ebpf = loader
             .btf(Some(&btf))
             .override_global("LAYOUT", layout.as_bytes(), true)
             .map_max_entries("sv_pairs", 2 * MAX_SOCKETS)
@@ -72,34 +99,34 @@ impl DataPath {
         Ok(path)
     }
 
+    /// Returns the name of a map that `old` has, and programs of this build cannot use.
+    /// A map that is missing there is none.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn misfit(&self, folder: &Path, old: &Path) -> Result<Option<String>, BpfError> {
+        let shape = |path: &Path| {
+            let map = sys::pinned(path).and_then(sys::shape);
+            map.map_err(BpfError::Pinned)
+        };
+        for (name, at) in shared_maps(old)? {
+            // A program may be pinned under such a name, or a map of another build.
+            if self.ebpf.map(&name).is_some() && shape(&at)? != shape(&folder.join(&name))? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     fn load_programs(&mut self, btf: &Btf, folder: &Path) -> Result<(), BpfError> {
         let program: &mut SockOps = self.program("sv_sock_ops")?;
         program.load().map_err(BpfError::program("sv_sock_ops"))?;
         self.pin("sv_sock_ops", &folder.join(home::SOCK_OPS))?;
 
-        let program: &mut SkMsg = self.program("sv_msg")?;
-        program.load().map_err(BpfError::program("sv_msg"))?;
-        let fd = program
-            .fd()
-            .and_then(|fd| fd.try_clone().map_err(ProgramError::IOError))
-            .map_err(BpfError::program("sv_msg"))?;
-        let mut dispatch = ProgramArray::try_from(
-            self.ebpf
-                .map_mut("sv_dispatch")
-                .ok_or(BpfError::Missing("sv_dispatch"))?,
-        )
-        .map_err(BpfError::map("opening sv_dispatch"))?;
-        dispatch
-            .set(0, &fd, 0)
-            .map_err(BpfError::map("putting sv_msg into sv_dispatch"))?;
-
-        let program: &mut SkMsg = self.program("sv_msg_entry")?;
-        program.load().map_err(BpfError::program("sv_msg_entry"))?;
-        let program: &SkMsg = self.program_ref("sv_msg_entry")?;
-        let fd = program.fd().map_err(BpfError::program("sv_msg_entry"))?;
-        sys::attach(self.fast_fd()?, fd, bpf_attach_type::BPF_SK_MSG_VERDICT)
-            .map_err(BpfError::attach("sv_msg_entry"))?;
-
+        for name in ["sv_msg", "sv_msg_entry"] {
+            let program: &mut SkMsg = self.program(name)?;
+            program.load().map_err(BpfError::program(name))?;
+        }
         let program: &mut SkSkb = self.program("sv_unify")?;
         program.load().map_err(BpfError::program("sv_unify"))?;
 
@@ -122,6 +149,33 @@ impl DataPath {
             keep(link, name, &folder.join(at))?;
         }
         Ok(())
+    }
+
+    /// Has this build's programs decide about messages: at once about those of all
+    /// enrolled sockets.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn decide(&mut self) -> Result<(), BpfError> {
+        let program: &SkMsg = self.program_ref("sv_msg")?;
+        let fd = program
+            .fd()
+            .and_then(|fd| fd.try_clone().map_err(ProgramError::IOError))
+            .map_err(BpfError::program("sv_msg"))?;
+        let mut dispatch = ProgramArray::try_from(
+            self.ebpf
+                .map_mut("sv_dispatch")
+                .ok_or(BpfError::Missing("sv_dispatch"))?,
+        )
+        .map_err(BpfError::map("opening sv_dispatch"))?;
+        dispatch
+            .set(0, &fd, 0)
+            .map_err(BpfError::map("putting sv_msg into sv_dispatch"))?;
+
+        let program: &SkMsg = self.program_ref("sv_msg_entry")?;
+        let fd = program.fd().map_err(BpfError::program("sv_msg_entry"))?;
+        sys::attach(self.fast_fd()?, fd, bpf_attach_type::BPF_SK_MSG_VERDICT)
+            .map_err(BpfError::attach("sv_msg_entry"))
     }
 
     /// Attaches the handshake program to `cgroup`: from now on its new
@@ -236,6 +290,23 @@ impl DataPath {
             .try_into()
             .map_err(BpfError::program(name))
     }
+}
+
+/// Maps that each build has for itself: what says which one it is, and room for work.
+const OWN: [&str; 3] = [object::BUILD, "sv_scratch", "sv_sockets"];
+
+/// What may be a map of a data path that another build can go on with, and where it is.
+fn shared_maps(folder: &Path) -> Result<Vec<(String, PathBuf)>, BpfError> {
+    let entries = fs::read_dir(folder).map_err(BpfError::Pinned)?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(BpfError::Pinned)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("sv_") && !OWN.contains(&&*name) {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
 }
 
 /// [`DataPath::attach`], of the program itself.

@@ -7,12 +7,13 @@
 //! its counters. [`checks`] are the known differences from plain TCP, [`selftest`]
 //! chooses the receive mode by them. [`tiers`] runs looks, and walks namespaces,
 //! which [`spaces`] opens. [`pinned`] opens what is pinned. [`takeover`] finds
-//! the data path of an agent that is gone, [`leftovers`] takes away what killed ones
-//! have left.
+//! the data path of an agent that is gone, [`exchange`] puts this build's programs behind
+//! the maps of another's, [`leftovers`] takes away what killed ones have left.
 
 pub mod calls;
 pub mod checks;
 pub mod config;
+pub mod exchange;
 pub mod home;
 pub mod leftovers;
 pub mod load;

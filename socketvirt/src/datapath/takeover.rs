@@ -31,11 +31,20 @@ const PINNED: [&str; 9] = [
     home::RECEIVE,
 ];
 
+/// A data path that can be taken over.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is of this build, as it is.
+    Ours(PinDir),
+    /// It is of another build, whose records this one understands.
+    OfAnother(PinDir),
+}
+
 /// Why a data path is not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unfit {
-    /// Its programs are not those of this agent.
-    Build,
+    /// Its records are not those of this agent.
+    Records,
     /// It accelerates the connections of others.
     Scope,
     /// It accelerates nothing, or not all of it is there.
@@ -45,7 +54,7 @@ enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
-            Self::Build => "is of another build",
+            Self::Records => "is of a build with other records",
             Self::Scope => "is of another cgroup",
             Self::Incomplete => "is not complete",
         })
@@ -53,32 +62,42 @@ impl fmt::Display for Unfit {
 }
 
 /// Finds the data path of the host, for the connections of this cgroup, and locks it.
-/// One that does not fit is taken away. What cannot be released is set aside, for a
-/// later start to clear.
+/// One that does not fit is [given up](give_up).
 ///
 /// # Errors
 /// When another agent has it, or the kernel refuses.
-pub(crate) fn find(cgroup: u64) -> Result<Option<PinDir>, HomeError> {
-    let Some(mut pins) = of_host()? else {
+pub(crate) fn find(cgroup: u64) -> Result<Option<Found>, HomeError> {
+    let Some(pins) = of_host()? else {
         return Ok(None);
     };
-    let Some(unfit) = judge(pins.path(), cgroup) else {
-        return Ok(Some(pins));
-    };
-    tell!("the data path of the agent before {unfit}: releasing its sockets, then starting anew");
+    match judge(pins.path(), cgroup) {
+        Some(unfit) => give_up(pins, &unfit).map(|()| None),
+        None if object::is_ours(pins.path()) => Ok(Some(Found::Ours(pins))),
+        None => Ok(Some(Found::OfAnother(pins))),
+    }
+}
+
+/// Releases the sockets of a data path, as far as its records are understood, and takes
+/// it away. With sockets that cannot be released it is set aside, for a later start to
+/// clear.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn give_up(mut pins: PinDir, why: &impl fmt::Display) -> Result<(), HomeError> {
+    tell!("the data path of the agent before {why}: releasing its sockets, then starting anew");
     leftovers::release(&pins);
     if let Some(warning) = take_away_pins(&pins)? {
         pins.set_aside()?;
         tell!("{warning}");
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Finds the data path of the host, whosever it was, and locks it.
 ///
 /// # Errors
 /// When an agent has it, or the kernel refuses.
-pub(crate) fn of_host() -> Result<Option<PinDir>, PinError> {
+pub fn of_host() -> Result<Option<PinDir>, PinError> {
     let mut found = None;
     for mut pins in PinDir::existing()? {
         if !pins.outlives_owner() {
@@ -96,8 +115,8 @@ pub(crate) fn of_host() -> Result<Option<PinDir>, PinError> {
 }
 
 fn judge(folder: &Path, cgroup: u64) -> Option<Unfit> {
-    if !object::is_ours(folder) {
-        return Some(Unfit::Build);
+    if !object::is_understood(folder) {
+        return Some(Unfit::Records);
     }
     let Ok(config) = ConfigMap::open(folder).map(|config| config.get()) else {
         return Some(Unfit::Incomplete);

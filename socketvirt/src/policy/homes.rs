@@ -36,7 +36,7 @@ pub enum NoHome {
 pub fn find(name: Option<&str>) -> Result<PathBuf, NoHome> {
     let homes: Vec<PinDir> = PinDir::existing()?
         .into_iter()
-        .filter(|pins| pins.path().join("sv_policy").exists())
+        .filter(|pins| pins.is_complete() && pins.path().join("sv_policy").exists())
         .collect();
     let names = |homes: &[&PinDir]| homes.iter().map(|pins| pins.name().to_owned()).collect();
     let all: Vec<&PinDir> = homes.iter().collect();

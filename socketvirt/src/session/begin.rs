@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use socketvirt_common::record::{config::Mode, layout::KernelLayout};
+use socketvirt_common::record::{
+    config::{Mode, ReceiveMode},
+    layout::KernelLayout,
+};
 
 use super::{
     effective::{Degraded, Effective},
@@ -11,13 +14,16 @@ use super::{
     scope::Target,
 };
 use crate::{
+    bpf::object,
     datapath::{
         config::ConfigMap,
+        exchange::{self, ExchangeError},
         home::{self, Home},
         load::DataPath,
-        selftest, takeover,
+        selftest,
+        takeover::{self, Found},
     },
-    host::namespaces,
+    host::{bpffs::PinDir, namespaces},
     kernel::{layout, require},
     tell,
     watch::error::WatchError,
@@ -36,25 +42,112 @@ pub(super) struct Begun {
 /// Takes over the data path of the host, or makes one, for the cgroup of `target`;
 /// makes one with a cgroup of its own without.
 pub(super) fn begin(mode: Mode, target: Option<&Target>) -> Result<Begun, RunError> {
-    if let Some(target) = target
-        && let Some(pins) = takeover::find(target.id)?
-    {
-        let home = Home::taken(pins);
-        let mut effective = Effective::new(mode);
-        effective.receive_mode = ConfigMap::open(home.pins.path())?.get().receive_mode;
-        limit(true, &mut effective);
-        tell!(
-            "taking over the data path of the agent before, with {} enrolled sockets",
-            home::enrolled(&home.pins.path().join(home::FAST))
-        );
-        return Ok(Begun {
-            home,
-            effective,
-            cgroup: target.id,
-            is_taken: true,
-        });
+    if let Some(target) = target {
+        let taken = match takeover::find(target.id)? {
+            Some(Found::Ours(pins)) => Some(take(mode, target, pins)?),
+            Some(Found::OfAnother(pins)) => exchange(mode, target, pins)?,
+            None => None,
+        };
+        if let Some(taken) = taken {
+            return Ok(taken);
+        }
     }
     make(mode, target)
+}
+
+/// Takes over a data path of this build.
+fn take(mode: Mode, target: &Target, pins: PinDir) -> Result<Begun, RunError> {
+    let mut effective = Effective::new(mode);
+    effective.receive_mode = ConfigMap::open(pins.path())?.get().receive_mode;
+    limit(true, &mut effective);
+    tell!(
+        "taking over the data path of the agent before, with {} enrolled sockets",
+        home::enrolled(&pins.path().join(home::FAST))
+    );
+    Ok(Begun {
+        home: Home::taken(pins),
+        effective,
+        cgroup: target.id,
+        is_taken: true,
+    })
+}
+
+/// Takes over a data path of another build, and puts this build's programs behind its
+/// maps; none when they do not fit, and it was given up.
+///
+/// # Errors
+/// When the programs cannot be loaded or tested. The data path stays as it was.
+fn exchange(mode: Mode, target: &Target, mut pins: PinDir) -> Result<Option<Begun>, RunError> {
+    let layout = layout::kernel_layout()?;
+    let mut effective = Effective::new(mode);
+    let before = object::Name::of(pins.path());
+    let misfit = match try_out(&layout, &mut effective, pins.path())? {
+        None => exchange::exchange(&layout, &mut pins)
+            .err()
+            .map(Misfit::Exchange),
+        misfit => misfit,
+    };
+    if let Some(misfit) = misfit {
+        takeover::give_up(pins, &misfit)?;
+        return Ok(None);
+    }
+    let enrolled = home::enrolled(&pins.path().join(home::FAST));
+    limit(true, &mut effective);
+    tell!(
+        "taking over the data path of socketvirt {before}, with {enrolled} enrolled sockets: its \
+         programs are those of {} now",
+        object::Name::own()
+    );
+    Ok(Some(Begun {
+        home: Home::taken(pins),
+        effective,
+        cgroup: target.id,
+        is_taken: true,
+    }))
+}
+
+/// The reason that this build's programs do not take over a data path of another.
+#[derive(Debug, thiserror::Error)]
+enum Misfit {
+    #[error("has a map {0} that this build cannot use")]
+    Map(String),
+    #[error("receives in mode {}, and the self-test of this build chose {}", before.word(), now.word())]
+    ReceiveMode {
+        before: ReceiveMode,
+        now: ReceiveMode,
+    },
+    #[error("cannot be watched by this build")]
+    Unwatched,
+    #[error("could not be exchanged ({0})")]
+    Exchange(ExchangeError),
+}
+
+/// Tests this build's programs in a home of their own, which is gone afterwards, and
+/// says whether they can go on with the data path in `old`.
+fn try_out(
+    layout: &KernelLayout,
+    effective: &mut Effective,
+    old: &Path,
+) -> Result<Option<Misfit>, RunError> {
+    let mut home = Home::make("test")?;
+    let folder = home.pins.path();
+    let mut datapath = DataPath::load(layout, folder)?;
+    let misfit = datapath.misfit(folder, old)?.map(Misfit::Map);
+    if misfit.is_none() {
+        attach(&mut datapath, layout, &home, effective)?;
+    }
+    drop(datapath);
+    home.take_away()?;
+    if misfit.is_some() {
+        return Ok(misfit);
+    }
+    let before = ConfigMap::open(old)?.get().receive_mode;
+    let now = effective.receive_mode;
+    if before != now {
+        return Ok(Some(Misfit::ReceiveMode { before, now }));
+    }
+    let is_off = effective.mode == Mode::Off && effective.asked != Mode::Off;
+    Ok(is_off.then_some(Misfit::Unwatched))
 }
 
 fn make(mode: Mode, target: Option<&Target>) -> Result<Begun, RunError> {

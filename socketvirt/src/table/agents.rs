@@ -36,8 +36,8 @@ impl Agents {
     pub fn join(&mut self, scan: &mut Scan, which: &Namespaces) -> Known {
         let mut known = Known::default();
         let mut pins = PinDir::existing().unwrap_or_default();
-        // An unfinished one has no flows yet.
-        pins.retain(|pins| pins.path().join("sv_flow").exists());
+        // An unfinished one has no flows yet, or shares those of the one in its place.
+        pins.retain(|pins| pins.is_complete() && pins.path().join("sv_flow").exists());
         let live = |name: &String| pins.iter().any(|pins| pins.name() == name);
         self.joiners.retain(|name, _| live(name));
         for pins in &pins {

@@ -163,7 +163,8 @@ impl Follower {
         let agents = PinDir::existing().unwrap_or_default();
         let folders: HashSet<PathBuf> = agents
             .iter()
-            .filter(|pins| pins.owner_alive() && pins.path().join("sv_cursor").exists())
+            .filter(|pins| pins.is_complete() && pins.owner_alive())
+            .filter(|pins| pins.path().join("sv_cursor").exists())
             .map(|pins| pins.path().to_owned())
             .chain(kept.clone())
             .collect();

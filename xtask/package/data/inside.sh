@@ -20,6 +20,13 @@ load() {
         timeout 60 redis-benchmark -p 7391 -c 4 -n 100000 -t get -q
 }
 fast() { [ "$(socketvirt status --json | grep -o '"fast":[0-9]*' | head -n 1 | cut -d: -f2)" -gt 1000000 ]; }
+# Connections that last for some seconds.
+lasting() {
+    setpriv --reuid=nobody --regid=nogroup --clear-groups \
+        timeout 60 redis-benchmark -p 7391 -c 4 -n 1000000 -t get -q >> /told/log 2>&1
+}
+accelerates() { [ "$(socketvirt status --json | grep -o '"enrolled":[0-9]*' | head -n 1 | cut -d: -f2)" -ge 4 ]; }
+took_over() { journalctl --unit=socketvirt | grep "taking over the data path" | grep -qv "with 0 enrolled"; }
 nothing_left() { [ ! -e $pins ] && [ -z "$(find /sys/fs/cgroup -name 'socketvirt*' -not -name '*.service')" ]; }
 
 holds "the package is installed" dpkg -i /trial.deb
@@ -52,9 +59,14 @@ kill -KILL "$killed"
 holds "a killed agent is started again" soon is_another "$killed"
 holds "its data path works" soon socketvirt status --check
 replaced=$(main_process)
+lasting &
+lasting=$!
+holds "connections are accelerated" soon accelerates
 holds "the package is upgraded" dpkg -i --force-confold /trial.deb
 holds "the agent is the new one" soon is_another "$replaced"
 holds "its data path works again" soon socketvirt status --check
+holds "it took the connections over" took_over
+holds "they ended well" wait "$lasting"
 holds "redis is under load again" load
 
 holds "the package is removed" dpkg -r socketvirt

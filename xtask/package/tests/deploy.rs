@@ -41,6 +41,18 @@ fn systemd_understands_the_unit() {
     assert!(!told.contains("socketvirt.service:"), "{told}");
 }
 
+/// A stop takes the data path away. A restart, such as that of an upgrade, leaves it to the new agent.
+#[test]
+fn a_restart_keeps_the_connections() {
+    let unit = deploy("systemd/socketvirt.service");
+    let has = |line: &str| unit.lines().any(|of_unit| of_unit == line);
+    assert!(has("RestartKillSignal=SIGUSR2"));
+    assert!(!unit.contains("\nKillSignal=") && !unit.contains("--on-exit"));
+    for script in ["debian/postinst", "rpm/postun.sh"] {
+        assert!(deploy(script).contains("systemctl try-restart socketvirt.service"));
+    }
+}
+
 /// Ten times the exposure that docs/operations.md tells.
 const EXPOSURE: &str = "--threshold=36";
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder},
-    io,
+    io, mem,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     thread,
@@ -11,6 +11,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::{AT_FDCWD, RenameFlags, renameat2},
     mount::{MsFlags, mount},
     sys::statfs::BPF_FS_MAGIC,
     unistd::geteuid,
@@ -268,10 +269,12 @@ impl PinDir {
     pub fn lock(&mut self) -> Result<(), PinError> {
         for attempt in 1.. {
             match Lock::take(&self.path) {
-                Ok(lock) => {
+                Ok(lock) if lock.is_of(&self.path) => {
                     self.lock = Some(lock);
                     break;
                 }
+                // An agent has put another folder in its place meanwhile.
+                Ok(_) => {}
                 // Who only looks whether it is locked holds the lock for a moment.
                 Err(_) if attempt < ATTEMPTS => thread::sleep(PAUSE),
                 Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
@@ -280,6 +283,20 @@ impl PinDir {
                 Err(source) => return Err(PinError::refused("locking", &self.path)(source)),
             }
         }
+        Ok(())
+    }
+
+    /// Takes the name of a published folder, which takes this one's, at once: whoever
+    /// looks for the name finds the one or the other.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn replace(&mut self, other: &mut Self) -> Result<(), PinError> {
+        let flags = RenameFlags::RENAME_EXCHANGE;
+        renameat2(AT_FDCWD, &self.path, AT_FDCWD, &other.path, flags)
+            .map_err(io::Error::from)
+            .map_err(PinError::refused("naming", &other.path))?;
+        mem::swap(&mut self.path, &mut other.path);
         Ok(())
     }
 

@@ -45,6 +45,31 @@ fn names() -> Vec<String> {
 }
 
 #[test]
+fn a_folder_takes_the_place_of_another_at_once() {
+    with_own_bpffs(|| {
+        let mut old = PinDir::create(HOST).unwrap();
+        pin(&old.path().join("sv_old"));
+        old.publish().unwrap();
+        let mut new = PinDir::create(HOST).unwrap();
+        pin(&new.path().join("sv_new"));
+        new.replace(&mut old).unwrap();
+        assert!(new.is_complete() && !old.is_complete());
+        assert!(is_pinned(&new.path().join("sv_new")));
+        assert!(is_pinned(&old.path().join("sv_old")));
+        assert_eq!(names(), ["host", "new-host"]);
+        old.remove().unwrap();
+        drop(old);
+        assert_eq!(names(), ["host"]);
+        // The name is locked still.
+        let [other] = &mut PinDir::existing().unwrap()[..] else {
+            panic!("{:?}", names());
+        };
+        assert!(other.owner_alive());
+        assert!(matches!(other.lock(), Err(PinError::Held(_))));
+    });
+}
+
+#[test]
 fn pinned_objects_survive_the_renaming() {
     with_own_bpffs(|| {
         let name = owner::name("exec");

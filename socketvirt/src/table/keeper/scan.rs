@@ -178,6 +178,7 @@ impl Scan {
         let agents: Vec<PathBuf> = PinDir::existing()
             .unwrap_or_default()
             .iter()
+            .filter(|pins| pins.is_complete())
             .map(|pins| pins.path().to_owned())
             .filter(|folder| folder.join("sv_flow").exists())
             .collect();
