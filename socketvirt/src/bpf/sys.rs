@@ -159,7 +159,7 @@ pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attributes = attributes();
     attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
-    attributes.__bindgen_anon_4.bpf_fd = number(object);
+    attributes.__bindgen_anon_4.bpf_fd = number(&object);
     // SAFETY: the path lives during the call, which reads it.
     unsafe { call(bpf_cmd::BPF_OBJ_PIN, &mut attributes) }.map(drop)
 }
@@ -170,8 +170,8 @@ pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
 /// The kernel's answer; `ENOLINK` when the cgroup of the link is gone.
 pub fn update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     let mut attributes = attributes();
-    attributes.link_update.link_fd = number(link);
-    attributes.link_update.__bindgen_anon_1.new_prog_fd = number(program);
+    attributes.link_update.link_fd = number(&link);
+    attributes.link_update.__bindgen_anon_1.new_prog_fd = number(&program);
     // SAFETY: the attributes hold numbers alone.
     unsafe { call(bpf_cmd::BPF_LINK_UPDATE, &mut attributes) }.map(drop)
 }
@@ -219,7 +219,7 @@ pub fn shape(map: impl AsFd) -> io::Result<Shape> {
 /// Has the kernel tell what it knows of an object: `I` is the structure for its kind.
 fn inform<I>(object: impl AsFd, info: &mut I) -> io::Result<()> {
     let mut question = attributes();
-    question.info.bpf_fd = number(object);
+    question.info.bpf_fd = number(&object);
     question.info.info_len = u32::try_from(size_of::<I>()).map_err(io::Error::other)?;
     question.info.info = std::ptr::from_mut(info) as u64;
     // SAFETY: `info` lives during the call and its size is given.
