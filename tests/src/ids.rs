@@ -26,10 +26,11 @@ const MSG_VERDICT: u32 = 7;
 
 /// The iterators, and what is pinned to be attached or run.
 const ITERATORS: [&str; 3] = [home::ACT_LINK, home::DISCOVER_LINK, home::HOLDERS_LINK];
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     home::SOCK_OPS,
     home::RECEIVE,
     home::READ,
+    home::SUBMIT,
     home::WATCH,
     home::DECIDE,
 ];

@@ -155,8 +155,17 @@ impl<'a> Exchange<'a> {
         self.datapath.watch_splice(self.layout, folder)?;
         self.datapath.watch_receive(folder)?;
         self.datapath.watch_programs(folder)?;
-        // Without, the next look finds what makes an `io_uring`.
-        let _ = self.datapath.watch_rings(folder);
+        // Without, programs with an `io_uring` are kept off, as at any start.
+        if self.datapath.watch_rings(folder).is_ok() {
+            let _ = self.datapath.watch_submissions(folder);
+        }
+        // Attached only while it is needed.
+        let before = Calls::submissions(self.pins.path())?;
+        if before.is_some_and(|calls| calls.are_attached())
+            && let Some(mut calls) = Calls::submissions(folder)?
+        {
+            calls.attach()?;
+        }
         // Readers that nobody saw are forgotten when the agent attaches them.
         if !Calls::open(self.pins.path())?.are_attached() {
             let mut calls = Calls::open(folder)?;
