@@ -179,7 +179,7 @@ mod tests {
         };
         assert_eq!(of_before.to_string(), "an unknown version (build 00000abc)");
         let half = Name {
-            version: Some(1 << 32 | 20 << 16 | 300),
+            version: Some(0x0001_0014_012c),
             build: MIXED,
         };
         assert_eq!(half.to_string(), "1.20.300 (half exchanged)");
