@@ -1,6 +1,6 @@
 //! What a service manager is told of the agent of a host.
 
-use std::{fs, os::unix::net::UnixDatagram, process::Command, thread, time::Duration};
+use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command, thread, time::Duration};
 
 use nix::{
     sys::{ptrace, signal::Signal, wait},
@@ -126,16 +126,16 @@ fn a_watching_thread_that_hangs_feeds_no_watchdog() {
 
 /// The thread of a process with this name.
 fn thread_of(process: Pid, name: &str) -> Pid {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("threads");
-    let mut tasks = tasks.flatten().map(|entry| entry.path());
-    let found = tasks.find(|task| {
-        fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    let mut found = None;
+    until("a thread of that name", || {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("threads");
+        let mut tasks = tasks.flatten().map(|entry| entry.path());
+        found = tasks.find(|task| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        });
+        found.is_some()
     });
-    let found = found.expect("a thread of that name");
-    let number = found
-        .file_name()
-        .expect("a number")
-        .to_string_lossy()
-        .into_owned();
+    let number = found.as_deref().and_then(Path::file_name);
+    let number = number.expect("a number").to_string_lossy();
     Pid::from_raw(number.parse().expect("a number"))
 }

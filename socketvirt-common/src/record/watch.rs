@@ -204,9 +204,10 @@ pub struct Tiers {
     pub asleep: u64,
     /// Notes that were taken in.
     pub taken: u64,
-    /// The time of the last look at a pair that waits for nothing but to know who
-    /// reads it, nanoseconds; 0 before the first.
-    pub readerless_at: u64,
+    /// The time of the last look at a pair that needs receive calls watched, though it
+    /// is not on the fast path: it waits for nothing but to know who reads it, or has
+    /// not left yet. Nanoseconds; 0 before the first.
+    pub needy_at: u64,
     /// Hot pairs.
     pub hot: u32,
     /// Pairs that are watched.

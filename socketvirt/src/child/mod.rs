@@ -27,6 +27,7 @@ mod addressed;
 mod inherited;
 mod job_control;
 pub mod manager;
+mod missed;
 mod orphans;
 mod signals;
 mod spawn;
@@ -47,6 +48,7 @@ use nix::{
 };
 
 pub use self::{
+    missed::Waiting,
     signals::{SignalError, Signals},
     spawn::SpawnError,
     status::Status,
@@ -126,7 +128,7 @@ impl Child {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let (ended, signalled, other) = self.poll(left, others)?;
             if signalled {
-                self.pass_signals_on(false)
+                self.pass_signals_on(Waiting::default())
                     .map_err(|errno| WaitError::new("read(signalfd)", errno))?;
             }
             if ended {

@@ -35,7 +35,7 @@ use nix::{
     unistd::{Pid, getpid, getsid},
 };
 
-use super::{Child, Status, inherited, orphans};
+use super::{Child, Status, inherited, missed::Waiting, orphans};
 
 /// Not blocked: raised by the kernel for a fault in our own code, or by our own
 /// writes to a pipe without a reader.
@@ -132,10 +132,9 @@ impl AsFd for Signals {
 }
 
 impl Child {
-    /// Passes on what waits in the signalfd. While the command is `starting`, part of
-    /// it may have come before the fork, when no command was there to get the
-    /// terminal's copy; a second ^C that early finds no handler to disturb.
-    pub(super) fn pass_signals_on(&mut self, starting: bool) -> Result<(), Errno> {
+    /// Passes on what waits in the signalfd, and what the command has `missed`, though
+    /// the terminal sends it to all of its group.
+    pub(super) fn pass_signals_on(&mut self, missed: Waiting) -> Result<(), Errno> {
         while let Some(info) = self.signals.fd.read_signal()? {
             let signal = number(info.ssi_signo);
             let code = info.ssi_code;
@@ -151,7 +150,8 @@ impl Child {
                     // The command of process 1 is in another group.
                     let inside =
                         || !orphans::is_init() && is_inside(info.ssi_pid, &self.cgroup_procs);
-                    if starting && code > 0 || is_for_command(signal, code, leads_session(), inside)
+                    if code > 0 && missed.has(signal)
+                        || is_for_command(signal, code, leads_session(), inside)
                     {
                         self.send(signal);
                     }

@@ -10,6 +10,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use nix::{
@@ -19,7 +20,9 @@ use nix::{
     unistd::write,
 };
 
-use super::{Child, Signals, Status, addressed::Environment, inherited, orphans::OwnGroup};
+use super::{
+    Child, Signals, Status, addressed::Environment, inherited, missed::Missed, orphans::OwnGroup,
+};
 
 /// std passes the new process's error on as one number; this mark says that it was
 /// joining the cgroup that failed, and not exec.
@@ -115,7 +118,10 @@ impl Child {
         let (mask, on_child) = (signals.mask, signals.on_child);
         let own_group = OwnGroup::for_init();
         let mut environment = Environment::addressed();
+        let missed = Arc::new(Missed::new().map_err(watch_error("eventfd"))?);
+        let looks = Arc::clone(&missed);
         let prepare = move || {
+            looks.look();
             // "0" is the writer itself.
             write(&procs, b"0")
                 .map_err(|errno| io::Error::from_raw_os_error(JOINING | errno as i32))?;
@@ -172,7 +178,7 @@ impl Child {
             stopped: false,
         };
         // Signals still unread after a failure are passed on by the first wait.
-        let _ = child.pass_signals_on(true);
+        let _ = child.pass_signals_on(missed.seen());
         // Those that ended before signals were collected.
         child.reap_orphans();
         Ok(child)

@@ -71,8 +71,9 @@ pub struct Watcher {
     /// The cgroup whose sockets are watched, as it is at the time.
     scope: Option<Id>,
     tracing: Tracing,
-    /// The last look, as it was seen, at a pair that waits for its reader to be known.
-    readerless_at: u64,
+    /// The last look, as it was seen, at a pair that needs calls watched before or after
+    /// its time on the fast path.
+    needy_at: u64,
     /// Sockets were visited since the last sweep.
     acted: bool,
     pulse: Pulse,
@@ -112,7 +113,7 @@ impl Watcher {
             older: false,
             scope: None,
             tracing: Tracing::of(None, None),
-            readerless_at: 0,
+            needy_at: 0,
             acted: false,
             pulse: Pulse::default(),
             names: None,
@@ -188,7 +189,7 @@ impl Watcher {
         self
     }
 
-    /// Has calls watched while a pair is enrolled, or waits for nothing but to know
+    /// Has calls watched while a pair is enrolled or leaves, or waits for nothing but to know
     /// who reads it. On a host whose pairs are all kept on the stack, no call pays.
     ///
     /// Nothing is enrolled unseen: who read a socket before calls went unseen may
@@ -196,8 +197,8 @@ impl Watcher {
     /// enrolled.
     fn watch_calls(&mut self) -> Result<(), WatchError> {
         let shared = self.tiers.shared();
-        let asked = shared.readerless_at != self.readerless_at;
-        self.readerless_at = shared.readerless_at;
+        let asked = shared.needy_at != self.needy_at;
+        self.needy_at = shared.needy_at;
         let needed = asked || self.acted || shared.enrolled > 0 || shared.waiting > 0;
         if self.tracing.keep_up(needed)? {
             self.tiers.forget_readers()?;

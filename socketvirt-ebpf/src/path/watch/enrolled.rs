@@ -131,6 +131,8 @@ impl Look<'_> {
             // A message under way now may have been decided before.
             return true;
         }
+        // Until it has left, what its programs do has to be seen.
+        self.tiers.needy_at = self.now;
         if leaving::may_visit(pair) {
             self.want(pair, Want::Release);
         }

@@ -148,7 +148,7 @@ impl Look<'_> {
                     .iter()
                     .all(|end| users::has_reader(end, self.tiers));
                 if !known {
-                    self.tiers.readerless_at = self.now;
+                    self.tiers.needy_at = self.now;
                 }
                 true
             }

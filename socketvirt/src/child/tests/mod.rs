@@ -158,8 +158,8 @@ fn wrapper() {
         }
         if passed == 3 {
             let fifo = ticks.as_ref().unwrap();
+            // Waits for the reader: what is written before it comes goes with us.
             fs::OpenOptions::new()
-                .read(true)
                 .write(true)
                 .open(fifo)
                 .unwrap()
