@@ -25,6 +25,7 @@ pub struct Waiting(u64);
 
 impl Waiting {
     /// True when the signal with this number is among them.
+    #[must_use]
     pub fn has(self, signal: i32) -> bool {
         (1..=64).contains(&signal) && self.0 >> (signal - 1) & 1 != 0
     }
@@ -70,7 +71,7 @@ impl Missed {
     }
 }
 
-/// Reads the signals that wait for a whole process (proc_pid_status(5)).
+/// Reads the signals that wait for a whole process (`proc_pid_status(5)`).
 fn waiting(status: &[u8]) -> Option<u64> {
     const FIELD: &[u8] = b"\nShdPnd:\t";
     let at = status.windows(FIELD.len()).position(|part| part == FIELD)? + FIELD.len();
