@@ -4,12 +4,14 @@
 use proptest::prelude::*;
 use socketvirt_common::{
     reason::{REASONS, Reason},
-    record::config::FIRST_PAUSE,
+    record::{
+        config::FIRST_PAUSE,
+        stats::{SLOTS, TIMES},
+    },
     rule::{
         adoption::{
-            self, Decision, LONGEST_WANT, MOST_VISITS, Next, Pair, SLOTS, Standing, TIMES,
-            UNSEEN_PAUSE, WARM, asked_at, goes_on, in_vain, is_warm, of_ends, of_traffic, passes,
-            slot,
+            self, Decision, LONGEST_WANT, MOST_VISITS, Next, Pair, Standing, UNSEEN_PAUSE, WARM,
+            asked_at, goes_on, in_vain, is_warm, of_ends, of_traffic, passes, slot,
         },
         habit::is_habit,
         stay,

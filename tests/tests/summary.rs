@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use socketvirt_common::rule::adoption::SLOTS;
+use socketvirt_common::record::stats::SLOTS;
 use socketvirt_tests::{
     process::{PATIENCE, Process, until},
     programs::{free_port, required},

@@ -3,7 +3,27 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::flow::Traffic;
-use crate::{reason::REASONS, rule::adoption::SLOTS};
+use crate::reason::REASONS;
+
+/// The bounds by which times to adoption are counted, nanoseconds: a pair that took as
+/// long as a bound is below it.
+pub const TIMES: [u64; 11] = [
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    10_000_000_000,
+    60_000_000_000,
+];
+
+/// The slots in which times to adoption are counted: one for each of [`TIMES`], and one
+/// for longer ones.
+pub const SLOTS: usize = TIMES.len() + 1;
 
 /// The counts since the data path was loaded. Each CPU has its own set; the sum
 /// is the truth.

@@ -15,7 +15,10 @@ use super::{
     release,
     worth::{BULK_PAUSE, Worth},
 };
-use crate::{reason::Reason, record::config::FIRST_PAUSE};
+use crate::{
+    reason::Reason,
+    record::{config::FIRST_PAUSE, stats::TIMES},
+};
 
 /// The time for which a pair without traffic is looked at often, nanoseconds.
 pub const WARM: u64 = 2_000_000_000;
@@ -27,26 +30,6 @@ pub const LONGEST_WANT: u64 = 200_000_000;
 
 /// The time that a pair waits whose sockets no visit finds, nanoseconds.
 pub const UNSEEN_PAUSE: u64 = release::pause(1, FIRST_PAUSE);
-
-/// The bounds by which times to adoption are counted, nanoseconds: a pair that took as
-/// long as a bound is below it.
-pub const TIMES: [u64; 11] = [
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    10_000_000_000,
-    60_000_000_000,
-];
-
-/// The slots in which times to adoption are counted: one for each of [`TIMES`], and one
-/// for longer ones.
-pub const SLOTS: usize = TIMES.len() + 1;
 
 /// Returns the slot of a time to adoption, nanoseconds.
 #[inline(always)]

@@ -7,9 +7,8 @@ use socketvirt_common::{
     reason::Reason,
     record::{
         config::{Mode, ReceiveMode},
-        stats::Stats,
+        stats::{Stats, TIMES},
     },
-    rule::adoption,
 };
 
 use super::effective::Effective;
@@ -80,7 +79,7 @@ pub struct Slot {
 impl Times {
     fn new(stats: &Stats) -> Self {
         let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
-        let bounds = adoption::TIMES.iter().map(|&time| Some(seconds(time)));
+        let bounds = TIMES.iter().map(|&time| Some(seconds(time)));
         let slots = bounds.chain([None]).zip(stats.adoption_times);
         Self {
             sum: seconds(stats.adoption_time),
