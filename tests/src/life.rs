@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use aya::maps::{Array, Map, MapData};
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::{
     cgroup::Apart,
     process::{PATIENCE, Process, until},
-    run::{END, GO, binary, workload},
+    run::{END, GO, binary, socketvirt, workload},
     session::{self, PINS_OF_HOST},
 };
 
@@ -166,14 +166,6 @@ pub fn fast_bytes() -> u64 {
 pub fn until_more_is_fast() {
     let before = fast_bytes();
     until("more is redirected", || fast_bytes() > before);
-}
-
-/// Runs the program to its end.
-pub fn socketvirt(args: &[&str]) -> Output {
-    Command::new(binary())
-        .args(args)
-        .output()
-        .expect("run socketvirt")
 }
 
 /// Kills an agent as the kernel does when memory is short.

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fmt, fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -78,6 +78,19 @@ pub fn binary() -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Runs the program to its end.
+pub fn socketvirt(args: &[&str]) -> Output {
+    Command::new(binary())
+        .args(args)
+        .output()
+        .expect("run socketvirt")
+}
+
+/// The errors that it printed.
+pub fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// `target/<profile>/deps/test-1234` is the running test.

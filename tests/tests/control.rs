@@ -1,42 +1,27 @@
-//! The control of a running agent: what it answers, who may ask, and that nothing
-//! that comes in by its socket brings it down.
+//! The control of a running agent: what it answers, and that nothing that comes in by its
+//! socket brings it down.
 
 use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
+    os::unix::net::UnixStream,
     path::Path,
-    process::{Command, Output},
+    process::Command,
     thread,
 };
 
-use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sys::{
-        resource::{Resource, getrlimit, setrlimit},
-        signal::Signal,
-    },
-};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use socketvirt::agent::SOCKET;
 use socketvirt_tests::{
     admin::{Talk, ask, ask_at, number, raw, status},
     cgroup::Apart,
     process::{PATIENCE, Process, until},
-    run::binary,
+    run::{binary, errors, socketvirt},
     session::{self, Session},
     table::keep::{accelerate, end, keep},
 };
-
-fn socketvirt(args: &[&str]) -> Output {
-    let mut command = Command::new(binary());
-    command.args(args).output().expect("run socketvirt")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 #[test]
 fn a_pause_reaches_live_and_new_connections_and_ends_with_resume() {
@@ -64,7 +49,7 @@ fn a_pause_reaches_live_and_new_connections_and_ends_with_resume() {
         let text = String::from_utf8_lossy(&text.stdout).into_owned();
         assert!(text.contains("paused, nothing is accelerated"), "{text}");
         let resumed = socketvirt(&["resume"]);
-        assert!(stderr(&resumed).contains("resumed"), "{resumed:?}");
+        assert!(errors(&resumed).contains("resumed"), "{resumed:?}");
         until("all are adopted, the new ones too", || {
             number("enrolled") == 7
         });
@@ -269,155 +254,6 @@ fn raw_half(socket: &Path, bytes: &[u8]) -> std::io::Result<String> {
 }
 
 #[test]
-fn strangers_are_refused() {
-    let _session = Session::start();
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("own/admin.sock");
-    let agent = keep(&format!(
-        "--admin-group 4242 --admin-socket {}",
-        socket.display()
-    ));
-    let open = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
-    };
-    let program = folder.path().join("socketvirt");
-    fs::copy(binary(), &program).expect("a copy that all may run");
-    open(folder.path(), 0o755);
-    let ask_as = |uid: u32, gid: u32| {
-        let mut command = Command::new(&program);
-        command
-            .args(["status", "--socket"])
-            .arg(&socket)
-            .uid(uid)
-            .gid(gid);
-        command.output().expect("run socketvirt")
-    };
-    // Files keep them out...
-    assert!(stderr(&ask_as(4343, 4343)).contains("not for this user"));
-    assert!(ask_as(4343, 4242).status.success());
-    // ...and so does the agent, when somebody has opened the files.
-    open(socket.parent().expect("a folder"), 0o755);
-    open(&socket, 0o666);
-    let refused = ask_as(4343, 4343);
-    assert!(
-        stderr(&refused).contains("members of its `--admin-group` may ask"),
-        "{refused:?}"
-    );
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(ask_as(4343, 4242).status.success());
-    end(agent);
-}
-
-#[test]
-fn a_killed_agent_is_told_from_one_that_lives() {
-    let _session = Session::start();
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("admin.sock");
-    let args = format!("--mode adopt --admin-socket {}", socket.display());
-    let mut killed = accelerate(&args);
-    killed.signal(Signal::SIGKILL);
-    killed.wait(PATIENCE);
-    assert!(socket.exists());
-    // What is pinned still tells.
-    let path = socket.display().to_string();
-    let told = socketvirt(&["status", "--socket", &path]);
-    let text = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert!(
-        text.contains("no agent runs") && text.contains("mode adopt"),
-        "{told:?}"
-    );
-    let told = socketvirt(&["status", "--json", "--socket", &path]);
-    let json: Value = serde_json::from_slice(&told.stdout).expect("JSON");
-    assert_eq!(
-        (&json["agent"], &json["accelerating"]["mode"]),
-        (&Value::Null, &"adopt".into())
-    );
-    let next = accelerate(&args);
-    assert_eq!(
-        ask_at(&socket, "GET", "/healthz", "")
-            .expect("an answer")
-            .status,
-        200
-    );
-    end(next);
-    let none = socketvirt(&["status", "--socket", &path]);
-    assert_eq!(none.status.code(), Some(1));
-    assert!(
-        stderr(&none).contains("start one with `socketvirt run`"),
-        "{none:?}"
-    );
-}
-
-/// A start that cannot have its socket says so in one line, and leaves nothing.
-#[test]
-fn a_socket_that_cannot_be_made_starts_nothing() {
-    let session = Session::start();
-    let folder = tempfile::tempdir().expect("a folder");
-    let full = folder.path().join("full");
-    fs::create_dir(&full).expect("a folder");
-    mount(
-        Some("tmpfs"),
-        &full,
-        Some("tmpfs"),
-        MsFlags::empty(),
-        Some("nr_inodes=1,mode=0755"),
-    )
-    .expect("a full file system");
-    let taken = folder.path().join("taken");
-    fs::write(&taken, "mine").expect("a file");
-    let open = folder.path().join("open");
-    fs::create_dir(&open).expect("a folder");
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("permissions");
-    for (args, says) in [
-        (
-            vec![full.join("a/admin.sock").display().to_string()],
-            "No space left",
-        ),
-        (
-            vec![full.join("admin.sock").display().to_string()],
-            "No space left",
-        ),
-        (
-            vec!["/proc/none/admin.sock".to_owned()],
-            "making the folder /proc/none failed",
-        ),
-        (vec![taken.display().to_string()], "is no socket"),
-        (
-            vec![open.join("admin.sock").display().to_string()],
-            "others than root",
-        ),
-        (vec!["admin.sock".to_owned()], "must begin with /"),
-        (
-            vec![
-                folder.path().join("admin.sock").display().to_string(),
-                "--admin-group".to_owned(),
-                "no-such-group".to_owned(),
-            ],
-            "there is no group no-such-group",
-        ),
-    ] {
-        let mut command = Command::new(binary());
-        command
-            .args(["run", "--mode", "adopt", "--admin-socket"])
-            .args(&args);
-        let mut agent = Process::start(&mut command);
-        session::started(agent.pid());
-        let ended = agent.finish(PATIENCE);
-        assert_eq!(ended.status.code(), Some(1), "{args:?}: {}", ended.report());
-        assert_eq!(
-            ended.stderr.lines().count(),
-            1,
-            "{args:?}: {}",
-            ended.report()
-        );
-        assert!(ended.stderr.contains(says), "{args:?}: {}", ended.report());
-    }
-    umount2(&full, MntFlags::MNT_DETACH).expect("unmount");
-    assert_eq!(fs::read_to_string(&taken).expect("the file"), "mine");
-    session.clean();
-}
-
-#[test]
 fn the_log_is_text_or_json_and_changes_its_level() {
     let _session = Session::start();
     let agent = accelerate("--mode adopt --log-format json");
@@ -466,7 +302,7 @@ fn an_agent_that_keeps_the_table_alone_says_so() {
     assert_eq!(ask("POST", "/v1/pause", "").status, 409);
     let paused = socketvirt(&["pause"]);
     assert!(
-        stderr(&paused).contains("keeps the table alone"),
+        errors(&paused).contains("keeps the table alone"),
         "{paused:?}"
     );
     assert_eq!(paused.status.code(), Some(1));

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use socketvirt_tests::{
-    life::{ADOPT, EAGER, Place, end, enrolled, host, kill, sockets, socketvirt, until_enrolled},
+    life::{ADOPT, EAGER, Place, end, enrolled, host, kill, sockets, until_enrolled},
+    run::socketvirt,
     session::Session,
 };
 

@@ -8,10 +8,10 @@ use socketvirt_common::record::config;
 use socketvirt_tests::{
     life::{
         ADOPT, BUILD, EAGER, EDGE, OFF, Place, RECORDS, disguise, end, enrolled, host, kill,
-        sockets, socketvirt, stats, until_enrolled, until_it_accelerates, until_more_is_fast,
+        sockets, stats, until_enrolled, until_it_accelerates, until_more_is_fast,
     },
     process::{Process, until},
-    run::{Mode, Run, binary, workload},
+    run::{Mode, Run, binary, socketvirt, workload},
     session::{PINS, Session},
     table::table,
 };

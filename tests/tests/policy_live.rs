@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use nix::sys::signal::Signal;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use socketvirt_tests::{
     cgroup::Apart,
     process::{Process, until},
-    run::{GO, binary, workload},
+    run::{GO, socketvirt, workload},
     session::{PINS_OF_HOST, Session},
     table::keep::{accelerate, end},
 };
@@ -88,13 +88,6 @@ impl Talk {
             .finish(socketvirt_tests::process::PATIENCE)
             .success();
     }
-}
-
-fn socketvirt(args: &[&str]) -> Output {
-    Command::new(binary())
-        .args(args)
-        .output()
-        .expect("run socketvirt")
 }
 
 /// `policy show --json`: the rule with this name.

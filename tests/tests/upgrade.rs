@@ -27,11 +27,11 @@ use socketvirt_common::record::config::ReceiveMode;
 use socketvirt_tests::{
     ids::{KEPT, living, of_link, programs},
     life::{
-        ADOPT, BUILD, EAGER, OFF, Place, disguise, end, enrolled, host, kill, sockets, socketvirt,
-        stats, until_enrolled, until_more_is_fast,
+        ADOPT, BUILD, EAGER, OFF, Place, Talk, disguise, end, enrolled, host, kill, sockets, stats,
+        until_enrolled, until_more_is_fast,
     },
     process::{PATIENCE, Process, until},
-    run::workload,
+    run::{socketvirt, workload},
     session::{PINS, Session},
 };
 
@@ -239,10 +239,7 @@ fn a_kill_at_any_moment_costs_no_connection() {
 #[test]
 fn another_receive_mode_is_begun_anew() {
     let _session = Session::start();
-    let place = Place::new(ADOPT);
-    let (agent, talk) = place.at_work("");
-    disguise(BUILD);
-    kill(agent);
+    let (place, talk) = left_by_another_build();
     let mut switches = ConfigMap::open(host()).expect("the switches");
     assert_eq!(switches.get().receive_mode, ReceiveMode::Unified);
     switches
@@ -258,10 +255,7 @@ fn another_receive_mode_is_begun_anew() {
 #[test]
 fn a_map_of_another_shape_is_not_used() {
     let _session = Session::start();
-    let place = Place::new(ADOPT);
-    let (agent, talk) = place.at_work("");
-    disguise(BUILD);
-    kill(agent);
+    let (place, talk) = left_by_another_build();
     fs::remove_file(host().join("sv_seen")).expect("unpin");
     pin_a_map("sv_seen");
     is_begun_anew(&place, "has a map sv_seen that this build cannot use");
@@ -271,14 +265,20 @@ fn a_map_of_another_shape_is_not_used() {
 #[test]
 fn what_cannot_be_exchanged_is_begun_anew() {
     let _session = Session::start();
-    let place = Place::new(ADOPT);
-    let (agent, talk) = place.at_work("");
-    disguise(BUILD);
-    kill(agent);
+    let (place, talk) = left_by_another_build();
     // Begins like the link of a cgroup that was in the place before.
     pin_a_map("link_sock_ops_7");
     is_begun_anew(&place, "exchanging the program of link_sock_ops_7 failed");
     talk.end();
+}
+
+/// A place whose agent, of another build, was killed: its connections live on.
+fn left_by_another_build() -> (Place, Talk) {
+    let place = Place::new(ADOPT);
+    let (agent, talk) = place.at_work("");
+    disguise(BUILD);
+    kill(agent);
+    (place, talk)
 }
 
 /// Pins a map of one number.
@@ -303,10 +303,7 @@ fn is_begun_anew(place: &Place, why: &str) {
 #[test]
 fn maps_that_only_one_build_knows_come_and_go() {
     let _session = Session::start();
-    let place = Place::new(ADOPT);
-    let (agent, talk) = place.at_work("");
-    disguise(BUILD);
-    kill(agent);
+    let (place, talk) = left_by_another_build();
     fs::remove_file(host().join("sv_seen")).expect("unpin");
     pin_a_map("sv_future");
     let agent = place.agent("");

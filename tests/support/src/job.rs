@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -101,6 +101,50 @@ impl Job {
             Ok(status.is_some())
         })?;
         Ok(status)
+    }
+
+    /// Waits until a program that goes on `answers`; fails when it ends before.
+    pub fn until_ready(
+        &mut self,
+        patience: Duration,
+        mut answers: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let ready = wait::until(patience, || {
+            if let Some(status) = self.status()? {
+                bail!("`{}` ended: {status}\n{}", self.line, self.text());
+            }
+            answers()
+        })?;
+        ensure!(ready, "`{}` does not answer\n{}", self.line, self.text());
+        Ok(())
+    }
+
+    /// Waits for its end, which has to be success, and returns what it printed.
+    /// `meanwhile` is called again and again.
+    pub fn success(
+        mut self,
+        patience: Duration,
+        mut meanwhile: impl FnMut() -> Result<()>,
+    ) -> Result<String> {
+        let mut status = None;
+        wait::until(patience, || {
+            meanwhile()?;
+            status = self.status()?;
+            Ok(status.is_some())
+        })?;
+        let text = self.text();
+        match status {
+            Some(status) if status.success() => {
+                self.discard();
+                Ok(text)
+            }
+            Some(status) => bail!("`{}` failed: {status}\n{text}", self.line),
+            None => bail!(
+                "`{}` hangs: not done after {} s\n{text}",
+                self.line,
+                patience.as_secs()
+            ),
+        }
     }
 
     /// True once its time is over.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use test_support::{
     cgroup::{self, Cgroup},
@@ -17,7 +17,6 @@ use test_support::{
     netns::{self, Netns},
     owner,
     signals::Interrupts,
-    wait,
 };
 
 use super::deployment::{Deployment, Server};
@@ -111,14 +110,10 @@ impl<'a> Stage<'a> {
 
     fn serve(&mut self, server: &Server) -> Result<()> {
         let mut job = self.start(server.line, 0)?;
-        let ready = wait::until(PATIENCE, || {
+        job.until_ready(PATIENCE, || {
             self.interrupts.check()?;
-            if let Some(status) = job.status()? {
-                bail!("`{}` ended: {status}\n{}", server.line, job.text());
-            }
             Ok(self.run(server.answers, 0, &mut || Ok(())).is_ok())
         })?;
-        ensure!(ready, "`{}` does not answer\n{}", server.line, job.text());
         self.servers.push(job);
         Ok(())
     }
@@ -154,23 +149,11 @@ impl<'a> Stage<'a> {
         seconds: u32,
         meanwhile: &mut dyn FnMut() -> Result<()>,
     ) -> Result<String> {
-        let mut job = self.start(line, seconds)?;
-        let mut status = None;
-        wait::until(PATIENCE + Duration::from_secs(seconds.into()), || {
+        let patience = PATIENCE + Duration::from_secs(seconds.into());
+        self.start(line, seconds)?.success(patience, || {
             self.interrupts.check()?;
-            meanwhile()?;
-            status = job.status()?;
-            Ok(status.is_some())
-        })?;
-        let text = job.text();
-        match status {
-            Some(status) if status.success() => {
-                job.discard();
-                Ok(text)
-            }
-            Some(status) => bail!("`{line}` failed: {status}\n{text}"),
-            None => bail!("`{line}` hangs\n{text}"),
-        }
+            meanwhile()
+        })
     }
 
     fn start(&self, line: &str, seconds: u32) -> Result<Job> {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use test_support::{
     job::{FOR_EVER, Job},
     nginx::Nginx,
-    ports, random, wait,
+    ports, random,
 };
 
 use super::place::Place;
@@ -101,21 +101,5 @@ impl Servers {
 
 fn ready(job: &mut Job, port: u16) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let answers = wait::until(START_LIMIT, || {
-        let status = job.status()?;
-        ensure!(
-            status.is_none(),
-            "{} ended: {status:?}\n{}",
-            job.name,
-            job.text()
-        );
-        Ok(TcpStream::connect(address).is_ok())
-    })?;
-    ensure!(
-        answers,
-        "{} does not answer at {address}\n{}",
-        job.name,
-        job.text()
-    );
-    Ok(())
+    job.until_ready(START_LIMIT, || Ok(TcpStream::connect(address).is_ok()))
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use test_support::{
     cgroup::{self, Cgroup},
@@ -17,7 +17,6 @@ use test_support::{
     netns::{self, Netns},
     owner,
     signals::Interrupts,
-    wait,
 };
 
 use super::network::{self, Network, Place};
@@ -61,20 +60,10 @@ impl<'a> Stage<'a> {
     }
 
     fn wait_for(&self, server: &mut Job, answers: Answers<'_>) -> Result<()> {
-        let ready = wait::until(PATIENCE, || {
+        server.until_ready(PATIENCE, || {
             self.interrupts.check()?;
-            if let Some(status) = server.status()? {
-                bail!("`{}` ended: {status}\n{}", server.line, server.text());
-            }
             Ok(answers(self).is_ok())
-        })?;
-        ensure!(
-            ready,
-            "`{}` does not answer\n{}",
-            server.line,
-            server.text()
-        );
-        Ok(())
+        })
     }
 
     /// The folder of all files.
@@ -108,26 +97,8 @@ impl<'a> Stage<'a> {
 
     /// Runs a client to its end, which has to be success. Returns what it printed.
     pub fn client(&self, place: Place, words: &[&str]) -> Result<String> {
-        let mut job = self.start(self.network.client(place), words)?;
-        let mut status = None;
-        wait::until(PATIENCE, || {
-            self.interrupts.check()?;
-            status = job.status()?;
-            Ok(status.is_some())
-        })?;
-        let text = job.text();
-        match status {
-            Some(status) if status.success() => {
-                job.discard();
-                Ok(text)
-            }
-            Some(status) => bail!("`{}` failed: {status}\n{text}", job.line),
-            None => bail!(
-                "`{}` hangs: not done after {} s\n{text}",
-                job.line,
-                PATIENCE.as_secs()
-            ),
-        }
+        let job = self.start(self.network.client(place), words)?;
+        job.success(PATIENCE, || self.interrupts.check())
     }
 }
 
