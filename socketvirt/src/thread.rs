@@ -9,7 +9,10 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::Once,
     thread::{self, JoinHandle},
+    time::Duration,
 };
+
+use nix::time::{ClockId, clock_gettime};
 
 /// A thread has panicked.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,12 @@ pub struct Panicked {
     thread: &'static str,
     place: String,
     message: String,
+}
+
+/// CPU time of the calling thread.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// A thread at work.

@@ -11,7 +11,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
@@ -26,9 +26,14 @@ use socketvirt_common::{
     rule::pace::Budget,
 };
 
+use crate::thread;
+
 /// Executables and habits that are remembered, at most; with more, all are
 /// forgotten.
 const MANY: usize = 4096;
+
+/// The time for which the program behind a habit is looked for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An executable, also in another container made from the same image: its path
 /// as its process sees it, and its size and last change.
@@ -66,8 +71,10 @@ struct Sockets {
 /// The habits, and the programs that have them.
 pub struct Habits {
     map: BpfHashMap<MapData, Raw<Program>, Raw<Reason>>,
-    /// Habits whose programs were looked for.
+    /// Habits whose programs are not looked for, or not any more.
     known: HashSet<Program>,
+    /// When the others were first looked for.
+    sought: HashMap<Program, Instant>,
     executables: HashMap<Executable, HashMap<Part, Reason>>,
     /// The CPU time that looking for processes may take.
     budget: Budget,
@@ -82,6 +89,7 @@ impl Habits {
         Self {
             map,
             known: HashSet::new(),
+            sought: HashMap::new(),
             executables: HashMap::new(),
             budget: Budget::default(),
             earned: Instant::now(),
@@ -98,49 +106,78 @@ impl Habits {
     }
 
     /// Finds the executables behind habits that are new; `procs` lists a
-    /// cgroup's processes.
-    pub fn learn(&mut self, procs: impl Fn(u64) -> io::Result<Vec<u32>>) {
+    /// cgroup's processes. Returns false when it shall look again soon: the budget is
+    /// spent, or a habit is without a program, which may be between two connections.
+    pub fn learn(&mut self, procs: impl Fn(u64) -> io::Result<Vec<u32>>) -> bool {
         self.budget.earn(self.earned.elapsed());
         self.earned = Instant::now();
         if !self.budget.wait().is_zero() {
-            return;
+            return false;
         }
-        let began = Instant::now();
-        let mut shown: HashMap<u64, HashMap<Part, Reason>> = HashMap::new();
-        let mut known = HashSet::new();
-        for (program, reason) in self.map.iter().filter_map(Result::ok) {
-            let (Ok(program), Ok(reason)) = (program.value(), reason.value()) else {
-                continue;
-            };
-            known.insert(program);
-            // Executables that may splice are known as such.
-            let any = program == Program::any_of(program.cgroup);
-            if let Ok(port) = u16::try_from(program.port)
-                && !any
-                && !self.known.contains(&program)
-            {
-                let parts = shown.entry(program.cgroup).or_default();
-                parts.insert((port, program.side), reason);
-            }
-        }
-        self.known = known;
-        for (cgroup, parts) in shown {
+        let began = thread::cpu_time();
+        for (cgroup, parts) in self.news() {
             for pid in procs(cgroup).unwrap_or_default() {
                 // It may have ended meanwhile.
                 let (Ok(sockets), Ok(executable)) = (Sockets::of(pid), Executable::of(pid)) else {
                     continue;
                 };
-                let own = sockets.parts_of(&parts);
-                if own.is_empty() {
-                    continue;
-                }
-                if self.executables.values().map(HashMap::len).sum::<usize>() >= MANY {
-                    self.executables.clear();
-                }
-                self.executables.entry(executable).or_default().extend(own);
+                self.shown_by(executable, cgroup, sockets.parts_of(&parts));
             }
         }
-        self.budget.spend(began.elapsed());
+        self.budget.spend(thread::cpu_time().saturating_sub(began));
+        self.sought.is_empty()
+    }
+
+    /// The habits whose programs are still to be found, by cgroup.
+    fn news(&mut self) -> HashMap<u64, HashMap<Part, Reason>> {
+        let mut news: HashMap<u64, HashMap<Part, Reason>> = HashMap::new();
+        let (mut known, mut sought) = (HashSet::new(), HashMap::new());
+        for (program, reason) in self.map.iter().filter_map(Result::ok) {
+            let (Ok(program), Ok(reason)) = (program.value(), reason.value()) else {
+                continue;
+            };
+            let since = self.sought.get(&program).copied();
+            let since = since.unwrap_or_else(Instant::now);
+            // Executables that may splice are known as such.
+            let any = program == Program::any_of(program.cgroup);
+            match u16::try_from(program.port) {
+                Ok(port)
+                    if !any && !self.known.contains(&program) && since.elapsed() < PATIENCE =>
+                {
+                    let parts = news.entry(program.cgroup).or_default();
+                    parts.insert((port, program.side), reason);
+                    sought.insert(program, since);
+                }
+                _ => {
+                    known.insert(program);
+                }
+            }
+        }
+        (self.known, self.sought) = (known, sought);
+        news
+    }
+
+    /// An executable has shown these in a cgroup.
+    fn shown_by(&mut self, executable: Executable, cgroup: u64, parts: HashMap<Part, Reason>) {
+        if parts.is_empty() {
+            return;
+        }
+        for &(port, side) in parts.keys() {
+            let program = Program {
+                cgroup,
+                port: port.into(),
+                side,
+            };
+            self.sought.remove(&program);
+            self.known.insert(program);
+        }
+        if self.executables.values().map(HashMap::len).sum::<usize>() >= MANY {
+            self.executables.clear();
+        }
+        self.executables
+            .entry(executable)
+            .or_default()
+            .extend(parts);
     }
 
     /// Brings what the executable of a process has shown into its cgroup.
@@ -251,6 +288,47 @@ mod tests {
         };
         assert_eq!(parts(&client), [(SERVICE, Side::Client)]);
         assert_eq!(parts(&Sockets::default()), []);
+    }
+
+    /// Clients often show something on a connection that they close at once.
+    #[test]
+    fn a_program_between_two_connections_is_found() {
+        const CGROUP: u64 = 1;
+        const OTHER: u64 = 2;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().into();
+        let shown_in = |cgroup| Program {
+            cgroup,
+            port,
+            side: Side::Client,
+        };
+        let mut habits = Habits::new(BpfHashMap::create(16, 0).unwrap());
+        let discards = Raw::of(Reason::Discards);
+        habits
+            .map
+            .insert(Raw::of(shown_in(CGROUP)), discards, 0)
+            .unwrap();
+        let own = std::process::id();
+        let procs = |_| Ok(vec![own]);
+        assert!(!habits.learn(procs), "who connects to nothing has the part");
+        let _client =
+            TcpStream::connect((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()));
+        // What this took is owed where machines are slow.
+        habits.budget = Budget::default();
+        assert!(habits.learn(procs), "it is looked for again");
+        habits.recall(own, || Some(OTHER)).unwrap();
+        let recalled = habits.map.get(&Raw::of(shown_in(OTHER)), 0).unwrap();
+        assert_eq!(recalled.value().unwrap(), Reason::Discards);
+    }
+
+    /// Nor is one for whom there was no time.
+    #[test]
+    fn what_the_budget_did_not_allow_is_left() {
+        let mut habits = Habits::new(BpfHashMap::create(16, 0).unwrap());
+        habits.budget.spend(Duration::from_secs(3600));
+        assert!(!habits.learn(|_| Ok(Vec::new())));
+        habits.budget = Budget::default();
+        assert!(habits.learn(|_| Ok(Vec::new())));
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl Splicers {
         self.files.reading()
     }
 
-    /// True when the last inspection met a program that was still loading.
+    /// True when the last inspection met a program that was still loading, or has left
+    /// habits without their programs.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         self.unfinished
@@ -130,9 +131,8 @@ impl Splicers {
     /// # Errors
     /// When a map cannot be written.
     pub fn inspect_begun(&mut self, all: impl Fn() -> Vec<u32>) -> Result<(), MapError> {
-        self.unfinished = false;
         let cgroups = self.cgroups.as_ref();
-        self.habits.learn(|id| procs(cgroups, id));
+        self.unfinished = !self.habits.learn(|id| procs(cgroups, id));
         let uninspected = self.begun.uninspected();
         uninspected
             .into_iter()

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::time::{ClockId, clock_gettime};
 use socketvirt_common::{
     record::{config::Mode, flow::Traffic, stats::Stats},
     rule::pace::{Budget, Inspections, sweep_every},
@@ -27,6 +26,7 @@ use crate::{
     host::namespaces,
     policy::names::Names,
     program::{holders, maps::Made, readers::Readers, splicers::Splicers},
+    thread::cpu_time,
 };
 
 /// The time that programs may load at the start of eager mode before it goes on
@@ -430,9 +430,4 @@ fn pids_of(procs: Option<&Path>) -> Vec<u32> {
         }
         None => namespaces::processes().collect(),
     }
-}
-
-/// CPU time of the calling thread.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
