@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn what_the_budget_did_not_allow_is_left() {
         let mut habits = Habits::new(BpfHashMap::create(16, 0).unwrap());
-        habits.budget.spend(Duration::from_secs(3600));
+        habits.budget.spend(Duration::from_hours(1));
         assert!(!habits.learn(|_| Ok(Vec::new())));
         habits.budget = Budget::default();
         assert!(habits.learn(|_| Ok(Vec::new())));
