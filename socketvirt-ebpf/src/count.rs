@@ -200,14 +200,19 @@ pub fn left_on_stack(reason: Reason) {
 /// one since 5.12.
 #[inline(always)]
 pub fn next(number: *mut u64) -> u64 {
-    let mut one = 1_u64;
+    add(number, 1) + 1
+}
+
+/// Adds to a number that other CPUs change too, and returns what it was.
+#[inline(always)]
+pub fn add(number: *mut u64, mut value: u64) -> u64 {
     // SAFETY: the verifier checks the address.
     unsafe {
         asm!(
             "{value} = atomic_fetch_add((u64 *)({address} + 0), {value})",
-            value = inout(reg) one,
+            value = inout(reg) value,
             address = in(reg) number,
         );
     }
-    one + 1
+    value
 }

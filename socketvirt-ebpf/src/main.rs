@@ -25,6 +25,7 @@
 )]
 
 mod count;
+mod filter;
 mod flows;
 mod kernel;
 mod maps;
@@ -109,7 +110,6 @@ pub fn sv_read(ctx: BtfTracePointContext) -> u32 {
 /// Watches who receives, and with which flags.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
-    reader::on_receive(ctx.arg(0));
     habits::on_receive(ctx.arg(0), ctx.arg::<i32>(2) as u32);
     0
 }

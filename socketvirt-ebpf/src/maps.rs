@@ -32,7 +32,7 @@ use socketvirt_common::{
         reader::{PROCESSES, Process, Rings},
         row::Row,
         stats::Stats,
-        watch::{HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
+        watch::{FILTER, HOT, NOTED_ENDS, NOTES, Noted, PAIRS, Seen, Shared, Tiers, Watched},
     },
     rule::order::Next,
 };
@@ -125,6 +125,11 @@ pub static sv_tiers: Array<Tiers, 1, BPF_F_MMAPABLE> = Array::new();
 /// Cookie of a watched socket to its place, doubled, and 1 more for a server.
 #[btf_map]
 pub static sv_ends: HashMap<u64, u32, { 2 * PAIRS as usize }, BPF_F_NO_PREALLOC> = HashMap::new();
+
+/// Number of watched ends by the last bits of their cookies: most sockets of a host are
+/// told by a 0 that they are none.
+#[btf_map]
+pub static sv_filter: Array<u64, { FILTER as usize }> = Array::new();
 
 /// Number of ends that wait for a locked visit, by network namespace.
 #[btf_map]

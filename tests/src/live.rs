@@ -68,6 +68,15 @@ impl Counters {
     }
 }
 
+/// The number of sockets whose receive calls an agent records.
+#[must_use]
+pub fn recorded(agent: Pid) -> u64 {
+    let folder = home(agent).expect("a home");
+    let map = MapData::from_pin(folder.join("sv_filter")).expect("sv_filter");
+    let map = Array::<_, u64>::try_from(Map::Array(map)).expect("an array");
+    map.iter().map(|counter| counter.expect("a counter")).sum()
+}
+
 /// The pinned folder of an agent: of `exec` its name ends in `<pid>-<start>`, and `run`
 /// has that of the host.
 #[must_use]

@@ -81,15 +81,17 @@ fn flags_of_receive_calls() {
     }
 }
 
-/// Discarding and asking for urgent data are seen before anything is adopted.
+/// Discarding is seen before anything is adopted.
 #[test]
 fn flags_of_receive_calls_in_adopt_mode() {
-    for (args, reason) in [
-        ("--shows discards", "discards"),
-        ("--shows urgent", "urgent"),
-    ] {
-        remembered(Mode::Adopt, args, "stack", reason);
-    }
+    remembered(Mode::Adopt, "--shows discards", "stack", "discards");
+}
+
+/// A call that asks for urgent data where there is none reads nothing of a plain
+/// socket, and is seen on an enrolled one.
+#[test]
+fn asking_for_urgent_data_in_mid_life() {
+    remembered(Mode::Adopt, "--shows urgent-asked", "fast", "urgent");
 }
 
 /// A connection that has had urgent data tells it at any later time.

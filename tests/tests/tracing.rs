@@ -1,22 +1,39 @@
 //! Trace points that each receive call of the host passes are there only while
 //! they are needed.
 
-use std::fs;
+use std::{
+    fs,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+};
 
 use nix::{sys::stat::Mode as Permissions, unistd::mkfifo};
 use socketvirt_tests::{
+    admin::{Talk, number},
+    cgroup::Apart,
+    live::recorded,
     process::until,
     run::{Mode, Run, shell, workload_path},
     session::Session,
+    table::keep::{accelerate, end},
 };
 use test_support::leftovers::Trace;
 
 /// True when the agent has its home, with or without the link that shows it receive
-/// calls.
+/// calls: each call passes one trace point, on kernels that let no program into their
+/// functions another one.
 fn watches(session: &Session, calls: bool) -> bool {
     let left = session.left();
     let mut homes = left.iter().filter_map(Trace::path);
-    homes.any(|home| home.join("link_exec").exists() && home.join("link_receive").exists() == calls)
+    homes.any(|home| {
+        let is_there = |name: &str| home.join(name).exists();
+        let reads = is_there("sv_read");
+        let link = if reads { "link_splice" } else { "link_receive" };
+        is_there("link_exec")
+            && is_there(link) == calls
+            // Both are there until the self-test has passed.
+            && !(reads && is_there("link_receive"))
+    })
 }
 
 /// They leave an agent that has no pair, and come back before the next is
@@ -60,4 +77,47 @@ fn receive_calls_are_not_watched_for_pairs_that_are_kept() {
     running.go();
     let outcome = running.finish();
     outcome.success().left_alone("blocking");
+}
+
+/// Those of a pair that something lasting keeps on the stack cost it nothing, though
+/// another pair needs its own. They are recorded again before it is adopted.
+#[test]
+fn receive_calls_of_a_kept_pair_are_not_recorded() {
+    let _session = Session::start();
+    let apart = Apart::new();
+    let agent = accelerate(&format!("--mode adopt --cgroup {}", apart.path().display()));
+    let other = Talk::start(1);
+    until("the other one is adopted", || number("enrolled") == 1);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let client = TcpStream::connect(address).expect("a connection");
+    let (server, _) = listener.accept().expect("its other end");
+    until("only the other one needs its calls", || {
+        exchange(&client, &server);
+        number("watched") == 2 && recorded(agent.pid()) == 2
+    });
+    for end in [&client, &server] {
+        end.set_nonblocking(true).expect("O_NONBLOCK");
+    }
+    until("both are adopted", || {
+        exchange(&client, &server);
+        number("enrolled") == 2
+    });
+    assert_eq!(recorded(agent.pid()), 4);
+    drop((client, server));
+    other.end();
+    until("all have ended", || number("watched") == 0);
+    assert_eq!(recorded(agent.pid()), 0);
+    end(agent);
+}
+
+/// A byte each way, whether they block or not.
+fn exchange(client: &TcpStream, server: &TcpStream) {
+    for (mut from, mut to) in [(client, server), (server, client)] {
+        from.write_all(b"a").expect("a byte is sent");
+        until("it is read", || match to.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            read => read.expect("a byte is read") == 1,
+        });
+    }
 }

@@ -22,8 +22,16 @@ pub struct Calls {
     pub sendmsg: u32,
     /// sendmmsg(2): the fourth.
     pub sendmmsg: u32,
+    /// recvfrom(2), which recv(2) is too: the flags are its fourth argument.
+    pub recvfrom: u32,
+    /// recvmsg(2): the third.
+    pub recvmsg: u32,
+    /// recvmmsg(2): the fourth.
+    pub recvmmsg: u32,
     /// splice(2).
     pub splice: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 /// Declares the offsets, and the table that finds them: one line a field.

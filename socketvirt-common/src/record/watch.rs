@@ -27,6 +27,9 @@ pub const NOTES: u32 = 16_384;
 /// power of two.
 pub const NOTED_ENDS: u32 = 16_384;
 
+/// Counters of the filter of watched ends. A power of two.
+pub const FILTER: u32 = 32_768;
+
 /// No place in the array.
 pub const NOWHERE: u32 = u32::MAX;
 
@@ -109,8 +112,8 @@ pub struct WatchedEnd {
     /// Address of the socket in the kernel; valid while the socket there has
     /// this cookie.
     pub sock: u64,
-    /// The process that received from the socket last, see [`crate::record::reader`]; 0
-    /// before the first. Written where it receives.
+    /// The process that received from the socket last, as far as calls were recorded,
+    /// see [`crate::record::reader`]; 0 before the first. Written where it receives.
     pub reader: u64,
     /// Address of the socket's flow in the kernel, 0 while it has none.
     pub flow: u64,
@@ -192,8 +195,9 @@ pub struct Watched {
     pub seat: u32,
     /// 1 once the pair was counted as observed.
     pub observed: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// 1 while receive calls on its sockets are recorded; not while something lasting keeps
+    /// it on the stack.
+    pub seen: u32,
 }
 
 /// The state that the tiers share: of a look that goes on, and what it found.
@@ -226,7 +230,7 @@ pub struct Tiers {
     pub shared: u32,
     /// Hot pairs that stay so, in the run that goes on.
     pub kept: u32,
-    /// 1 while receive calls are not watched: nobody's reader is known.
+    /// 1 while receive calls are not watched: who reads may be another by now.
     pub blind: u32,
     /// Traffic of sockets with a flow that is not among the counters yet, as of
     /// the sweep under way.

@@ -8,6 +8,18 @@ use socketvirt_common::{
 
 use super::load::offset;
 
+/// Those that a question is not about.
+const NO_CALLS: Calls = Calls {
+    sendto: 0,
+    sendmsg: 0,
+    sendmmsg: 0,
+    recvfrom: 0,
+    recvmsg: 0,
+    recvmmsg: 0,
+    splice: 0,
+    reserved: 0,
+};
+
 /// Returns the flags of the send that a message belongs to; 0 when they are not
 /// known.
 #[inline(always)]
@@ -19,20 +31,37 @@ pub fn send_flags() -> u32 {
         sendto: offset!(calls.sendto),
         sendmsg: offset!(calls.sendmsg),
         sendmmsg: offset!(calls.sendmmsg),
-        splice: 0,
+        ..NO_CALLS
     };
-    match call::flags(registers.load(offset!(call_number)), &calls) {
-        Flags::None => 0,
-        Flags::Third => registers.load(offset!(call_third)),
-        Flags::Fourth => registers.load(offset!(call_fourth)),
-    }
+    registers.flags(call::flags(registers.load(offset!(call_number)), &calls))
 }
 
-/// True when the program is known to be in splice(2).
+/// A call that reads a socket.
+#[derive(Clone, Copy)]
+pub enum Reading {
+    /// splice(2).
+    Splice,
+    /// Another, with its flags; 0 when they are not known.
+    Receive(u32),
+}
+
+/// Returns how the program reads the socket that it is reading.
 #[inline(always)]
-pub fn splices() -> bool {
-    Registers::own()
-        .is_some_and(|registers| registers.load(offset!(call_number)) == offset!(calls.splice))
+pub fn reading() -> Reading {
+    let Some(registers) = Registers::own() else {
+        return Reading::Receive(0);
+    };
+    let number = registers.load(offset!(call_number));
+    if number == offset!(calls.splice) {
+        return Reading::Splice;
+    }
+    let calls = Calls {
+        recvfrom: offset!(calls.recvfrom),
+        recvmsg: offset!(calls.recvmsg),
+        recvmmsg: offset!(calls.recvmmsg),
+        ..NO_CALLS
+    };
+    Reading::Receive(registers.flags(call::received(number, &calls)))
 }
 
 /// The program's registers, as the kernel has kept them.
@@ -52,6 +81,16 @@ impl Registers {
         // registers too, all 0.
         let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
         Some(Self((registers as *const u8).cast()))
+    }
+
+    /// Loads the argument that holds flags.
+    #[inline(always)]
+    fn flags(self, at: Flags) -> u32 {
+        match at {
+            Flags::None => 0,
+            Flags::Third => self.load(offset!(call_third)),
+            Flags::Fourth => self.load(offset!(call_fourth)),
+        }
     }
 
     /// Loads the low half of a register.

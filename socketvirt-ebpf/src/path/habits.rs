@@ -13,14 +13,14 @@ use socketvirt_common::{
         program::Program,
     },
     rule::habit,
+    uapi::MSG_DONTWAIT,
 };
 
 use crate::{
-    flows,
     kernel::{
         load::{offset, read},
         sock::Sock,
-        task,
+        task::{self, Reading},
     },
     maps::{sv_habits, sv_wake},
     program::reader,
@@ -35,19 +35,24 @@ pub fn on_tcp_splice(ctx: &FEntryContext) {
 }
 
 /// Handles a call that looks whether a TCP socket's receive buffer should grow
-/// (`tcp_rcv_space_adjust`, `net/ipv4/tcp_input.c`).
+/// (`tcp_rcv_space_adjust`, `net/ipv4/tcp_input.c`): one that has read the socket.
 ///
-/// splice(2) calls it by `tcp_read_sock`, whether that has found bytes or not.
+/// splice(2) calls it by `tcp_read_sock`, and a receive on an enrolled socket in any
+/// case, whether they have found bytes or not.
 #[inline(always)]
 pub fn on_read(ctx: &BtfTracePointContext) {
     let sk = ctx.arg(0);
-    let cookie = reader::cookie(sk);
-    // Asked before who the socket is: no call of most programs is splice(2).
-    if cookie != 0
-        && task::splices()
-        && let Some(side) = side_of(sk, cookie)
-    {
-        remember(Sock(sk as u64), side, Reason::Splice);
+    let Some(side) = reader::on_receive(sk) else {
+        return;
+    };
+    let sock = Sock(sk as u64);
+    match task::reading() {
+        Reading::Splice => remember(sock, side, Reason::Splice),
+        Reading::Receive(0) => {}
+        Reading::Receive(flags) => {
+            let added = if sock.is_blocking() { 0 } else { MSG_DONTWAIT };
+            remember(sock, side, habit::of_receive(flags | added));
+        }
     }
 }
 
@@ -55,25 +60,10 @@ pub fn on_read(ctx: &BtfTracePointContext) {
 /// flags.
 #[inline(always)]
 pub fn on_receive(sk: *mut c_void, flags: u32) {
-    let reason = habit::of_receive(flags);
-    if matches!(reason, Reason::None) {
-        return;
-    }
     // Programs of other protocols ask with MSG_TRUNC how long a message is.
     // They are not watched.
-    if let Some(side) = side_of(sk, reader::cookie(sk)) {
-        remember(Sock(sk as u64), side, reason);
-    }
-}
-
-/// Returns the side of a watched connection that the socket of a trace point is
-/// on; none for most sockets of a host.
-#[inline(always)]
-fn side_of(sk: *mut c_void, cookie: u64) -> Option<Side> {
-    match reader::seat_of(cookie) {
-        Some(seat) => Some(seat.side()),
-        // A handshake may have enrolled it a moment ago.
-        None => flows::of_traced(sk).map(|flow| flow.side),
+    if let Some(side) = reader::on_receive(sk) {
+        remember(Sock(sk as u64), side, habit::of_receive(flags));
     }
 }
 

@@ -16,6 +16,7 @@ use socketvirt_common::{
 
 use crate::{
     count::{count, next},
+    filter,
     kernel::sock::Sock,
     maps::{
         sv_ends, sv_fresh, sv_noted, sv_notes, sv_places, sv_tiers, sv_waiting, sv_wake, sv_watched,
@@ -103,10 +104,13 @@ pub fn pair(id: HandshakeId, client: (u64, Sock), server: (u64, Sock), counted: 
             ends: [end(client), end(server)],
             // SAFETY: takes nothing.
             active_at: bpf_ktime_get_ns(),
+            seen: 1,
             ..Watched::default()
         };
         core::ptr::write_volatile(&raw mut (*pair).stage, Stage::Plain);
     }
+    filter::enter(client.0);
+    filter::enter(server.0);
     // From here on the habits of its programs are remembered, also before the
     // agent has looked. With a full map the first look tries again, and counts it.
     let _ = sv_ends.insert(&client.0, &(place << 1 | Side::Client as u32), 0);

@@ -16,7 +16,7 @@ use crate::{
         load::{offset, read},
         sock::Sock,
     },
-    maps::{sv_processes, sv_shared, sv_tiers},
+    maps::{sv_processes, sv_shared, sv_tiers, sv_watched},
     program::rings,
 };
 
@@ -31,7 +31,11 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
     };
     // SAFETY: the agent's programs run one at a time.
     let tiers = unsafe { &mut *tiers };
-    let reader = reader_of(end, side, tiers, enrolled != 0);
+    let reader = match reader_of(end, side, tiers, enrolled != 0) {
+        // It may have passed the socket on unseen.
+        Reason::None if !is_seen(known, tiers) => Reason::NotInspected,
+        reader => reader,
+    };
     if !matches!(reader, Reason::None) {
         return reader as u32;
     }
@@ -44,7 +48,7 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
 /// Returns why the process that reads an end keeps it on the stack.
 #[inline(always)]
 fn reader_of(end: &WatchedEnd, side: Side, tiers: &mut Tiers, enrolled: bool) -> Reason {
-    if !has_reader(end, tiers) {
+    if end.reader == 0 {
         return Reason::NotInspected;
     }
     let Some(process) = sv_processes.get_ptr_mut(&end.reader) else {
@@ -67,6 +71,14 @@ fn reader_of(end: &WatchedEnd, side: Side, tiers: &mut Tiers, enrolled: bool) ->
         return Reason::NotInspected;
     }
     process.reason
+}
+
+/// True when receive calls on the sockets of the pair of an end are recorded.
+#[inline(always)]
+fn is_seen(known: u32, tiers: &Tiers) -> bool {
+    let pair = sv_watched.get_ptr(known >> 1);
+    // SAFETY: one word.
+    tiers.blind == 0 && pair.is_some_and(|pair| unsafe { (*pair).seen } != 0)
 }
 
 /// True when it is known who reads an end. Who read it before receive calls went

@@ -14,7 +14,7 @@ use socketvirt_common::{
 };
 
 use crate::{
-    flows,
+    filter, flows,
     kernel::{
         load::{offset, read},
         sock::Sock,
@@ -34,7 +34,7 @@ const SOCKET: u16 = 0o140_000;
 
 /// The seat of a watched socket: where its end is among the watched pairs.
 #[derive(Clone, Copy)]
-pub struct Seat {
+struct Seat {
     /// The pair's place, doubled, and 1 more for a server.
     known: u32,
     /// The socket's cookie.
@@ -54,7 +54,7 @@ impl Seat {
 
     /// Returns the side that the socket is on.
     #[inline(always)]
-    pub const fn side(self) -> Side {
+    const fn side(self) -> Side {
         Side::of(self.known)
     }
 
@@ -73,31 +73,39 @@ impl Seat {
     }
 }
 
-/// Handles a receive call on the socket at `sk` that has ended, in the process
-/// that made it.
+/// Handles a receive call on the socket at `sk`, in the process that makes it.
+/// Returns the side of a watched connection that the socket is on; none for most
+/// sockets of a host.
 #[inline(always)]
-pub fn on_receive(sk: *mut c_void) {
+pub fn on_receive(sk: *mut c_void) -> Option<Side> {
     let cookie = cookie(sk);
     if cookie == 0 {
-        return;
+        return None;
     }
+    let flow = flows::of_traced(sk);
+    let taken = |seat: Seat| seat.end().map(|end| (end, seat.side()));
     // The flow of an enrolled socket knows its place; looking in `sv_ends` takes
     // longer.
-    let end = flows::of_traced(sk)
-        .and_then(|flow| Seat::of(flow, cookie).end())
-        .or_else(|| seat_of(cookie).and_then(Seat::end));
-    let Some(end) = end else { return };
+    let found = flow
+        .as_ref()
+        .and_then(|flow| taken(Seat::of(flow, cookie)))
+        .or_else(|| seat_of(cookie).and_then(taken));
+    let Some((end, side)) = found else {
+        // A handshake may have enrolled it a moment ago.
+        return flow.map(|flow| flow.side);
+    };
     let (task, own) = current();
     if end.reader != own {
         end.reader = own;
         enter(task, own);
     }
+    Some(side)
 }
 
 /// Returns the cookie of the socket of a trace point. Most of a host have none,
 /// and no socket without is watched or has a flow.
 #[inline(always)]
-pub fn cookie(sk: *mut c_void) -> u64 {
+fn cookie(sk: *mut c_void) -> u64 {
     let cookie = sk.cast::<u8>().wrapping_add(offset!(sk_cookie) as usize);
     // SAFETY: the verifier knows the argument as a `struct sock`, and checks
     // the offset.
@@ -106,7 +114,10 @@ pub fn cookie(sk: *mut c_void) -> u64 {
 
 /// Returns the seat of a socket by its cookie.
 #[inline(always)]
-pub fn seat_of(cookie: u64) -> Option<Seat> {
+fn seat_of(cookie: u64) -> Option<Seat> {
+    if !filter::may_be_watched(cookie) {
+        return None;
+    }
     sv_ends.get_ptr(&cookie).map(|known| Seat {
         // SAFETY: an entry of the map, one word.
         known: unsafe { *known },

@@ -30,7 +30,7 @@ pub const BUILD: &str = "sv_build";
 /// Counts the meanings of records: raised when one means something else than before,
 /// though it is as large, and when a program that sockets keep (`sv_msg_entry`,
 /// `sv_unify`) must not go on beside this build's.
-const MEANING: u32 = 1;
+const MEANING: u32 = 2;
 
 /// The place in `sv_build` of the number of the build.
 const AT_BUILD: u32 = 0;

@@ -7,13 +7,16 @@ use std::{
 };
 
 use aya::programs::{BtfTracePoint, ProgramError};
+use socketvirt_common::record::config::ReceiveMode;
 
-use super::home;
+use super::{config::ConfigMap, home};
 use crate::bpf::{error::BpfError, link};
 
 /// The programs at the trace points of receive calls.
 pub struct Calls {
     programs: Vec<Traced>,
+    /// The link of one that is not needed.
+    spare: Option<&'static str>,
     folder: PathBuf,
     attached: bool,
 }
@@ -28,22 +31,39 @@ struct Traced {
 impl Calls {
     /// The programs that watch calls, which are pinned in `folder`.
     ///
-    /// Where the kernel lets a program into TCP's own function for splice(2), that
-    /// one is not among them: it costs nobody who does not splice.
+    /// Where the kernel lets a program into TCP's own function for splice(2), the
+    /// receives themselves are watched, and splice(2) costs nobody who does not use it.
+    /// Elsewhere what reads TCP sees both, but for receives on sockets that are enrolled
+    /// for sending alone (`tcp_bpf_recvmsg`, `net/ipv4/tcp_bpf.c`).
     ///
     /// # Errors
     /// When one cannot be opened.
     pub fn open(folder: &Path) -> Result<Self, BpfError> {
-        let mut programs = vec![Traced::open(folder, home::RECEIVE, home::RECEIVE_LINK)?];
-        if folder.join(home::READ).exists() {
+        let mode = ConfigMap::open(folder)?.get().receive_mode;
+        let reads = folder.join(home::READ).exists();
+        let alone = reads && mode == ReceiveMode::Unified;
+        let mut programs = Vec::new();
+        if reads {
             programs.push(Traced::open(folder, home::READ, home::SPLICE_LINK)?);
+        }
+        if !alone {
+            programs.push(Traced::open(folder, home::RECEIVE, home::RECEIVE_LINK)?);
         }
         let is_attached = |traced: &Traced| folder.join(traced.link).exists();
         Ok(Self {
             attached: programs.iter().all(is_attached),
             programs,
+            spare: alone.then_some(home::RECEIVE_LINK),
             folder: folder.to_owned(),
         })
+    }
+
+    /// Detaches what is not needed, which a start attaches before it knows.
+    ///
+    /// # Errors
+    /// When a link cannot be unpinned.
+    pub fn narrow(&self) -> io::Result<()> {
+        self.spare.map_or(Ok(()), |link| self.unpin(link))
     }
 
     /// The program that watches what is submitted to rings, which is pinned in
@@ -57,6 +77,7 @@ impl Calls {
         }
         Ok(Some(Self {
             programs: vec![Traced::open(folder, home::SUBMIT, home::SUBMIT_LINK)?],
+            spare: None,
             folder: folder.to_owned(),
             attached: folder.join(home::SUBMIT_LINK).exists(),
         }))
@@ -89,13 +110,16 @@ impl Calls {
     /// When a link cannot be unpinned. No call may be taken for seen then.
     pub fn detach(&mut self) -> io::Result<()> {
         self.attached = false;
-        for traced in &self.programs {
-            match fs::remove_file(self.folder.join(traced.link)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        self.narrow()?;
+        let mut links = self.programs.iter().map(|traced| traced.link);
+        links.try_for_each(|link| self.unpin(link))
+    }
+
+    fn unpin(&self, link: &str) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(link)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aya::{
@@ -37,6 +38,8 @@ pub const MAX_SOCKETS: u32 = 65_536;
 /// The programs and maps, loaded.
 pub struct DataPath {
     pub(super) ebpf: Ebpf,
+    /// The kernel's types: to read them takes tens of milliseconds.
+    pub(super) btf: Arc<Btf>,
 }
 
 impl DataPath {
@@ -65,7 +68,7 @@ impl DataPath {
     }
 
     fn create(layout: &KernelLayout, folder: &Path, old: Option<&Path>) -> Result<Self, BpfError> {
-        let btf = Btf::from_sys_fs()?;
+        let btf = Arc::new(Btf::from_sys_fs()?);
         let there = old.map(shared_maps).transpose()?.unwrap_or_default();
         let mut loader = EbpfLoader::new();
         for (name, at) in &there {
@@ -94,7 +97,10 @@ impl DataPath {
                 })?;
             }
         }
-        let mut path = Self { ebpf };
+        let mut path = Self {
+            ebpf,
+            btf: Arc::clone(&btf),
+        };
         path.load_programs(&btf, folder)?;
         Ok(path)
     }

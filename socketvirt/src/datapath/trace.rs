@@ -1,11 +1,8 @@
 //! Trace points, which watch programs beside their sockets' own callbacks.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use aya::{
-    Btf,
-    programs::{BtfTracePoint, FEntry},
-};
+use aya::programs::{BtfTracePoint, FEntry};
 use socketvirt_common::record::layout::KernelLayout;
 
 use super::{home, load::DataPath};
@@ -50,7 +47,7 @@ impl DataPath {
     }
 
     fn watch_tcp_splice(&mut self, folder: &Path) -> Result<(), BpfError> {
-        let btf = Btf::from_sys_fs()?;
+        let btf = Arc::clone(&self.btf);
         let program: &mut FEntry = self.program("sv_tcp_splice")?;
         let link = program
             .load(TCP_SPLICE, &btf)
@@ -93,7 +90,7 @@ impl DataPath {
     /// # Errors
     /// When this kernel does not have it, or refuses.
     pub fn watch_submissions(&mut self, folder: &Path) -> Result<(), BpfError> {
-        let btf = Btf::from_sys_fs()?;
+        let btf = Arc::clone(&self.btf);
         let program: &mut BtfTracePoint = self.program(home::SUBMIT)?;
         program
             .load(SUBMIT, &btf)
@@ -119,7 +116,7 @@ impl DataPath {
 
     /// Attaches a program to a trace point of the kernel.
     fn trace(&mut self, name: &'static str, tracepoint: &str, at: &Path) -> Result<(), BpfError> {
-        let btf = Btf::from_sys_fs()?;
+        let btf = Arc::clone(&self.btf);
         let program: &mut BtfTracePoint = self.program(name)?;
         let link = program
             .load(tracepoint, &btf)

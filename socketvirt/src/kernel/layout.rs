@@ -143,7 +143,11 @@ fn call(known: &mut Known<'_>, layout: &mut KernelLayout) {
             sendto: number_of(libc::SYS_sendto),
             sendmsg: number_of(libc::SYS_sendmsg),
             sendmmsg: number_of(libc::SYS_sendmmsg),
+            recvfrom: number_of(libc::SYS_recvfrom),
+            recvmsg: number_of(libc::SYS_recvmsg),
+            recvmmsg: number_of(libc::SYS_recvmmsg),
             splice: number_of(libc::SYS_splice),
+            reserved: 0,
         };
     }
 }

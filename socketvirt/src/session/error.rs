@@ -1,5 +1,7 @@
 //! What keeps a run from its start, or from its end.
 
+use std::io;
+
 use super::scope::again::FollowError;
 use crate::{
     bpf::error::BpfError,
@@ -43,6 +45,9 @@ pub enum RunError {
     /// The watching thread.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// A trace point that is not needed.
+    #[error("detaching the trace point of receive calls failed: {0}")]
+    Narrow(#[source] io::Error),
     /// The thread that follows the cgroup.
     #[error(transparent)]
     Follow(#[from] FollowError),

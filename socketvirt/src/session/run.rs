@@ -245,6 +245,7 @@ fn watcher(begun: &Begun, id: &Id) -> Result<Watcher, RunError> {
     // Before a handshake enrols: an agent that is killed just then was one that watched.
     tiers.beat().map_err(WatchError::from)?;
     let mut calls = Calls::open(folder)?;
+    calls.narrow().map_err(RunError::Narrow)?;
     if effective.mode == Mode::Eager && !calls.are_attached() {
         // Of an agent before, which adopted: who reads went unseen meanwhile.
         calls.attach()?;

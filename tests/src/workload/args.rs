@@ -264,6 +264,8 @@ pub(crate) enum Shows {
     WaitAll,
     /// A receive with `MSG_OOB`.
     Urgent,
+    /// The same, once the connection is redirected.
+    UrgentAsked,
     /// A receive with `MSG_TRUNC`.
     Discards,
     /// Urgent data from the server, long before the connection could be

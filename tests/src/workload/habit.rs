@@ -58,6 +58,7 @@ pub(crate) fn run(args: &Habit, deadline: u64) -> Result<()> {
             | Shows::Unread
             | Shows::ClosesSecond
             | Shows::UrgentSent
+            | Shows::UrgentAsked
     ) {
         together(&mut [&mut first], 0)?;
     }
@@ -241,7 +242,7 @@ impl Connection {
                 self.exchange_until_left()
             }
             Shows::WaitAll => self.receive_with(MsgFlags::MSG_WAITALL),
-            Shows::Urgent => {
+            Shows::Urgent | Shows::UrgentAsked => {
                 // There is none, so plain TCP answers EINVAL; an enrolled
                 // socket does not look at the flag.
                 let answer = recv(self.client.as_raw_fd(), &mut [0], MsgFlags::MSG_OOB);

@@ -7,12 +7,13 @@
 //!
 //! A run ([`runs`]) makes many looks. Each is one of a pair without an enrolled
 //! end ([`plain`]) or with one ([`enrolled`]). A pair comes to its place, and goes,
-//! in [`place`].
+//! in [`place`]. Its receive calls are recorded, or not, by [`sight`].
 
 mod enrolled;
 mod place;
 mod plain;
 mod runs;
+mod sight;
 
 use socketvirt_common::{
     record::{

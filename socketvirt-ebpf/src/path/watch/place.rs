@@ -6,7 +6,7 @@ use socketvirt_common::record::{
     watch::{Stage, Want, Watched, WatchedEnd},
 };
 
-use super::{Look, served};
+use super::{Look, served, sight::unsee};
 use crate::{
     count::{self, count},
     kernel::sock::Sock,
@@ -88,6 +88,7 @@ impl Look<'_> {
     #[inline(always)]
     fn over(&mut self, pair: &mut Watched) {
         policy::count::leave_seat(pair);
+        unsee(pair);
         let id = pair.id;
         let [client, server] = &mut pair.ends;
         self.forget(client, Side::Client, id.client_seq);

@@ -21,6 +21,7 @@ use super::{
     super::{ready, users},
     Look, measure_from,
     place::{sv_first, sv_over},
+    sight::{see, unsee},
     since, sv_sum,
 };
 use crate::{count, kernel::sock::Sock, policy, table::events};
@@ -64,6 +65,7 @@ impl Look<'_> {
         if matches!(pair.action, Action::Off) {
             // Nothing that is measured would count.
             self.counted(pair, messages);
+            unsee(pair);
             reason_of_both(pair, Reason::PolicyOff);
             return false;
         }
@@ -143,6 +145,7 @@ impl Look<'_> {
             },
             Decision::Wait => {
                 policy::count::leave_seat(pair);
+                see(pair);
                 let known = pair
                     .ends
                     .iter()
@@ -154,6 +157,7 @@ impl Look<'_> {
             }
             Decision::Keep => {
                 policy::count::leave_seat(pair);
+                unsee(pair);
                 false
             }
             Decision::Pause => {
