@@ -111,6 +111,7 @@ fn sockets_of_handshakes_stay_and_others_come() {
     let blocking = "--io blocking --eager --retry-eagain --connections 2";
     let talk = place.talk(blocking);
     until_enrolled(4);
+    until("those of the self-test have gone", || sockets().len() == 4);
     let (before, eager) = (sockets(), stats().eager);
     disguise(BUILD);
     kill(agent);
