@@ -169,7 +169,7 @@ reasons! {
     /// The program that reads the socket, or one of its cgroup (eager mode), can
     /// call splice(2), by its executable or a library.
     MaySplice = 33, "may_splice",
-        "Nothing, while its executable or a library can call splice(2).";
+        "Vouch for a program that does not: `assume = [\"no-splice\"]` in its rule.";
     /// Memory may not be had: the socket's cgroup has a limit for sockets, or
     /// the host's memory for TCP is short.
     MemoryLimit = 34, "memory_limit",
@@ -228,6 +228,11 @@ reasons! {
     Unwatched = 48, "unwatched",
         "Start an agent again, which takes the data path over, or take it away with \
          `socketvirt drain`.";
+    /// The program has called splice(2), though the policy vouches that it does not. The
+    /// vouch is void.
+    VouchVoid = 49, "vouch_void",
+        "Take `no-splice` out of the rule's `assume`. A policy that is applied counts its vouches \
+         as good again.";
 }
 
 // Reasons are numbered without gaps.

@@ -46,7 +46,7 @@ use aya_ebpf::{
     },
 };
 
-use path::{act, discover, habits, handshake, join, message, unify, watch};
+use path::{act, discover, handshake, join, message, reads, unify, watch};
 use program::{processes, reader, rings};
 
 /// Watches connections come and go, attached to a cgroup.
@@ -95,7 +95,7 @@ pub fn sv_unify(ctx: SkBuffContext) -> u32 {
 /// Watches splice(2) out of TCP sockets, where the kernel permits it.
 #[fentry(function = "tcp_splice_read")]
 pub fn sv_tcp_splice(ctx: FEntryContext) -> u32 {
-    habits::on_tcp_splice(&ctx);
+    reads::on_tcp_splice(&ctx);
     0
 }
 
@@ -103,14 +103,14 @@ pub fn sv_tcp_splice(ctx: FEntryContext) -> u32 {
 /// way.
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 pub fn sv_read(ctx: BtfTracePointContext) -> u32 {
-    habits::on_read(&ctx);
+    reads::on_read(&ctx);
     0
 }
 
 /// Watches who receives, and with which flags.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sv_receive(ctx: BtfTracePointContext) -> u32 {
-    habits::on_receive(ctx.arg(0), ctx.arg::<i32>(2) as u32);
+    reads::on_receive(ctx.arg(0), ctx.arg::<i32>(2) as u32);
     0
 }
 

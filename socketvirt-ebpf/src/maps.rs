@@ -152,6 +152,11 @@ pub static sv_rings: LruHashMap<u64, Rings, { PROCESSES as usize }> = LruHashMap
 #[btf_map]
 pub static sv_habits: LruHashMap<Program, Reason, 8192> = LruHashMap::new();
 
+/// Cookies of sockets that were spliced while they were enrolled, or may have been. A full
+/// map drops the oldest.
+#[btf_map]
+pub static sv_spliced: LruHashMap<u64, u32, 8192> = LruHashMap::new();
+
 /// Number of programs that have begun in each cgroup. The programs alone write
 /// it. The agent makes the entry that counts for all cgroups that find no room
 /// here.

@@ -29,6 +29,8 @@ pub struct Counters {
     pub adopted: u64,
     /// Pairs that have left.
     pub released: u64,
+    /// Connections that were reset, because a program was stuck in them.
+    pub resets: u64,
     /// Redirected bytes of all connections that were measured.
     pub fast_bytes: u64,
     /// Sockets that ended without a redirected byte, by reason.
@@ -56,6 +58,7 @@ impl Counters {
         self.pairs += one.pairs;
         self.adopted += one.adopted + one.eager;
         self.released += one.released;
+        self.resets += one.resets;
         self.fast_bytes += one.traffic.fast_bytes;
         for (reason, count) in Reason::ALL.iter().zip(one.left_on_stack) {
             *self.left.entry(reason.word()).or_default() += count;

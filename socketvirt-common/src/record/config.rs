@@ -54,6 +54,11 @@ pub struct Config {
     /// 1 while TCP is under memory pressure: redirect nothing new, so that no
     /// redirect fails with `ENOMEM`.
     pub memory_pressure: u32,
+    /// What is vouched for of every program, whatever the policy says: bits, see
+    /// [`NO_SPLICE`](super::policy::NO_SPLICE).
+    pub assume: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 impl Default for Config {
@@ -66,6 +71,8 @@ impl Default for Config {
             receive_mode: ReceiveMode::TableOnly,
             draining: 0,
             memory_pressure: 0,
+            assume: 0,
+            reserved: 0,
         }
     }
 }

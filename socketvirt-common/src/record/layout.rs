@@ -70,6 +70,11 @@ macro_rules! offsets {
             pub tcp_sock_type: u32,
             /// The number of the function `bpf_rdonly_cast` there.
             pub cast_function: u32,
+            /// The number of the function `bpf_sock_destroy` (see [`DESTROY`]); 0 where
+            /// visits may not call it.
+            pub destroy_function: u32,
+            /// Keeps what follows a multiple of 8.
+            pub reserved: u32,
             /// Nanoseconds of a tick, in which the kernel counts `jiffies`.
             pub tick: u32,
             /// The root of the tree of mappings of a socket's inode (8 bytes): null
@@ -391,11 +396,18 @@ impl KernelLayout {
 ///
 /// The agent replaces it. Until then it is `BPF_CALL` of a function of the
 /// kernel (`BPF_PSEUDO_KFUNC_CALL`), with a number that is no function's.
-pub const CAST: u64 = if cfg!(target_endian = "little") {
-    (CAST_MARK as u64) << 32 | 0x2085
-} else {
-    0x8502 << 48 | CAST_MARK as u64
-};
+pub const CAST: u64 = call(CAST_MARK);
+
+/// The same for a call of `bpf_sock_destroy`.
+pub const DESTROY: u64 = call(CAST_MARK + 1);
+
+const fn call(mark: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        (mark as u64) << 32 | 0x2085
+    } else {
+        0x8502 << 48 | mark as u64
+    }
+}
 
 /// Stands in the object for a number of the layout, in an instruction that sets
 /// a register: this plus the place of the number in [`KernelLayout`].

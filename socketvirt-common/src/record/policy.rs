@@ -226,7 +226,12 @@ pub struct RuleInfo {
     pub action: Action,
     /// Pairs that it lets be enrolled at once; 0 for any number.
     pub max_pairs: u32,
+    /// What it vouches for: bits, see [`NO_SPLICE`].
+    pub assume: u32,
 }
+
+/// A vouch: the programs do not call splice(2) on sockets that they read.
+pub const NO_SPLICE: u32 = 1;
 
 /// The counters of a rule. A pair counts for the rule of each of its ends; once
 /// when both ends have the same.

@@ -50,6 +50,11 @@ pub struct Process {
     pub again: u32,
     /// What its rings have shown to the agent: 0, [`FILES`] or [`NETWORK`].
     pub ringed: u32,
+    /// 1 when it can call splice(2). `reason` then is what else keeps its sockets on
+    /// the stack.
+    pub splices: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 /// It is harmless as long as what it submits to its rings is watched.

@@ -73,6 +73,10 @@ pub struct Stats {
     pub adoption_times: [u64; SLOTS],
     /// The sum of these times, nanoseconds.
     pub adoption_time: u64,
+    /// Programs whose vouch is void, because they have done what it denies.
+    pub vouches_void: u64,
+    /// Connections that were reset, because they were stuck by that.
+    pub resets: u64,
 }
 
 impl Default for Stats {
@@ -96,6 +100,8 @@ impl Default for Stats {
             packets_lost: 0,
             adoption_times: [0; SLOTS],
             adoption_time: 0,
+            vouches_void: 0,
+            resets: 0,
         }
     }
 }

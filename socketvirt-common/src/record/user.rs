@@ -67,6 +67,8 @@ impl Stats {
             packets_lost,
             adoption_times,
             adoption_time,
+            vouches_void,
+            resets,
         } = other;
         self.connected += connected;
         self.accepted += accepted;
@@ -90,6 +92,8 @@ impl Stats {
             *sum += one;
         }
         self.adoption_time += adoption_time;
+        self.vouches_void += vouches_void;
+        self.resets += resets;
     }
 }
 

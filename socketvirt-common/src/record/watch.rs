@@ -198,6 +198,11 @@ pub struct Watched {
     /// 1 while receive calls on its sockets are recorded; not while something lasting keeps
     /// it on the stack.
     pub seen: u32,
+    /// What the policy vouches for of the programs of both ends, as
+    /// [`vouch::put`](crate::rule::vouch::put) has put it together.
+    pub assume: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 /// The state that the tiers share: of a look that goes on, and what it found.

@@ -1,7 +1,7 @@
 //! Rules: the decisions that keep bytes exact, as pure functions over plain
 //! numbers, so that they are tested without a kernel.
 //!
-//! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`], [`ring`] and [`inspected`].
+//! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`], [`ring`], [`vouch`] and [`inspected`].
 //! *Of each message*: [`path`], of [`order`], [`pressure`], [`call`] and [`watched`]. *Leaving*: [`stay`], then
 //! [`release`]. *Of the
 //! agent*: [`pace`]. *Of the table*: [`status`], [`readiness`].
@@ -21,5 +21,6 @@ pub mod ring;
 pub mod status;
 pub mod stay;
 pub mod suitable;
+pub mod vouch;
 pub mod watched;
 pub mod worth;

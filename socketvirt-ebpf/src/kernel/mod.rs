@@ -1,7 +1,9 @@
 //! Reads the kernel's own structures: of sockets (`sock`, of a message's two
 //! `typed`), of what a socket map keeps beside one (`psock`), of the running task
-//! (`task`). `load` reads numbers at the least cost; `setting` sets options.
+//! (`task`). `load` reads numbers at the least cost; `setting` sets options,
+//! `destroy` ends a connection.
 
+pub mod destroy;
 pub mod identity;
 pub mod load;
 pub mod psock;

@@ -76,6 +76,12 @@ impl Sock {
         self.file() != 0
     }
 
+    /// True when some program keeps something of the socket, such as its flow.
+    #[inline(always)]
+    pub fn has_storage(self) -> bool {
+        read::<u64>(self.0, offset!(sk_bpf_storage)) != 0
+    }
+
     /// `sk_rmem_alloc`.
     #[inline(always)]
     pub fn queued(self) -> u32 {

@@ -13,11 +13,11 @@ use socketvirt_common::{
     rule::{adoption, release},
 };
 
-use super::{enrol, leaving, pairs, ready, watch};
+use super::{enrol, leaving, pairs, ready, vouch, watch};
 use crate::{
     count::{self, count},
     flows,
-    kernel::{setting, sock::Sock},
+    kernel::{destroy::destroy, setting, sock::Sock},
     maps::{sv_config, sv_ends, sv_tiers, sv_watched},
     policy,
     table::events,
@@ -166,6 +166,12 @@ fn release(sk: *mut c_void, sock: Sock, pair: &mut Watched, side: Side) {
     wake_starved(sk, sock);
     enrol::stop(flow, own);
     flow.reason = pair.leave;
+    if vouch::is_stuck(pair, side) {
+        if destroy(sk) {
+            count!(resets);
+        }
+        return;
+    }
     free_stuck(sk, sock, flow);
     let leaving = leaving::facts(pair.end(side), pair.end(side.other()), pair.leave);
     if !release::may_leave(&leaving) {

@@ -31,7 +31,7 @@ use crate::{
     flows,
     kernel::sock::{self, Sock},
     maps::{Endpoint, sv_asked, sv_config, sv_pairs, sv_watched},
-    policy::ask,
+    policy::ask::{self, Permit},
     program::processes,
     table::events,
 };
@@ -65,19 +65,24 @@ macro_rules! address {
 /// Handles every callback of the cgroup's sockets.
 #[inline(always)]
 pub fn on_event(ops: *mut bpf_sock_ops) {
-    handle(ops, is_permitted(ops));
+    let permit = permit(ops);
+    handle(ops, u32::from(permit.eager), permit.assume);
 }
 
-/// True when the policy lets the end of a callback be enrolled at its handshake,
-/// or is not asked. It is asked apart from [`handle`], because their frames would
-/// share one stack (K-BPF-11 in `docs/kernel`).
+/// Returns what the policy says of the end of a callback at its handshake; anything
+/// goes where it is not asked. It is asked apart from [`handle`], because their frames
+/// would share one stack (K-BPF-11 in `docs/kernel`).
 #[inline(always)]
-fn is_permitted(ops: *mut bpf_sock_ops) -> bool {
+fn permit(ops: *mut bpf_sock_ops) -> Permit {
+    const ANYTHING: Permit = Permit {
+        eager: true,
+        assume: 0,
+    };
     let eager = sv_config
         .get(0)
         .is_some_and(|config| matches!(config.mode, Mode::Eager) && config.draining == 0);
     if !eager {
-        return true;
+        return ANYTHING;
     }
     let op = field!(ops, op);
     let (named, sock, side) = match op {
@@ -90,17 +95,19 @@ fn is_permitted(ops: *mut bpf_sock_ops) -> bool {
             let (request, listener) = sock::asked(ops as u64);
             (request, listener, Side::Server)
         }
-        _ => return true,
+        _ => return ANYTHING,
     };
-    ask::may_be_eager(named, sock, side)
+    ask::permit(named, sock, side)
 }
 
-/// Handles a callback whose end the policy permits at its handshake, or does not.
+/// Handles a callback whose end the policy permits at its handshake, or does not, and
+/// what it vouches for of the program.
 #[inline(never)]
-fn handle(ops: *mut bpf_sock_ops, permitted: bool) {
+fn handle(ops: *mut bpf_sock_ops, permitted: u32, assume: u32) {
+    let permitted = permitted != 0;
     match field!(ops, op) {
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, Side::Client, permitted),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server, permitted),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, Side::Client, permitted, assume),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, Side::Server, permitted, assume),
         BPF_SOCK_OPS_STATE_CB => match field!(ops, __bindgen_anon_1.args[1]) {
             TCP_CLOSE => ending::closed(ops, field!(ops, __bindgen_anon_1.args[0])),
             TCP_FIN_WAIT1 => ending::half_closed(ops, true),
@@ -111,7 +118,7 @@ fn handle(ops: *mut bpf_sock_ops, permitted: bool) {
         },
         BPF_SOCK_OPS_TCP_CONNECT_CB => ending::reconnect(ops),
         // Without a hint the client is not enrolled either.
-        BPF_SOCK_OPS_TIMEOUT_INIT if permitted => asked(ops),
+        BPF_SOCK_OPS_TIMEOUT_INIT if permitted => asked(ops, assume),
         _ => {}
     }
 }
@@ -121,7 +128,7 @@ fn handle(ops: *mut bpf_sock_ops, permitted: bool) {
 /// In eager mode it also enters and enrols an end that is `permitted`, unless that is
 /// a server whose client was not seen on this host.
 #[inline(always)]
-fn established(ops: *mut bpf_sock_ops, side: Side, permitted: bool) {
+fn established(ops: *mut bpf_sock_ops, side: Side, permitted: bool, assume: u32) {
     match side {
         Side::Client => count!(connected),
         Side::Server => count!(accepted),
@@ -177,20 +184,20 @@ fn established(ops: *mut bpf_sock_ops, side: Side, permitted: bool) {
         Side::Client => was_asked(ops).unwrap_or(flow.reason),
     };
     if matches!(other, Reason::None) {
-        enrol_eagerly(ops, flow, sock);
+        enrol_eagerly(ops, flow, sock, assume);
     } else {
         flow.reason = other;
     }
 }
 
 #[inline(always)]
-fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock) {
+fn enrol_eagerly(ops: *mut bpf_sock_ops, flow: &mut Flow, sock: Sock, assume: u32) {
     // Only who connects has a file at this moment; the kernel has none.
     if matches!(flow.side, Side::Client) && !sock.has_file() {
         flow.reason = Reason::Kernel;
         return;
     }
-    let habit = habits::of(sock, flow.side);
+    let habit = habits::of(sock, flow.side, assume);
     if !matches!(habit, Reason::None) {
         flow.reason = habit;
         flow.path = Path::Kept;
@@ -258,11 +265,11 @@ fn unready(sock: Sock, candidate: Candidate) -> Reason {
 /// Returns why the end that a listener accepts next would not be enrolled, as
 /// far as the listener tells.
 #[inline(always)]
-fn refusal(listener: Sock) -> Reason {
+fn refusal(listener: Sock, assume: u32) -> Reason {
     if !listener.has_file() {
         return Reason::Kernel;
     }
-    match habits::of(listener, Side::Server) {
+    match habits::of(listener, Side::Server, assume) {
         Reason::None => unready(
             listener,
             Candidate {
@@ -291,7 +298,7 @@ fn carries_data(ops: *mut bpf_sock_ops) -> bool {
 /// The request has no sequence numbers that a program could read. So this is by
 /// address, and only a hint; it must not be more.
 #[inline(always)]
-fn asked(ops: *mut bpf_sock_ops) {
+fn asked(ops: *mut bpf_sock_ops, assume: u32) {
     if field!(ops, is_fullsock) != 0 {
         return;
     }
@@ -300,7 +307,7 @@ fn asked(ops: *mut bpf_sock_ops) {
         .is_some_and(|config| matches!(config.mode, Mode::Eager));
     if eager {
         let (_, listener) = sock::asked(ops as u64);
-        let reason = refusal(listener);
+        let reason = refusal(listener, assume);
         let address = address!(ops, remote_ip4, remote_ip6);
         let client = Endpoint {
             address,

@@ -3,10 +3,14 @@
 
 use socketvirt_common::{
     reason::Reason,
-    record::watch::{Watched, WatchedEnd},
+    record::{
+        pair::Side,
+        watch::{Watched, WatchedEnd},
+    },
     rule::release::{self, Leaving},
 };
 
+use super::vouch;
 use crate::kernel::sock::Sock;
 
 /// Reads what decides whether an end of a leaving pair may go.
@@ -28,6 +32,9 @@ pub fn facts(end: &WatchedEnd, peer: &WatchedEnd, leave: Reason) -> Leaving {
 /// True when a visit can help an end of a leaving pair.
 #[inline(always)]
 pub fn may_visit(pair: &mut Watched) -> bool {
+    if vouch::is_stuck(pair, Side::Client) || vouch::is_stuck(pair, Side::Server) {
+        return true;
+    }
     let leave = pair.leave;
     let [client, server] = &mut pair.ends;
     note_quiet(client);

@@ -2,7 +2,8 @@
 //!
 //! *Found*: `handshake` (`callback` is its context) and `discover`, which `note` it;
 //! `pairs` are the two ends. *Watched*: `watch` asks of both `ends` whether they are
-//! `ready`: what their programs have shown (`habits`), and who their `users` are.
+//! `ready`: what their programs have shown (`habits`; `reads` sees most of them), who
+//! their `users` are, and what somebody has vouched for (`vouch`).
 //! *Acted on*: `act`, which enrols and lets go (`enrol`, `leaving`). *Used*: each
 //! `message`, and who is charged for it (`charge`); what the stack brings (`unify`).
 //! *Over*: `ending`. `join` tells the table.
@@ -21,7 +22,9 @@ pub mod leaving;
 pub mod message;
 pub mod note;
 pub mod pairs;
+pub mod reads;
 pub mod ready;
 pub mod unify;
 pub mod users;
+pub mod vouch;
 pub mod watch;

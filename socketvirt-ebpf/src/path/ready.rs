@@ -12,7 +12,7 @@ use socketvirt_common::{
     rule::{adoption, stay, suitable},
 };
 
-use super::{ends::ends, enrol, habits, users::sv_users};
+use super::{ends::ends, enrol, habits, users::sv_users, vouch};
 use crate::{kernel::sock::Sock, maps::sv_config};
 
 /// Returns why an end may not be enrolled now; [`Reason::None`] when it may.
@@ -131,11 +131,11 @@ pub extern "C" fn sv_habit(known: u32, all: u32) -> u32 {
     };
     let sock = Sock(end.sock);
     let habit = if all != 0 {
-        habits::of(sock, side)
+        habits::of(sock, side, vouch::of(known))
     } else {
         habits::shown(sock, side)
     };
-    habit as u32
+    vouch::after_habit(known, end.cookie, sock, habit) as u32
 }
 
 /// Remembers the program of an end for a habit. Urgent data is one of both ends:

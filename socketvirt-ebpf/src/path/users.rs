@@ -8,9 +8,10 @@ use socketvirt_common::{
         reader::{self, Process},
         watch::{Shared, Tiers, WatchedEnd},
     },
+    rule::vouch::{lift, of_process},
 };
 
-use super::{ends::ends, habits};
+use super::{ends::ends, habits, vouch};
 use crate::{
     kernel::{
         load::{offset, read},
@@ -31,7 +32,8 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
     };
     // SAFETY: the agent's programs run one at a time.
     let tiers = unsafe { &mut *tiers };
-    let reader = match reader_of(end, side, tiers, enrolled != 0) {
+    let assume = vouch::of(known);
+    let reader = match reader_of(end, side, assume, tiers, enrolled != 0) {
         // It may have passed the socket on unseen.
         Reason::None if !is_seen(known, tiers) => Reason::NotInspected,
         reader => reader,
@@ -39,7 +41,7 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
     if !matches!(reader, Reason::None) {
         return reader as u32;
     }
-    match holders_of(end, known, tiers) {
+    match lift(holders_of(end, known, tiers), assume) {
         Reason::NotInspected if enrolled != 0 => Reason::None as u32,
         holder => holder as u32,
     }
@@ -47,7 +49,13 @@ pub extern "C" fn sv_users(known: u32, enrolled: u32) -> u32 {
 
 /// Returns why the process that reads an end keeps it on the stack.
 #[inline(always)]
-fn reader_of(end: &WatchedEnd, side: Side, tiers: &mut Tiers, enrolled: bool) -> Reason {
+fn reader_of(
+    end: &WatchedEnd,
+    side: Side,
+    assume: u32,
+    tiers: &mut Tiers,
+    enrolled: bool,
+) -> Reason {
     if end.reader == 0 {
         return Reason::NotInspected;
     }
@@ -67,10 +75,11 @@ fn reader_of(end: &WatchedEnd, side: Side, tiers: &mut Tiers, enrolled: bool) ->
     if is_remembered(end.reader, process, enrolled) {
         habits::keep_off(Sock(end.sock), side, process.reason);
     }
-    if process.again == reader::MADE_RING && !enrolled && matches!(process.reason, Reason::None) {
+    let reason = of_process(process.splices != 0, process.reason, assume);
+    if process.again == reader::MADE_RING && !enrolled && matches!(reason, Reason::None) {
         return Reason::NotInspected;
     }
-    process.reason
+    reason
 }
 
 /// True when receive calls on the sockets of the pair of an end are recorded.

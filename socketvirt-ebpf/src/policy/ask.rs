@@ -14,7 +14,10 @@ use super::{
     facts::{End, Told},
     sets::{self, UNDECIDED},
 };
-use crate::{kernel::sock::Sock, maps::sv_rules};
+use crate::{
+    kernel::sock::Sock,
+    maps::{sv_config, sv_rules},
+};
 
 /// Returns the rule for an end: its number, [`DEFAULT`], or [`UNDECIDED`].
 ///
@@ -32,16 +35,49 @@ pub extern "C" fn sv_rule_of(named: u64, sock: u64, server: u32, reader: u64) ->
     sets::rule(active(), end)
 }
 
-/// True when an end may be enrolled at its handshake, as far as the policy is
-/// asked.
+/// What the policy says of an end at its handshake.
+#[derive(Clone, Copy)]
+pub struct Permit {
+    /// The end may be enrolled.
+    pub eager: bool,
+    /// What is vouched for of its program.
+    pub assume: u32,
+}
+
+/// Asks the policy about an end at its handshake.
 #[inline(always)]
-pub fn may_be_eager(named: Sock, sock: Sock, side: Side) -> bool {
+pub fn permit(named: Sock, sock: Sock, side: Side) -> Permit {
     let active = active();
+    let always = sv_config.get(0).map_or(0, |config| config.assume);
     if active.generation() == 0 {
-        return true;
+        return Permit {
+            eager: true,
+            assume: always,
+        };
     }
     let rule = sv_rule_of(named.0, sock.0, side as u32, 0);
-    matches!(action_of(active, rule), Action::Eager)
+    Permit {
+        eager: matches!(action_of(active, rule), Action::Eager),
+        assume: always | assume_of(active, rule),
+    }
+}
+
+/// Returns what a rule vouches for.
+#[inline(always)]
+fn assume_of(active: Active, rule: u32) -> u32 {
+    if rule > DEFAULT {
+        return 0;
+    }
+    assume_at(active.slot(rule))
+}
+
+/// The same by the place of the rule in `sv_rules`.
+#[inline(always)]
+pub fn assume_at(place: u32) -> u32 {
+    // SAFETY: an entry of an array, written before its policy is in force.
+    sv_rules
+        .get_ptr(place)
+        .map_or(0, |info| unsafe { (*info).assume })
 }
 
 /// Returns what a rule says.

@@ -7,12 +7,12 @@ use socketvirt_common::{
         policy::{Active, DEFAULT, Dimension},
         watch::{Stage, Watched, WatchedEnd},
     },
-    rule::policy::Action,
+    rule::{policy::Action, vouch},
 };
 
 use super::{
     active,
-    ask::{action_of, sv_rule_of},
+    ask::{action_of, assume_at, sv_rule_of},
     count,
     facts::mark_of,
 };
@@ -78,6 +78,7 @@ pub extern "C" fn sv_judge(place: u32) -> u32 {
     let one = ask(active, client, Side::Client);
     let other = ask(active, server, Side::Server);
     let now = [client.rule, server.rule];
+    pair.assume = vouch::put(assumed(client), assumed(server));
     let action = one.stricter(other);
     if action as u32 != pair.action as u32 {
         pair.observed = 0;
@@ -108,6 +109,15 @@ pub extern "C" fn sv_judge(place: u32) -> u32 {
         count::keep_seat(pair);
     }
     0
+}
+
+/// Returns what the rule of an end vouches for.
+#[inline(always)]
+fn assumed(end: &WatchedEnd) -> u32 {
+    match end.rule {
+        0 => 0,
+        place => assume_at(place - 1),
+    }
 }
 
 /// Asks about one end.

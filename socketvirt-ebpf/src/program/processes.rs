@@ -30,12 +30,8 @@ pub fn made_ring() {
     // SAFETY: takes nothing.
     let task = unsafe { bpf_get_current_task_btf() } as u64;
     if let Some(cgroup) = followed(task) {
-        // Another reason does as well.
-        let _ = sv_habits.insert(
-            &Program::any_of(cgroup),
-            &Reason::Ring,
-            u64::from(BPF_NOEXIST),
-        );
+        // Somebody may vouch for what it is kept off for now, and not for this.
+        let _ = sv_habits.insert(&Program::any_of(cgroup), &Reason::Ring, 0);
     }
 }
 

@@ -34,7 +34,7 @@ const SOCKET: u16 = 0o140_000;
 
 /// The seat of a watched socket: where its end is among the watched pairs.
 #[derive(Clone, Copy)]
-struct Seat {
+pub struct Seat {
     /// The pair's place, doubled, and 1 more for a server.
     known: u32,
     /// The socket's cookie.
@@ -54,13 +54,19 @@ impl Seat {
 
     /// Returns the side that the socket is on.
     #[inline(always)]
-    const fn side(self) -> Side {
+    pub const fn side(self) -> Side {
         Side::of(self.known)
+    }
+
+    /// Returns the number that names the end among the watched ones.
+    #[inline(always)]
+    pub const fn known(self) -> u32 {
+        self.known
     }
 
     /// Returns the end. None when it is another socket's by now.
     #[inline(always)]
-    fn end(self) -> Option<&'static mut WatchedEnd> {
+    pub fn end(self) -> Option<&'static mut WatchedEnd> {
         let pair = sv_watched.get_ptr_mut(self.known >> 1)?;
         // SAFETY: a place of the array; `reader` is written here alone.
         let pair = unsafe { &mut *pair };
@@ -105,7 +111,7 @@ pub fn on_receive(sk: *mut c_void) -> Option<Side> {
 /// Returns the cookie of the socket of a trace point. Most of a host have none,
 /// and no socket without is watched or has a flow.
 #[inline(always)]
-fn cookie(sk: *mut c_void) -> u64 {
+pub fn cookie(sk: *mut c_void) -> u64 {
     let cookie = sk.cast::<u8>().wrapping_add(offset!(sk_cookie) as usize);
     // SAFETY: the verifier knows the argument as a `struct sock`, and checks
     // the offset.
@@ -114,7 +120,7 @@ fn cookie(sk: *mut c_void) -> u64 {
 
 /// Returns the seat of a socket by its cookie.
 #[inline(always)]
-fn seat_of(cookie: u64) -> Option<Seat> {
+pub fn seat_of(cookie: u64) -> Option<Seat> {
     if !filter::may_be_watched(cookie) {
         return None;
     }
@@ -189,6 +195,8 @@ fn uninspected(task: u64, reason: Reason) -> Process {
         reason,
         again: 0,
         ringed: 0,
+        splices: 0,
+        reserved: 0,
     }
 }
 

@@ -256,6 +256,7 @@ fn apply(on: &Accelerating, text: &str) -> Result<Answer, Refusal> {
         "generation": applied.generation,
         "rules": applied.rules,
         "adopts_only": applied.adopts_only,
+        "vouch": applied.vouch,
     }))
 }
 

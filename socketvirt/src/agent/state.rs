@@ -12,6 +12,7 @@ use crate::{
     policy::{
         Policy,
         store::{Store, StoreError},
+        vouches,
     },
     session::effective::Effective,
     watch::steering::Steering,
@@ -54,6 +55,8 @@ pub struct Applied {
     pub rules: usize,
     /// True when what it has as `eager` is adopted until the agent is started again.
     pub adopts_only: bool,
+    /// Why what it vouches for is not relied on.
+    pub vouch: Option<&'static str>,
 }
 
 impl Default for State {
@@ -117,6 +120,7 @@ impl Accelerating {
             generation,
             rules: policy.rules.len(),
             adopts_only: policy.is_eager() && self.effective.mode != Mode::Eager,
+            vouch: vouches::shortcoming(policy.assumes()),
         })
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     policy::{
         status::{Status as Rules, StatusError as RulesError},
         store::{Store, StoreError},
+        void::Void,
     },
     session::{effective::Effective, summary::Summary},
     table::keeper,
@@ -90,6 +91,8 @@ pub struct Accelerating {
     pub kept: Vec<Kept>,
     /// Sockets that ended without a redirected byte.
     pub ended: Vec<Kept>,
+    /// Programs whose vouch is void until a policy is applied again.
+    pub void: Vec<Void>,
     /// The policy in force.
     pub policy: Rules,
 }
@@ -171,6 +174,7 @@ impl Accelerating {
 
     fn read(home: &Path, effective: &Effective, stats: &Stats) -> Result<Self, StatusError> {
         let works = effective.mode != Mode::Off && effective.receive_mode != ReceiveMode::TableOnly;
+        let store = Store::open(home)?;
         Ok(Self {
             home: home
                 .file_name()
@@ -183,7 +187,8 @@ impl Accelerating {
             summary: Summary::new(effective, stats),
             kept: kept::by_reason(&kept::now(home)),
             ended: kept::by_reason(&stats.left_on_stack),
-            policy: Rules::read(&Store::open(home)?)?,
+            void: store.void(),
+            policy: Rules::read(&store)?,
         })
     }
 }

@@ -89,6 +89,22 @@ fn accelerating(text: &mut String, on: &Accelerating) {
             100.0 * by.share()
         );
     }
+    if summary.vouches_void + summary.resets > 0 {
+        let _ = writeln!(
+            text,
+            "  vouches    {} void and {} connections reset since the start",
+            summary.vouches_void, summary.resets
+        );
+    }
+    for void in &on.void {
+        let _ = writeln!(
+            text,
+            "  void now   the {} of port {} in {}, until a policy is applied",
+            void.side,
+            void.port,
+            void.cgroup.as_deref().unwrap_or("a cgroup that is gone")
+        );
+    }
     for (word, count) in &summary.errors {
         let _ = writeln!(text, "  failures   {word} {count}");
     }

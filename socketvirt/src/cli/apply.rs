@@ -9,7 +9,7 @@ use socketvirt_common::record::config::Mode;
 
 use crate::{
     datapath::config,
-    policy::{Policy, homes, store::Store},
+    policy::{Policy, homes, store::Store, vouches},
     table::print::page,
     tell,
 };
@@ -40,6 +40,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         page(&format!("{done}\n"))?;
     } else {
         tell!("policy {generation} is in force: {rules} rules, and the default");
+    }
+    if let Some(words) = vouches::shortcoming(policy.assumes()) {
+        tell!("{words}");
     }
     if policy.is_eager() && config::mode(&folder).is_some_and(|mode| mode != Mode::Eager) {
         tell!(

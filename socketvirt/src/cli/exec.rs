@@ -12,6 +12,7 @@ use super::{LogArgs, summary_file::SummaryFile};
 use crate::{
     child::{Child, Event, Signals, manager},
     kernel::capabilities,
+    policy::value::assume::Assumption,
     session::{
         effective::Effective,
         run::{Finished, Options, Run},
@@ -49,6 +50,10 @@ pub struct Args {
     /// When connections are accelerated.
     #[arg(long, value_enum, default_value = "adopt")]
     mode: ModeName,
+    /// What you vouch for of the programs of the command: `no-splice`, they do not call
+    /// splice(2) on sockets that they read.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    assume: Vec<Assumption>,
     /// Also write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
@@ -86,6 +91,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         scope: Scope::Own,
         mode: args.mode.into(),
         policy: None,
+        assume: args.assume.iter().fold(0, |all, one| all | one.bit()),
         interval: Duration::from_millis(args.scan_interval),
     };
     // Before anything of our own is open.

@@ -220,7 +220,13 @@ fn steps(policy: &Policy, end: &End) -> Vec<(String, String)> {
             }
             Match::Yes => {
                 let action = rule.action.get_ref().word();
-                steps.push((name, format!("matches: {action}")));
+                let assumed = rule.assumed();
+                let why = if assumed.is_empty() {
+                    format!("matches: {action}")
+                } else {
+                    format!("matches: {action}, assumes {}", assumed.join(", "))
+                };
+                steps.push((name, why));
                 return steps;
             }
         }

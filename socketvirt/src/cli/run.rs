@@ -29,7 +29,7 @@ use crate::{
     },
     datapath::config,
     kernel::capabilities,
-    policy::{Policy, store::Store},
+    policy::{Policy, store::Store, vouches},
     session::{
         run::{self, Run},
         scope::Scope,
@@ -245,6 +245,7 @@ fn accelerate(args: &Args, config: Config) -> Result<Option<Run>> {
         scope: config.cgroup.map_or(Scope::Host, Scope::Cgroup),
         mode,
         policy: config.policy,
+        assume: 0,
         interval: Duration::from_millis(args.scan_interval),
     })?;
     tell_start(run.effective());
@@ -300,6 +301,9 @@ fn read_again(file: &Path, run: &Run) {
                 "policy {generation} is in force: {} rules, and the default",
                 policy.rules.len()
             );
+            if let Some(words) = vouches::shortcoming(policy.assumes()) {
+                warn!("{words}");
+            }
             if policy.mode == Mode::Eager && config::mode(run.folder()) != Some(Mode::Eager) {
                 warn!("eager rules adopt until the agent is started again");
             }

@@ -3,12 +3,13 @@
 //! Programs load fields of any socket without a call when they may cast:
 //! `bpf_rdonly_cast`, a function of the kernel since Linux 6.2. aya relocates no
 //! calls of the kernel's functions, and Rust has no CO-RE, so the object has a
-//! mark at each call ([`CAST`]) and at each number of the layout ([`OFFSET`]).
+//! mark at each call ([`CAST`], [`DESTROY`]) and at each number of the layout
+//! ([`OFFSET`]).
 
 use std::{io, os::fd::OwnedFd};
 
-use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_prog_type};
-use socketvirt_common::record::layout::{CAST, KernelLayout, OFFSET};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type};
+use socketvirt_common::record::layout::{CAST, DESTROY, KernelLayout, OFFSET};
 
 use super::btf::KernelTypes;
 use crate::bpf::sys;
@@ -19,6 +20,8 @@ const MOVE: u8 = 0xbf;
 const SET: u8 = 0xb7;
 /// `dst = *(u64 *)(src + off)`, `BPF_LDX | BPF_MEM | BPF_DW`.
 const LOAD: u8 = 0x79;
+/// `if dst == imm goto +off`, `BPF_JMP | BPF_JEQ | BPF_K`.
+const JUMP_IF_0: u8 = 0x15;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
 /// `BPF_JMP | BPF_EXIT`.
@@ -53,27 +56,70 @@ pub fn resolve(types: &KernelTypes, layout: &mut KernelLayout) {
     }
 }
 
+/// Fills in what a visit needs to reset a connection; nothing on a kernel that has no
+/// such function (before 6.5), or that refuses a visit that calls it.
+pub fn resolve_reset(types: &KernelTypes, layout: &mut KernelLayout) {
+    layout.destroy_function = reset_function(types).unwrap_or(0);
+}
+
+/// True when a visit can reset a connection on this kernel.
+#[must_use]
+pub fn can_reset(types: &KernelTypes) -> bool {
+    reset_function(types).is_some()
+}
+
+fn reset_function(types: &KernelTypes) -> Option<u32> {
+    let function = types.function_id("bpf_sock_destroy")?;
+    let visit = types.function_id("bpf_iter_tcp")?;
+    may_reset(function, visit).ok().map(|()| function)
+}
+
+/// Lets the verifier look at the shortest visit that resets a connection.
+fn may_reset(function: u32, visit: u32) -> io::Result<()> {
+    /// Where the context of a visit has the socket, after the reader
+    /// (`struct bpf_iter__tcp`).
+    const SOCKET: i16 = 8;
+    let program = [
+        instruction(LOAD, 1, 1, SOCKET, 0),
+        instruction(JUMP_IF_0, 1, 0, 1, 0),
+        instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, function),
+        instruction(SET, 0, 0, 0, 0),
+        instruction(EXIT, 0, 0, 0, 0),
+    ];
+    load(&program, |attributes| {
+        attributes.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+        attributes.__bindgen_anon_3.expected_attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+        attributes.__bindgen_anon_3.attach_btf_id = visit;
+    })
+    .map(drop)
+}
+
 /// Lets the verifier look at the shortest program that casts and loads.
 fn is_accepted(function: u32, structure: u32, field: u32) -> io::Result<()> {
     let offset = i16::try_from(field).map_err(io::Error::other)?;
-    load(&[
+    let program = [
         instruction(SET, 1, 0, 0, 0),
         instruction(SET, 2, 0, 0, structure),
         instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, function),
         instruction(LOAD, 0, 0, offset, 0),
         instruction(SET, 0, 0, 0, 1),
         instruction(EXIT, 0, 0, 0, 0),
-    ])
+    ];
+    load(&program, |attributes| {
+        attributes.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_SK_MSG as u32;
+        attributes.__bindgen_anon_3.expected_attach_type =
+            bpf_attach_type::BPF_SK_MSG_VERDICT as u32;
+    })
     .map(drop)
 }
 
-/// Loads an `sk_msg` program, which the kernel forgets with its descriptor.
-fn load(program: &[u64]) -> io::Result<OwnedFd> {
+/// Loads a program of the type that `of_type` sets, which the kernel forgets with its
+/// descriptor.
+fn load(program: &[u64], of_type: impl FnOnce(&mut bpf_attr)) -> io::Result<OwnedFd> {
     /// Its name, for who lists programs at that moment.
     const NAME: &[u8] = b"sv_may_cast";
     let mut attributes = sys::attributes();
-    attributes.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_SK_MSG as u32;
-    attributes.__bindgen_anon_3.expected_attach_type = bpf_attach_type::BPF_SK_MSG_VERDICT as u32;
+    of_type(&mut attributes);
     attributes.__bindgen_anon_3.insn_cnt =
         u32::try_from(program.len()).map_err(io::Error::other)?;
     attributes.__bindgen_anon_3.insns = program.as_ptr() as u64;
@@ -88,8 +134,8 @@ fn load(program: &[u64]) -> io::Result<OwnedFd> {
 }
 
 /// The object with its marks replaced: numbers of the layout by what they are,
-/// and casts by the call, or by what the call comes to, in code that the layout
-/// then makes dead.
+/// and calls by those of the kernel. Where the kernel has none, something stands there
+/// that is harmless, in code that the layout then makes dead.
 #[must_use]
 pub fn fill(object: &[u8], layout: &KernelLayout) -> Vec<u8> {
     let cast = if layout.tcp_sock_type == 0 {
@@ -97,11 +143,18 @@ pub fn fill(object: &[u8], layout: &KernelLayout) -> Vec<u8> {
     } else {
         instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, layout.cast_function)
     };
+    let destroy = if layout.destroy_function == 0 {
+        instruction(SET, 0, 0, 0, 0)
+    } else {
+        instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, layout.destroy_function)
+    };
     let mut object = object.to_vec();
     // Instructions are aligned in their sections, and these in the object.
     for word in object.as_chunks_mut::<8>().0 {
         if *word == CAST.to_ne_bytes() {
             *word = cast.to_ne_bytes();
+        } else if *word == DESTROY.to_ne_bytes() {
+            *word = destroy.to_ne_bytes();
         } else if let Some(at) = marked(*word) {
             let [_, _, _, _, number @ ..] = word;
             *number = layout.word(at).to_ne_bytes();
@@ -131,7 +184,8 @@ mod tests {
     use crate::bpf::object::OBJECT;
 
     fn marks(object: &[u8]) -> usize {
-        let is_mark = |word: &&[u8; 8]| **word == CAST.to_ne_bytes() || marked(**word).is_some();
+        let calls = [CAST.to_ne_bytes(), DESTROY.to_ne_bytes()];
+        let is_mark = |word: &&[u8; 8]| calls.contains(word) || marked(**word).is_some();
         object.as_chunks::<8>().0.iter().filter(is_mark).count()
     }
 
@@ -143,6 +197,7 @@ mod tests {
         let casts = KernelLayout {
             tcp_sock_type: 36_752,
             cast_function: 65_486,
+            destroy_function: 65_487,
             ..KernelLayout::UNKNOWN
         };
         for layout in [KernelLayout::UNKNOWN, casts] {
@@ -166,10 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_is_a_call_of_the_kernel() {
-        let [code, registers, rest @ ..] = CAST.to_ne_bytes();
-        let call = instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, 0).to_ne_bytes();
-        assert_eq!([code, registers], call[..2]);
-        assert_eq!(rest[..2], [0, 0]);
+    fn a_mark_is_a_call_of_the_kernel() {
+        assert_ne!(CAST, DESTROY);
+        for mark in [CAST, DESTROY] {
+            let [code, registers, rest @ ..] = mark.to_ne_bytes();
+            let call = instruction(CALL, 0, PSEUDO_KFUNC_CALL, 0, 0).to_ne_bytes();
+            assert_eq!([code, registers], call[..2]);
+            assert_eq!(rest[..2], [0, 0]);
+        }
     }
 }

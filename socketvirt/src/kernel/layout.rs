@@ -42,6 +42,7 @@ fn resolve(types: &KernelTypes) -> Result<KernelLayout, LayoutError> {
     call(&mut known, &mut layout);
     charges::resolve(&mut layout);
     cast::resolve(types, &mut layout);
+    cast::resolve_reset(types, &mut layout);
     [layout.ep_poll_callback, layout.pollwake] =
         symbols::addresses(["ep_poll_callback", "pollwake"]);
     // 0, which no namespace has, where `/proc` does not tell.

@@ -100,6 +100,15 @@ impl Compiled {
     }
 }
 
+impl Compiled {
+    /// Takes out what rules vouch for, which then changes nothing.
+    pub fn without_vouches(&mut self) {
+        for (_, info) in &mut self.infos {
+            info.assume = 0;
+        }
+    }
+}
+
 /// Every dimension.
 pub const DIMENSIONS: [Dimension; 7] = [
     Dimension::Port,
@@ -180,10 +189,12 @@ fn infos(policy: &Policy) -> Vec<(u32, RuleInfo)> {
             .as_ref()
             .and_then(|most| u32::try_from(*most.get_ref()).ok())
             .unwrap_or(0),
+        assume: rule.assumes(),
     };
     let default = RuleInfo {
         action: action(policy.default),
         max_pairs: 0,
+        assume: 0,
     };
     let rules = (0..).zip(policy.rules.iter().map(of));
     rules.chain([(DEFAULT, default)]).collect()

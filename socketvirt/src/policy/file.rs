@@ -16,6 +16,7 @@ use super::{
     value::{
         Many,
         address::{Ports, Prefix},
+        assume::Assumption,
         owner::{Gid, Namespace, Uid},
         path::{Cgroups, Container, Executables, Pod, Unit},
     },
@@ -126,6 +127,9 @@ pub struct Rule {
     pub gid: Option<Many<Gid>>,
     /// The executable of the process that reads the socket.
     pub executable: Option<Many<Executables>>,
+    /// What you vouch for of the programs whose connections it matches.
+    #[schemars(with = "Option<Many<Assumption>>")]
+    pub assume: Option<Spanned<Many<Assumption>>>,
     /// How many connections of it are accelerated at once.
     #[schemars(with = "Option<u32>", range(min = 1))]
     pub max_pairs: Option<Spanned<i64>>,
@@ -191,6 +195,14 @@ impl Policy {
         })
     }
 
+    /// What any of its rules vouches for, as the kernel side has it.
+    #[must_use]
+    pub fn assumes(&self) -> u32 {
+        self.rules
+            .iter()
+            .fold(0, |bits, rule| bits | rule.assumes())
+    }
+
     /// True when something in it is accelerated at the handshake.
     #[must_use]
     pub fn is_eager(&self) -> bool {
@@ -243,6 +255,7 @@ fn check(table: &Table) -> Vec<Complaint> {
             );
         }
         wrong.extend(limit(rule));
+        wrong.extend(vouch(rule));
         let early = *rule.action.get_ref() == Action::Eager;
         if early
             && table
@@ -271,6 +284,38 @@ fn limit(rule: &Rule) -> Option<Complaint> {
         _ => format!("expected a number from 1 to {}", u32::MAX),
     };
     Some(Complaint::new(limit.span(), message))
+}
+
+/// What is wrong with what a rule vouches for.
+fn vouch(rule: &Rule) -> Option<Complaint> {
+    let vouch = rule.assume.as_ref()?;
+    if matches!(rule.action.get_ref(), Action::Adopt | Action::Eager) {
+        return None;
+    }
+    let message = format!(
+        "`assume` has no meaning with `action = \"{}\"`, which accelerates nothing",
+        rule.action.get_ref().word()
+    );
+    Some(Complaint::new(vouch.span(), message))
+}
+
+impl Rule {
+    /// What it vouches for, as the kernel side has it.
+    #[must_use]
+    pub fn assumes(&self) -> u32 {
+        let all = self.vouches().iter();
+        all.fold(0, |bits, one| bits | one.bit())
+    }
+
+    /// The same in words.
+    #[must_use]
+    pub fn assumed(&self) -> Vec<&'static str> {
+        self.vouches().iter().map(|one| one.word()).collect()
+    }
+
+    fn vouches(&self) -> &[Assumption] {
+        self.assume.as_ref().map_or(&[], |all| &all.get_ref().0)
+    }
 }
 
 /// The JSON schema of the file.

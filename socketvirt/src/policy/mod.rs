@@ -6,7 +6,8 @@
 //! in one moment ([`store`]). What has a name that comes and goes (a cgroup, an
 //! executable) is matched ([`matching`]) when it is met first ([`names`]). [`evaluate`] says plainly
 //! what the kernel side has to answer, and why; [`asked`] reads what it has answered;
-//! [`status`] what rules have done, in the home that [`homes`] finds.
+//! [`status`] what rules have done, in the home that [`homes`] finds. [`vouches`]
+//! says whether vouches can be relied on here, [`void`] which are void.
 
 pub mod asked;
 pub mod compile;
@@ -20,6 +21,8 @@ pub mod schema;
 pub mod status;
 pub mod store;
 pub mod value;
+pub mod void;
+pub mod vouches;
 
 pub use file::Policy;
 pub use report::PolicyError;

@@ -137,7 +137,7 @@ impl Names {
             && let Some(text) = self.store.text()?
         {
             let policy = policy.clone();
-            self.store.apply(&policy, &text)?;
+            self.store.replace(&policy, &text)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use socketvirt_common::record::policy::RuleStats;
 
 use super::{
-    file::{Action, Policy},
+    file::{Action, Policy, Rule},
     report::PolicyError,
     store::{Store, StoreError},
 };
@@ -43,6 +43,8 @@ pub struct Line {
     pub action: Action,
     /// Its limit.
     pub max_pairs: Option<i64>,
+    /// What it vouches for.
+    pub assume: Vec<&'static str>,
     /// Its counters.
     #[serde(flatten)]
     pub done: RuleStats,
@@ -83,6 +85,7 @@ impl Status {
                     .to_owned(),
                 action: rule.map_or(policy.default, |rule| *rule.action.get_ref()),
                 max_pairs: rule.and_then(|rule| Some(*rule.max_pairs.as_ref()?.get_ref())),
+                assume: rule.map(Rule::assumed).unwrap_or_default(),
                 done,
             });
         }
@@ -123,6 +126,9 @@ impl Status {
                 line.done.fast_bytes,
                 line.done.stack_bytes
             );
+            if !line.assume.is_empty() {
+                let _ = writeln!(text, "{:<width$}  assumes {}", "", line.assume.join(", "));
+            }
         }
         text
     }

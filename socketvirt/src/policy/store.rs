@@ -15,18 +15,22 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use nix::fcntl::{Flock, FlockArg};
-use socketvirt_common::record::{
-    policy::{
-        ALL, Active, DEFAULT, Dimension, NameKey, NetKey, NetSets, PIECE, PIECES, PORTS, Piece,
-        PortSets, RuleInfo, RuleStats, SLOTS, Set, SetKey, TextKey, UNNAMED,
+use socketvirt_common::{
+    reason::Reason,
+    record::{
+        policy::{
+            ALL, Active, DEFAULT, Dimension, NameKey, NetKey, NetSets, PIECE, PIECES, PORTS, Piece,
+            PortSets, RuleInfo, RuleStats, SLOTS, Set, SetKey, TextKey, UNNAMED,
+        },
+        program::Program,
+        raw::Raw,
     },
-    raw::Raw,
 };
 
 use super::{
     compile::{Compiled, TooMany},
     file::Policy,
-    matching,
+    matching, vouches,
 };
 use crate::host::mapping::Mapping;
 
@@ -68,7 +72,7 @@ pub enum StoreError {
     TooLong(usize),
 }
 
-fn map(attempt: &'static str) -> impl FnOnce(MapError) -> StoreError {
+pub(super) fn map(attempt: &'static str) -> impl FnOnce(MapError) -> StoreError {
     move |source| StoreError::Map { attempt, source }
 }
 
@@ -91,6 +95,7 @@ pub struct Store {
     rules: Array<MapData, Raw<RuleInfo>>,
     stats: Array<MapData, RuleStats>,
     text: HashMap<MapData, TextKey, Piece>,
+    pub(super) habits: HashMap<MapData, Raw<Program>, Raw<Reason>>,
 }
 
 impl Store {
@@ -126,6 +131,7 @@ impl Store {
             rules: array("sv_rules")?.try_into().map_err(wrong())?,
             stats: array("sv_rule_stats")?.try_into().map_err(wrong())?,
             text: hash("sv_policy_text")?.try_into().map_err(wrong())?,
+            habits: recent("sv_habits")?.try_into().map_err(wrong())?,
         })
     }
 
@@ -141,13 +147,27 @@ impl Store {
         unsafe { self.active.start().cast().as_ref() }
     }
 
+    /// Puts a policy in force that an operator wants. Its vouches count, also those that
+    /// were void before. Returns its generation.
+    ///
+    /// # Errors
+    /// When there is no room, or the kernel refuses. The one before stays in force.
+    pub fn apply(&mut self, policy: &Policy, text: &str) -> Result<u32, StoreError> {
+        let generation = self.replace(policy, text)?;
+        self.forgive()?;
+        Ok(generation)
+    }
+
     /// Puts a policy in force: written beside the one before, and published by one
     /// store. Returns its generation.
     ///
     /// # Errors
     /// When there is no room, or the kernel refuses. The one before stays in force.
-    pub fn apply(&mut self, policy: &Policy, text: &str) -> Result<u32, StoreError> {
-        let compiled = Compiled::new(policy)?;
+    pub fn replace(&mut self, policy: &Policy, text: &str) -> Result<u32, StoreError> {
+        let mut compiled = Compiled::new(policy)?;
+        if vouches::shortcoming(policy.assumes()).is_some() {
+            compiled.without_vouches();
+        }
         let lock =
             File::create(LOCK).map_err(system("opening the lock /run/socketvirt-policy.lock"))?;
         let _lock = Flock::lock(lock, FlockArg::LockExclusive)
@@ -422,7 +442,7 @@ fn clear<K: Pod, V: Pod>(
 }
 
 /// What is not there any more need not be taken away.
-fn gone(removed: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn gone(removed: Result<(), MapError>) -> Result<(), MapError> {
     match removed {
         Err(MapError::KeyNotFound) => Ok(()),
         other => other,

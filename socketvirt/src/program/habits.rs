@@ -15,6 +15,7 @@ use std::{
 };
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
+use aya_obj::generated::BPF_NOEXIST;
 use procfs::{
     ProcResult,
     net::{TcpNetEntry, TcpState},
@@ -96,13 +97,22 @@ impl Habits {
         }
     }
 
-    /// Keeps all sockets of a cgroup off.
+    /// Keeps all sockets of a cgroup off. That one of its programs may splice, for which
+    /// somebody may vouch, gives way to any other reason.
     ///
     /// # Errors
     /// When the map cannot be written.
     pub fn keep_off(&mut self, cgroup: u64, reason: Reason) -> Result<(), MapError> {
-        self.map
-            .insert(Raw::of(Program::any_of(cgroup)), Raw::of(reason), 0)
+        let flags = if reason == Reason::MaySplice {
+            u64::from(BPF_NOEXIST)
+        } else {
+            0
+        };
+        let program = Raw::of(Program::any_of(cgroup));
+        match self.map.insert(program, Raw::of(reason), flags) {
+            Err(error) if exists(&error) => Ok(()),
+            done => done,
+        }
     }
 
     /// Finds the executables behind habits that are new; `procs` lists a
@@ -138,8 +148,9 @@ impl Habits {
             };
             let since = self.sought.get(&program).copied();
             let since = since.unwrap_or_else(Instant::now);
-            // Executables that may splice are known as such.
-            let any = program == Program::any_of(program.cgroup);
+            // Executables that may splice are known as such. A vouch is void for this
+            // program alone.
+            let any = program == Program::any_of(program.cgroup) || reason == Reason::VouchVoid;
             match u16::try_from(program.port) {
                 Ok(port)
                     if !any && !self.known.contains(&program) && since.elapsed() < PATIENCE =>
@@ -211,6 +222,11 @@ impl Habits {
         }
         Ok(())
     }
+}
+
+/// True when an entry was not made because there is one.
+fn exists(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::EEXIST))
 }
 
 impl Sockets {
@@ -288,6 +304,41 @@ mod tests {
         };
         assert_eq!(parts(&client), [(SERVICE, Side::Client)]);
         assert_eq!(parts(&Sockets::default()), []);
+    }
+
+    /// Somebody may vouch that the programs of a cgroup do not splice, and for nothing
+    /// else that is known of them.
+    #[test]
+    fn what_nobody_can_vouch_for_is_kept() {
+        const CGROUP: u64 = 1;
+        let mut habits = Habits::new(BpfHashMap::create(16, 0).unwrap());
+        let any = Raw::of(Program::any_of(CGROUP));
+        let mut keep_off = |reason| {
+            habits.keep_off(CGROUP, reason).unwrap();
+            habits.map.get(&any, 0).unwrap().value().unwrap()
+        };
+        assert_eq!(keep_off(Reason::MaySplice), Reason::MaySplice);
+        assert_eq!(keep_off(Reason::Ring), Reason::Ring);
+        assert_eq!(keep_off(Reason::MaySplice), Reason::Ring);
+        assert_eq!(keep_off(Reason::Unseen), Reason::Unseen);
+    }
+
+    /// A vouch is void for one program in one cgroup.
+    #[test]
+    fn a_void_vouch_is_not_brought_elsewhere() {
+        let own = std::process::id();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut habits = Habits::new(BpfHashMap::create(16, 0).unwrap());
+        let shown_in = |cgroup| Program {
+            cgroup,
+            port: listener.local_addr().unwrap().port().into(),
+            side: Side::Server,
+        };
+        let void = Raw::of(Reason::VouchVoid);
+        habits.map.insert(Raw::of(shown_in(1)), void, 0).unwrap();
+        assert!(habits.learn(|_| Ok(vec![own])));
+        habits.recall(own, || Some(2)).unwrap();
+        assert!(habits.map.get(&Raw::of(shown_in(2)), 0).is_err());
     }
 
     /// Clients often show something on a connection that they close at once.

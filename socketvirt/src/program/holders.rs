@@ -41,7 +41,7 @@ impl Holders {
     /// # Errors
     /// When the map of processes cannot be read.
     pub fn verdict(&self, readers: &Readers) -> Result<Option<(u32, Reason)>, MapError> {
-        let mut threads = 0;
+        let (mut threads, mut splices) = (0, false);
         for &name in &self.processes {
             let Some(process) = readers.get(name)? else {
                 // It has ended, and holds nothing any more.
@@ -53,9 +53,14 @@ impl Holders {
                 reason => return Ok(Some((self.references, reason))),
             }
             threads += calls_of(&process);
+            splices |= process.splices != 0;
         }
         let known = self.descriptors + threads;
-        Ok(Some(if known >= self.references {
+        Ok(Some(if known >= self.references && splices {
+            // Unless somebody vouches that they do not, so nothing else speaks against
+            // them.
+            (known, Reason::MaySplice)
+        } else if known >= self.references {
             (known, Reason::None)
         } else {
             // The rest is on its way to somebody, or with a process that the

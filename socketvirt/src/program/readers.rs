@@ -203,14 +203,23 @@ impl Readers {
         // is inspected again.
         let program = runs(process.pid);
         let seen = self.rings.seen(name)?;
-        let found = self.judge(name, &process, &seen, met.elapsed());
+        let mut splices = false;
+        let found = self.judge(name, &process, &seen, met.elapsed(), &mut splices);
+        let splices = u32::from(splices);
         // It may have become another one while it was looked at.
         let program = program.filter(|program| runs(process.pid) == Some(*program));
         let reason = match found {
             Found::Judged(reason) => reason,
             Found::Ringed => Reason::None,
             Found::Networks => Reason::Ring,
-            Found::Loading => return Ok(false),
+            Found::Loading => {
+                // Which is known before all else is.
+                if process.splices < splices {
+                    let process = Process { splices, ..process };
+                    self.map.insert(name, Raw::of(process), 0)?;
+                }
+                return Ok(false);
+            }
             Found::Gone => {
                 self.met.remove(&name);
                 return match self.map.remove(&name) {
@@ -225,6 +234,7 @@ impl Readers {
             inode,
             version,
             reason,
+            splices,
             again: 0,
             ringed: match found {
                 Found::Ringed => reader::FILES,
@@ -244,7 +254,14 @@ impl Readers {
         Ok(false)
     }
 
-    fn judge(&mut self, name: u64, process: &Process, seen: &Rings, age: Duration) -> Found {
+    fn judge(
+        &mut self,
+        name: u64,
+        process: &Process,
+        seen: &Rings,
+        age: Duration,
+        splices: &mut bool,
+    ) -> Found {
         if process.memory == 0 {
             return Found::Judged(Reason::Kernel);
         }
@@ -262,12 +279,10 @@ impl Readers {
             Ok(program) => program,
             Err(error) => return of_error(&error),
         };
-        if self
+        // What else speaks against it is asked too: somebody may vouch that it does not.
+        *splices = self
             .files
-            .may_splice_sockets(&[(program, path.clone().into())])
-        {
-            return Found::Judged(Reason::MaySplice);
-        }
+            .may_splice_sockets(&[(program, path.clone().into())]);
         // In this order: what is loaded later is not in the list.
         if !files::has_loaded(pid, age, LOADING) {
             return Found::Loading;
@@ -276,9 +291,7 @@ impl Readers {
             Ok(code) => code,
             Err(error) => return of_error(&error),
         };
-        if self.files.may_splice_sockets(&code) {
-            return Found::Judged(Reason::MaySplice);
-        }
+        *splices |= self.files.may_splice_sockets(&code);
         let harmless = match self.rings.judge(name, pid, seen) {
             Ok(Verdict::None) => Found::Judged(Reason::None),
             Ok(Verdict::Watched) => Found::Ringed,

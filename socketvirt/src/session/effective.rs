@@ -63,6 +63,9 @@ pub enum Degraded {
     /// The making of an `io_uring` is not noticed.
     #[error("programs that make an io_uring are found by the next look only: {0}")]
     Rings(#[source] BpfError),
+    /// What the operator vouches for is not relied on.
+    #[error("{0}")]
+    Vouch(&'static str),
 }
 
 impl Degraded {
@@ -78,6 +81,7 @@ impl Degraded {
             Self::Hidden => "hidden",
             Self::Programs(_) => "programs",
             Self::Rings(_) => "rings",
+            Self::Vouch(_) => "vouch",
         }
     }
 
@@ -188,7 +192,7 @@ mod tests {
 
     #[test]
     fn each_reason_leaves_what_it_permits() {
-        use Degraded::{Hidden, Programs, Readers, Rings, Splice, Visits};
+        use Degraded::{Hidden, Programs, Readers, Rings, Splice, Visits, Vouch};
         use Mode::{Adopt, Eager, Off};
         for (asked, reason, left) in [
             (Adopt, Splice(missing()), Off),
@@ -203,6 +207,8 @@ mod tests {
             (Eager, Programs(missing()), Adopt),
             (Adopt, Rings(missing()), Adopt),
             (Eager, Rings(missing()), Eager),
+            (Adopt, Vouch("words"), Adopt),
+            (Eager, Vouch("words"), Eager),
         ] {
             let name = reason.name();
             assert_eq!(after(asked, [reason]).mode, left, "{asked:?} {name}");

@@ -15,7 +15,7 @@ use socketvirt_common::record::{
 
 use super::{
     begin::{Begun, begin},
-    effective::Effective,
+    effective::{Degraded, Effective},
     error::RunError,
     scope::{Scope, Target, again::Following},
     summary::Summary,
@@ -31,7 +31,7 @@ use crate::{
     },
     host::cgroup::Cgroup,
     kernel::require,
-    policy::{Policy, names::Names, store::Store},
+    policy::{Policy, names::Names, store::Store, vouches},
     program::{habits::Habits, readers::Readers, splicers::Splicers},
     watch::{
         error::WatchError, scope::Id, steering::Steering, watcher::Watcher, watching::Watching,
@@ -51,8 +51,19 @@ pub struct Options {
     pub mode: Mode,
     /// What is enrolled, and the text that says so; all is without.
     pub policy: Option<(Policy, String)>,
+    /// What is vouched for of every program: bits, see
+    /// [`NO_SPLICE`](socketvirt_common::record::policy::NO_SPLICE).
+    pub assume: u32,
     /// The time from one look at pairs that may change to the next.
     pub interval: Duration,
+}
+
+impl Options {
+    /// What is vouched for of any program.
+    fn assumes(&self) -> u32 {
+        let policy = self.policy.as_ref();
+        self.assume | policy.map_or(0, |(policy, _)| policy.assumes())
+    }
 }
 
 /// A run at work. Dropped without [`Run::finish`], it takes away what it can.
@@ -88,13 +99,16 @@ impl Run {
         leftovers::clear();
         // Before anything is made: its path may be wrong.
         let target = options.scope.target()?;
-        let begun = begin(options.mode, target.as_ref())?;
+        let mut begun = begin(options.mode, target.as_ref())?;
+        if let Some(words) = vouches::shortcoming(options.assumes()) {
+            begun.effective.degrade(Degraded::Vouch(words));
+        }
         let folder = begun.home.pins.path();
         // Before the first connection is enrolled.
         set_policy(folder, options, begun.is_taken)?;
         let id = Id::new(begun.cgroup);
         let following = follow_scope(options, target.as_ref(), &id, folder)?;
-        let watcher = watcher(&begun, &id)?;
+        let watcher = watcher(&begun, &id, options.assume)?;
         Ok(Self {
             following,
             watching: Some(Watching::start(watcher, options.interval)?),
@@ -228,6 +242,8 @@ impl Run {
 /// no more.
 fn set_policy(folder: &Path, options: &Options, is_taken: bool) -> Result<(), RunError> {
     let mut store = Store::open(folder)?;
+    // Those of the agent before.
+    store.forgive()?;
     if let Some((policy, text)) = &options.policy {
         store.apply(policy, text)?;
     } else if is_taken && store.active().generation() != 0 {
@@ -239,7 +255,7 @@ fn set_policy(folder: &Path, options: &Options, is_taken: bool) -> Result<(), Ru
 }
 
 /// Prepares to watch a data path, and turns on what can be on.
-fn watcher(begun: &Begun, id: &Id) -> Result<Watcher, RunError> {
+fn watcher(begun: &Begun, id: &Id, assume: u32) -> Result<Watcher, RunError> {
     let (folder, effective) = (begun.home.pins.path(), &begun.effective);
     let tiers = Tiers::open(folder).map_err(WatchError::from)?;
     // Before a handshake enrols: an agent that is killed just then was one that watched.
@@ -269,12 +285,17 @@ fn watcher(begun: &Begun, id: &Id) -> Result<Watcher, RunError> {
     if !begun.is_taken {
         watcher.reset_stats()?;
     }
-    turn_on(&mut watcher, effective, id)?;
+    turn_on(&mut watcher, effective, id, assume)?;
     Ok(watcher)
 }
 
 /// Turns on what can be on.
-fn turn_on(watcher: &mut Watcher, effective: &Effective, id: &Id) -> Result<(), WatchError> {
+fn turn_on(
+    watcher: &mut Watcher,
+    effective: &Effective,
+    id: &Id,
+    assume: u32,
+) -> Result<(), WatchError> {
     if effective.mode == Mode::Eager {
         watcher.inspect_first()?;
     }
@@ -283,6 +304,10 @@ fn turn_on(watcher: &mut Watcher, effective: &Effective, id: &Id) -> Result<(), 
             cgroup: id.get(),
             mode: effective.mode,
             receive_mode: effective.receive_mode,
+            assume: match vouches::shortcoming(assume) {
+                Some(_) => 0,
+                None => assume,
+            },
             ..Config::default()
         };
     })?;

@@ -36,6 +36,10 @@ pub struct Summary {
     pub adoption_time: Times,
     /// Pairs taken out of the SOCKHASH before they closed.
     pub released: u64,
+    /// Programs whose vouch is void, because they have done what it denies.
+    pub vouches_void: u64,
+    /// Connections that were reset, because they were stuck by that.
+    pub resets: u64,
     /// Payload bytes of all connections that begin in the cgroup.
     pub bytes: ByPath,
     /// Messages; of sockets that were not enrolled, data segments.
@@ -162,6 +166,8 @@ impl Summary {
             adopted_unread: stats.adopted_unread,
             adoption_time: Times::new(stats),
             released: stats.released,
+            vouches_void: stats.vouches_void,
+            resets: stats.resets,
             bytes: ByPath {
                 fast: stats.traffic.fast_bytes,
                 stack: stats.traffic.stack_bytes,
@@ -211,6 +217,13 @@ impl fmt::Display for Summary {
             "  switches   {} to fast, {} to stack",
             self.switches.to_fast, self.switches.to_stack
         )?;
+        if self.vouches_void + self.resets > 0 {
+            writeln!(
+                f,
+                "  vouches    {} void, {} connections reset",
+                self.vouches_void, self.resets
+            )?;
+        }
         write_counts(f, "left on the stack", &self.left_on_stack)?;
         write_counts(f, "errors", &self.errors)
     }

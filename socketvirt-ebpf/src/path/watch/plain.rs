@@ -176,11 +176,17 @@ impl Look<'_> {
         let before = end.reason;
         let reason = ready::unready(self.known(side));
         end.reason = reason;
-        if before as u32 != reason as u32 && habit::is_habit(reason) {
+        if before as u32 != reason as u32 && is_shown(reason) {
             events::of_pair(What::KEEP, end.cookie, peer.cookie, reason);
         }
         reason
     }
+}
+
+/// True for what the program of an end has shown.
+#[inline(always)]
+const fn is_shown(reason: Reason) -> bool {
+    habit::is_habit(reason) || matches!(reason, Reason::VouchVoid)
 }
 
 /// Returns what an end that is not enrolled has sent since measuring began, and

@@ -12,7 +12,7 @@ use super::{
 use crate::{agent::status::Accelerating, datapath::load::MAX_SOCKETS, policy::status::Line};
 
 /// Each metric, in the order in which they are shown.
-pub const METRICS: [Metric; 32] = [
+pub const METRICS: [Metric; 34] = [
     Metric {
         name: "build",
         kind: Info,
@@ -157,6 +157,22 @@ pub const METRICS: [Metric; 32] = [
         labels: &[],
         help: "Pairs that left the fast path before they closed",
         read: |scrape| on(scrape, |on| vec![plain(on.summary.released)]),
+    },
+    Metric {
+        name: "vouches_void",
+        kind: Counter,
+        unit: None,
+        labels: &[],
+        help: "Programs whose vouch became void, because they did what it denies",
+        read: |scrape| on(scrape, |on| vec![plain(on.summary.vouches_void)]),
+    },
+    Metric {
+        name: "resets",
+        kind: Counter,
+        unit: None,
+        labels: &[],
+        help: "Connections that were reset, because a program whose vouch is void was stuck in them",
+        read: |scrape| on(scrape, |on| vec![plain(on.summary.resets)]),
     },
     Metric {
         name: "traffic",

@@ -190,6 +190,7 @@ mod tests {
             name: "a \"quoted\" \\ rule".into(),
             action: Action::Adopt,
             max_pairs: None,
+            assume: Vec::new(),
             done: RuleStats::default(),
         };
         let kept = || by_reason(&stats.left_on_stack);
@@ -210,6 +211,7 @@ mod tests {
                     summary: Summary::new(&effective, &stats),
                     kept: kept(),
                     ended: kept(),
+                    void: Vec::new(),
                     policy: Rules {
                         schema: 1,
                         generation: 1,

@@ -9,6 +9,7 @@ use serde::{
 };
 
 pub mod address;
+pub mod assume;
 pub mod owner;
 pub mod path;
 
