@@ -34,6 +34,15 @@ pub fn spawn(binary: &Path, mode: Option<(&str, &Path)>, log: PathBuf) -> Result
     Job::start("the agent", &words, &[], log, FOR_EVER)
 }
 
+/// Starts an agent that accelerates a cgroup by a policy. Its output goes to `log`.
+pub fn spawn_by(binary: &Path, policy: &Path, cgroup: &Path, log: PathBuf) -> Result<Job> {
+    let mut words = vec![binary.display().to_string(), String::from("run")];
+    for (option, path) in [("--config", policy), ("--cgroup", cgroup)] {
+        words.extend([option.into(), path.display().to_string()]);
+    }
+    Job::start("the agent", &words, &[], log, FOR_EVER)
+}
+
 /// Waits until an agent says that it is at work. Returns whether it accelerates what it shall.
 pub fn ready(agent: &mut Job, says: &str) -> Result<bool> {
     let at_work = wait::until(PATIENCE, || {

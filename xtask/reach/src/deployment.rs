@@ -26,6 +26,8 @@ pub struct Deployment {
     pub rate: &'static str,
     /// What is done in that many a second.
     pub unit: &'static str,
+    /// The policy of the agent; empty where it adopts everything.
+    pub policy: &'static str,
     /// What an operator can do beside what the reasons say.
     pub advice: &'static str,
 }
@@ -50,8 +52,13 @@ pub const PLAIN: Deployment = Deployment {
     load: WRK,
     rate: "Requests/sec:",
     unit: "requests",
+    policy: "",
     advice: "",
 };
+
+/// A policy of an operator who knows that none of the programs splices.
+pub const VOUCHED: &str =
+    "[[rule]]\nname = \"all\"\naction = \"adopt\"\nassume = [\"no-splice\"]\n";
 
 /// Requests `/` of a web server again and again on connections that stay open.
 pub const WRK: &str = "wrk -t 1 -c 16 -d $TIME http://127.0.0.1:8080/";

