@@ -52,6 +52,21 @@ impl Network {
         })
     }
 
+    /// Two namespaces, and a veth pair between them.
+    ///
+    /// # Errors
+    /// When the kernel refuses a namespace, or `ip` a device.
+    pub fn veth() -> Result<Self, Error> {
+        let [client, server] = [Namespace::new()?, Namespace::new()?];
+        let other = server.path().display().to_string();
+        client.ip(&format!(
+            "link add veth0 type veth peer name veth0 netns {other}"
+        ))?;
+        client.begin(CLIENT)?;
+        server.begin(SERVER)?;
+        Ok(Self::between(client, server, None))
+    }
+
     /// Two namespaces, two veth pairs, and a bridge in a third.
     ///
     /// # Errors
@@ -65,19 +80,21 @@ impl Network {
                 "link add {port} type veth peer name veth0 netns {other}"
             ))?;
             middle.ip(&format!("link set {port} master bridge0 up"))?;
-            end.ip("link set lo up")?;
-            end.ip(&format!("address add {address}/24 dev veth0"))?;
-            end.ip("link set veth0 up")?;
+            end.begin(address)?;
         }
         middle.ip("link set bridge0 up")?;
+        Ok(Self::between(client, server, Some(middle)))
+    }
+
+    fn between(client: Namespace, server: Namespace, middle: Option<Namespace>) -> Self {
         let mut place = WorkerArgs::loopback();
         place.ip = IpAddr::V4(SERVER);
         place.client_netns = Some(client.path());
         place.server_netns = Some(server.path());
-        Ok(Self {
+        Self {
             place,
-            _held: vec![client, server, middle],
-        })
+            _held: [client, server].into_iter().chain(middle).collect(),
+        }
     }
 
     /// Where the two ends of a measurement live.
@@ -130,6 +147,13 @@ impl Namespace {
             setns(&self.0, CloneFlags::CLONE_NEWNET).map_err(Error::call("setns"))?;
             work()
         })
+    }
+
+    /// Sets its loopback device up, and the end of a veth pair that it was given.
+    fn begin(&self, address: Ipv4Addr) -> Result<(), Error> {
+        self.ip("link set lo up")?;
+        self.ip(&format!("address add {address}/24 dev veth0"))?;
+        self.ip("link set veth0 up")
     }
 
     /// Runs `ip` inside.

@@ -19,8 +19,10 @@ pub struct Args {
     #[arg(long)]
     pub quick: bool,
 
-    /// Measure only this group (repeatable): blocking, epoll, stream, connect,
-    /// netns, netns-epoll, presence, bystander, floor, table, scale.
+    /// Measure only this group (repeatable): blocking, epoll, stream,
+    /// stream-blocking, stream-veth, stream-veth-blocking, stream-bridge,
+    /// stream-bridge-blocking, connect, netns, netns-epoll, presence, bystander,
+    /// floor, table, scale.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
 

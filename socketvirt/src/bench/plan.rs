@@ -54,6 +54,10 @@ pub enum Variant {
     Kept,
     /// A redirect without a rule, on a host without socketvirt.
     Naive,
+    /// Under socketvirt, which enrols at the handshake and chooses the path.
+    Eager,
+    /// Under socketvirt, which adopts or does not.
+    Adopt,
 }
 
 /// The outcome that a variant is meant to show.
@@ -82,6 +86,8 @@ impl Variant {
             Self::Bystander => "bystander",
             Self::Kept => "table-kept",
             Self::Naive => "naive",
+            Self::Eager => "eager",
+            Self::Adopt => "adopt",
         }
     }
 
@@ -91,8 +97,8 @@ impl Variant {
         match self {
             Self::Tcp | Self::Unix | Self::Beside | Self::Bystander | Self::Kept => Mode::Plain,
             Self::Naive => Mode::Naive,
-            Self::FastEager | Self::Passing => Mode::Eager,
-            Self::FastAdopt | Self::NotEnrolled => Mode::Adopt,
+            Self::FastEager | Self::Passing | Self::Eager => Mode::Eager,
+            Self::FastAdopt | Self::NotEnrolled | Self::Adopt => Mode::Adopt,
         }
     }
 
@@ -123,7 +129,20 @@ impl Variant {
             | Self::Passing
             | Self::Beside
             | Self::Bystander
-            | Self::Kept => Expect::Either,
+            | Self::Kept
+            | Self::Eager
+            | Self::Adopt => Expect::Either,
+        }
+    }
+
+    /// The time, in milliseconds, for which a connection talks unmeasured if it is not
+    /// fast before: several looks must find it worth it, and both ends be enrolled.
+    #[must_use]
+    pub fn settles(self) -> u64 {
+        match self {
+            Self::FastEager | Self::FastAdopt | Self::Naive => 4000,
+            Self::Eager | Self::Adopt => 1500,
+            _ => 0,
         }
     }
 }
@@ -136,6 +155,8 @@ pub enum Setting {
     Loopback,
     /// The same in a namespace of its own, without TIME-WAIT.
     Forgetful,
+    /// Two namespaces, and a veth pair between them.
+    Veth,
     /// Two namespaces, two veth pairs and a bridge between them.
     Bridge,
 }
@@ -168,6 +189,8 @@ pub struct Group {
 
 const SIZES: &[usize] = &[1, 64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
 const REQUEST: &[usize] = &[64];
+const STREAMS: &[usize] = &[1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10];
+const QUICK_STREAMS: &[usize] = &[1 << 10, 16 << 10, 64 << 10];
 
 /// The group to which memory and looks belong.
 pub const TABLE: &str = "table";
@@ -222,6 +245,66 @@ pub const GROUPS: &[Group] = &[
         ],
         sizes: SIZES,
         quick: &[1 << 10, 256 << 10],
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "stream-blocking",
+        title: "streams, blocking calls",
+        works: &[Work::Stream],
+        calls: Calls::Blocking,
+        setting: Setting::Loopback,
+        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
+        sizes: STREAMS,
+        quick: QUICK_STREAMS,
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "stream-veth",
+        title: "streams over veth, epoll",
+        works: &[Work::Stream],
+        calls: Calls::Epoll,
+        setting: Setting::Veth,
+        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
+        sizes: STREAMS,
+        quick: QUICK_STREAMS,
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "stream-veth-blocking",
+        title: "streams over veth, blocking calls",
+        works: &[Work::Stream],
+        calls: Calls::Blocking,
+        setting: Setting::Veth,
+        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
+        sizes: STREAMS,
+        quick: QUICK_STREAMS,
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "stream-bridge",
+        title: "streams over veth and a bridge, epoll",
+        works: &[Work::Stream],
+        calls: Calls::Epoll,
+        setting: Setting::Bridge,
+        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
+        sizes: STREAMS,
+        quick: QUICK_STREAMS,
+        cpus: &[1, 2],
+        restarts: false,
+    },
+    Group {
+        name: "stream-bridge-blocking",
+        title: "streams over veth and a bridge, blocking calls",
+        works: &[Work::Stream],
+        calls: Calls::Blocking,
+        setting: Setting::Bridge,
+        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
+        sizes: STREAMS,
+        quick: QUICK_STREAMS,
         cpus: &[1, 2],
         restarts: false,
     },

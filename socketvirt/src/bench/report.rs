@@ -101,6 +101,8 @@ pub struct Outcome {
     pub cpu_us: f64,
     /// Times as good as plain TCP: the median of each round's ratio.
     pub ratio_to_tcp: Option<f64>,
+    /// The same with its quartiles.
+    pub spread_to_tcp: Option<Ratio>,
     /// Times as good as a Unix socket.
     pub ratio_to_unix: Option<f64>,
     /// Times as good as a naive redirect.
@@ -185,6 +187,7 @@ impl Case {
             p99_us: over(|sample| sample.p99_us),
             cpu_us: over(|sample| Some(sample.cpu_us)).unwrap_or_default(),
             ratio_to_tcp: ratio(Variant::Tcp),
+            spread_to_tcp: ratios(Variant::Tcp),
             ratio_to_unix: ratio(Variant::Unix),
             ratio_to_naive: ratios(Variant::Naive),
             fast_share,

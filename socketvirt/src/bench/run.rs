@@ -23,10 +23,6 @@ use super::{
     wire::{Lane, Sample, Spec, Work},
 };
 
-/// Milliseconds that a connection is given to be adopted: several scans must
-/// find it worth it, and both ends between two messages.
-const SETTLE: u64 = 4000;
-
 /// Connections that a round tries until one is fast.
 const BEGINNINGS: usize = 5;
 
@@ -118,6 +114,7 @@ impl Run<'_> {
         let network = match group.setting {
             Setting::Loopback => Ok(None),
             Setting::Forgetful => Network::forgetful().map(Some),
+            Setting::Veth => Network::veth().map(Some),
             Setting::Bridge => Network::bridge().map(Some),
         };
         let network = match network {
@@ -236,7 +233,7 @@ impl Run<'_> {
             .map(|(variant, _)| (*variant, Rounds::new()))
             .collect();
         for (variant, spec) in &specs {
-            if variant.expects() == Expect::Fast && !work.connects() {
+            if !work.connects() {
                 settle(*variant, spec, hosts);
             }
         }
@@ -387,7 +384,7 @@ fn settle(variant: Variant, spec: &Spec, hosts: &mut Hosts) {
     let Some(host) = hosts.running.get_mut(&variant.mode()) else {
         return;
     };
-    for _ in 0..SETTLE / spec.millis.max(1) {
+    for _ in 0..variant.settles() / spec.millis.max(1) {
         match host.measure(spec) {
             Ok(sample) if went_fast(&sample) => return,
             Ok(_) => {}

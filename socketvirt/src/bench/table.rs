@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     dump::TableCosts,
     load::TOO_MUCH,
+    plan::Variant,
     report::{Case, Outcome, Report, Worker},
     scale,
     wire::Work,
@@ -108,7 +109,7 @@ fn section(out: &mut fmt::Formatter<'_>, case: &Case) -> fmt::Result {
 fn row(out: &mut fmt::Formatter<'_>, size: &str, outcome: &Outcome) -> fmt::Result {
     writeln!(
         out,
-        "{size:>6}  {:<13}{:>9} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6}{}{}",
+        "{size:>6}  {:<13}{:>9} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6}{}{}{}",
         outcome.variant.name(),
         number(Some(outcome.value)),
         number(outcome.p50_us),
@@ -117,6 +118,13 @@ fn row(out: &mut fmt::Formatter<'_>, size: &str, outcome: &Outcome) -> fmt::Resu
         ratio(outcome.ratio_to_tcp),
         ratio(outcome.ratio_to_unix),
         outcome.fast_share.map_or_else(|| "-".to_owned(), percent),
+        outcome
+            .spread_to_tcp
+            .filter(|_| outcome.variant != Variant::Tcp)
+            .map_or_else(String::new, |ratio| format!(
+                "  xtcp [{:.3} {:.3}]",
+                ratio.lower, ratio.upper
+            )),
         outcome
             .ratio_to_naive
             .map_or_else(String::new, |ratio| format!(
