@@ -10,8 +10,9 @@ use socketvirt_common::{
     rule::{
         habit::{is_habit, of_receive},
         order,
-        path::{Decision, HEARTBEAT, Own, Peer, decide, may_send},
-        pressure::{BULK_MESSAGE, MESSAGE_OVERHEAD, fits, messages_queued},
+        path::{self, CALM_SENDS, Decision, HEARTBEAT, Own, Peer, WORTHY_RUN, decide, may_send},
+        pressure::{BULK_MESSAGE, LARGEST_MESSAGE, MESSAGE_OVERHEAD, fits, messages_queued},
+        way::{self, QUEUE},
         worth::{MAX_EXCHANGE_BYTES, Sent, Worth, judge},
     },
     uapi::{self, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
@@ -31,6 +32,7 @@ const OWN: Own = Own {
     since_empty: 0,
     calm: 0,
     size: 100,
+    largest: BULK_MESSAGE,
     stack_age: 0,
 };
 
@@ -45,7 +47,7 @@ const PEER: Peer = Peer {
     shutdown: 0,
     copied_seq: WRITE_SEQ,
     queued: 0,
-    rcvbuf: 1 << 20,
+    limit: 1 << 24,
 };
 
 /// It has not consumed everything.
@@ -132,6 +134,47 @@ fn bulk_is_for_the_stack() {
         assert_eq!(sized(BULK_MESSAGE), Decision::Redirect);
         assert_eq!(sized(BULK_MESSAGE + 1), Decision::Stack(Reason::Bulk));
         assert_eq!(sized(u32::MAX), Decision::Stack(Reason::Bulk));
+        let largest = LARGEST_MESSAGE;
+        let sized = |size| {
+            decide(
+                &Own {
+                    size,
+                    largest,
+                    ..own
+                },
+                &PEER,
+            )
+        };
+        assert_eq!(sized(LARGEST_MESSAGE), Decision::Redirect);
+        assert_eq!(sized(LARGEST_MESSAGE + 1), Decision::Stack(Reason::Bulk));
+    }
+}
+
+/// A program's own buffer is the limit on any way, and so is the kernel's on loopback.
+#[test]
+fn the_way_sets_the_limits() {
+    let limits = |one, other, unified| way::limits(way::between(one, other), unified);
+    for unified in [false, true] {
+        let loopback = limits(7, 7, unified);
+        assert_eq!((loopback.largest, loopback.queue), (BULK_MESSAGE, 0));
+        assert_eq!(way::room(loopback.queue, 100, false), 100);
+    }
+    let far = limits(7, 8, true);
+    assert_eq!((far.largest, far.queue), (LARGEST_MESSAGE, QUEUE));
+    assert_eq!(way::room(far.queue, 100, false), QUEUE);
+    assert_eq!(way::room(far.queue, 32 << 20, false), QUEUE);
+    assert_eq!(way::room(far.queue, 100, true), 100);
+    // Bytes of the stack wait in a queue of their own there.
+    assert_eq!(limits(7, 8, false).queue, 0);
+}
+
+/// Between namespaces a full queue calms a direction only when it was hardly fast.
+#[test]
+fn a_short_run_is_calmed_on_any_way() {
+    for run in 0..100 {
+        assert_eq!(path::calm(0, run), CALM_SENDS);
+        let worthy = run >= WORTHY_RUN;
+        assert_eq!(path::calm(QUEUE, run), if worthy { 0 } else { CALM_SENDS });
     }
 }
 
@@ -142,10 +185,10 @@ fn a_full_queue_is_for_the_stack() {
             since_empty: 3,
             ..own
         };
-        let room = |queued, rcvbuf| {
+        let room = |queued, limit| {
             let peer = Peer {
                 queued,
-                rcvbuf,
+                limit,
                 ..PEER
             };
             decide(&own, &peer)

@@ -8,8 +8,9 @@ use socketvirt_common::{
     reason::Reason,
     record::flow::Path,
     rule::{
-        path::{CALM_SENDS, Decision, HEARTBEAT, Own, Peer, decide},
-        pressure::MESSAGE_OVERHEAD,
+        path::{self, CALM_SENDS, Decision, HEARTBEAT, Own, Peer, decide},
+        pressure::{LARGEST_MESSAGE, MESSAGE_OVERHEAD},
+        way::QUEUE,
     },
     uapi::TCP_ESTABLISHED,
 };
@@ -63,6 +64,10 @@ struct Direction {
     read: u64,
     most_memory: u64,
     fast_messages: u64,
+    /// The receiver's queue of its own, see [`QUEUE`].
+    queue: u32,
+    /// `fast_messages` when the path became fast last.
+    run_from: u64,
 }
 
 impl Direction {
@@ -85,6 +90,8 @@ impl Direction {
             read: 0,
             most_memory: 0,
             fast_messages: 0,
+            queue: 0,
+            run_from: 0,
         }
     }
 
@@ -113,13 +120,14 @@ impl Direction {
                     since_empty: self.since_empty,
                     calm: self.calm,
                     size,
+                    largest: LARGEST_MESSAGE,
                     stack_age: self.stack_age,
                 },
                 &Peer {
                     shutdown: 0,
                     copied_seq: self.copied_seq,
                     queued,
-                    rcvbuf: self.rcvbuf,
+                    limit: self.rcvbuf,
                 },
             )
         } else {
@@ -130,6 +138,9 @@ impl Direction {
         match decision {
             Decision::Redirect => {
                 self.redirected.push_back((first, u64::from(size), false));
+                if self.path != Path::Fast {
+                    self.run_from = self.fast_messages;
+                }
                 self.path = Path::Fast;
                 self.fast_write_seq = self.write_seq;
                 self.since_empty += 1;
@@ -144,7 +155,7 @@ impl Direction {
             }
             other => {
                 if self.path == Path::Fast && other == Decision::Stack(Reason::QueueFull) {
-                    self.calm = CALM_SENDS;
+                    self.calm = path::calm(self.queue, self.fast_messages - self.run_from);
                 }
                 if other == Decision::Calm {
                     self.calm -= 1;
@@ -265,10 +276,12 @@ proptest! {
         mode in mode(),
         steps in schedule(),
         rcvbuf in 0_u32..300_000,
+        queue in prop_oneof![Just(0), Just(QUEUE)],
         // Sequence numbers wrap.
         first_seq in prop_oneof![any::<u32>(), (u32::MAX - 100_000)..=u32::MAX],
     ) {
         let mut direction = Direction::new(mode, rcvbuf, first_seq);
+        direction.queue = queue;
         prop_assert!(direction.run(&steps, decide));
     }
 
@@ -357,7 +370,7 @@ fn the_model_sees_missing_back_pressure() {
             own,
             &Peer {
                 queued: 0,
-                rcvbuf: u32::MAX,
+                limit: u32::MAX,
                 ..*peer
             },
         )

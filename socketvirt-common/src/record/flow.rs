@@ -18,6 +18,28 @@ pub enum Path {
     Kept = 2,
 }
 
+/// The way that a connection's packets take on this host.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
+pub enum Way {
+    /// The loopback device of one network namespace.
+    #[default]
+    Loopback = 0,
+    /// From one network namespace to another: by veth, a bridge, an overlay.
+    Namespaces = 1,
+}
+
+/// The limits of what is redirected in one direction, by the way of its packets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros, Immutable, IntoBytes)]
+pub struct Limits {
+    /// Bytes of the largest message.
+    pub largest: u32,
+    /// Bytes that may wait in the receiver's queues, unless its program has set
+    /// `SO_RCVBUF`; 0 where its buffer is the limit in any case.
+    pub queue: u32,
+}
+
 /// The sender's side of a connection, as it is remembered from one message to
 /// the next. It is read and written only under the lock of its socket, so
 /// nothing here is atomic.
@@ -57,6 +79,8 @@ pub struct Flow {
     pub fast_write_seq: u32,
     /// The reason that the direction is not fast.
     pub reason: Reason,
+    /// Set together with `peer_cookie`.
+    pub limits: Limits,
     /// Bytes and messages by path since the connection began.
     pub total: Traffic,
     /// Address of TCP's note that its memory is short, 0 when it is not known.
@@ -66,6 +90,8 @@ pub struct Flow {
     /// Address of the own psock in the kernel, from the last enrolment. That
     /// may have been in an earlier connection of the socket.
     pub psock: u64,
+    /// [`Traffic::fast_messages`] when the path became fast last.
+    pub run_from: u64,
     /// The part of `total` that is already in `sv_stats`.
     pub counted: Traffic,
     /// `tcp_sock.data_segs_out` up to which segments are in `total`. They count

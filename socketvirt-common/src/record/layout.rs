@@ -106,6 +106,8 @@ macro_rules! offsets {
             pub socket_gid: u32,
             /// The numbers of the system calls that are told apart.
             pub calls: Calls,
+            /// Keeps the size a multiple of 8.
+            pub reserved: u32,
             /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
             /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
             pub sk_flags_zerocopy: u64,
@@ -151,6 +153,8 @@ offsets! {
         /// Bytes charged to the receive queues.
         sk_rmem_alloc = "sk_backlog.rmem_alloc", 4, needed: "how full the receiver's queue is";
         sk_rcvbuf = "sk_rcvbuf", 4, needed: "the limit of the receiver's queue";
+        /// Bits of `SOCK_SNDBUF_LOCK` and others. A bit field on older kernels.
+        sk_userlocks = "sk_userlocks", 1, unknown: "which receive buffers may grow, for streams between namespaces";
         sk_receive_queue_len = "sk_receive_queue.qlen", 4, needed: "whether packets are unread";
         /// The first packet.
         sk_receive_queue_first = "sk_receive_queue.next", 8, needed: "which packets are unread";

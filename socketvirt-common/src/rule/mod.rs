@@ -2,7 +2,7 @@
 //! numbers, so that they are tested without a kernel.
 //!
 //! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`], [`ring`], [`vouch`] and [`inspected`].
-//! *Of each message*: [`path`], of [`order`], [`pressure`], [`call`] and [`watched`]. *Leaving*: [`stay`], then
+//! *Of each message*: [`path`], of [`order`], [`pressure`], [`way`], [`call`] and [`watched`]. *Leaving*: [`stay`], then
 //! [`release`]. *Of the
 //! agent*: [`pace`]. *Of the table*: [`status`], [`readiness`].
 
@@ -23,4 +23,5 @@ pub mod stay;
 pub mod suitable;
 pub mod vouch;
 pub mod watched;
+pub mod way;
 pub mod worth;

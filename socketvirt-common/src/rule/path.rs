@@ -1,9 +1,6 @@
 //! The path of one message: the decision taken at every send.
 
-use super::{
-    order,
-    pressure::{self, BULK_MESSAGE},
-};
+use super::{order, pressure};
 use crate::{
     reason::Reason,
     record::flow::Path,
@@ -15,6 +12,26 @@ use crate::{
 /// keeps falling behind stays on the stack, instead of changing path all the
 /// time.
 pub const CALM_SENDS: u32 = 16;
+
+/// Messages on end that make a time on the fast path worth the changes around it,
+/// between namespaces.
+pub const WORTHY_RUN: u64 = 4;
+
+/// Returns the sends that must find the direction drained ([`CALM_SENDS`]) after the
+/// receiver's queue was full, `run` messages after the path became fast.
+///
+/// Between namespaces, where a `queue` of its own holds many messages, a fast sender
+/// fills it now and then though its reader keeps up. What is redirected in between is
+/// worth the change. A direction that hardly becomes fast is calmed there too.
+#[inline(always)]
+#[must_use]
+pub const fn calm(queue: u32, run: u64) -> u32 {
+    if queue != 0 && run >= WORTHY_RUN {
+        0
+    } else {
+        CALM_SENDS
+    }
+}
 
 /// The time, in nanoseconds, for which a direction gives the stack nothing. The
 /// next message after that takes the stack.
@@ -47,6 +64,8 @@ pub struct Own {
     pub calm: u32,
     /// Bytes in this message.
     pub size: u32,
+    /// Bytes of the largest message that is redirected, see [`super::way`].
+    pub largest: u32,
     /// Nanoseconds since the stack was given a message, or the socket was
     /// enrolled.
     pub stack_age: u64,
@@ -73,8 +92,8 @@ pub struct Peer {
     pub copied_seq: u32,
     /// `sk_rmem_alloc`: bytes in the receive queues.
     pub queued: u32,
-    /// `sk_rcvbuf`: limit of the receive queues in bytes.
-    pub rcvbuf: u32,
+    /// Limit of the receive queues in bytes, see [`super::way::room`].
+    pub limit: u32,
 }
 
 /// The way that a message takes.
@@ -109,11 +128,11 @@ pub const fn decide(own: &Own, peer: &Peer) -> Decision {
     if !may_send(own.state, own.shutdown) || peer.shutdown != 0 {
         return Decision::Stack(Reason::Closing);
     }
-    if own.size > BULK_MESSAGE {
+    if own.size > own.largest {
         return Decision::Stack(Reason::Bulk);
     }
     let messages = pressure::messages_queued(peer.queued, own.since_empty);
-    if !pressure::fits(peer.queued, messages, own.size, peer.rcvbuf) {
+    if !pressure::fits(peer.queued, messages, own.size, peer.limit) {
         return Decision::Stack(Reason::QueueFull);
     }
     if !own.stays_fast() {

@@ -33,9 +33,13 @@ pub const fn messages_queued(queued: u32, since_empty: u32) -> u32 {
     if queued == 0 { 0 } else { since_empty }
 }
 
-/// Messages above this size, in bytes, are better off on the stack, which
-/// batches them while a redirect copies and wakes once for each.
+/// Messages above this size, in bytes, are better off on the stack of one
+/// namespace, which batches them while a redirect copies and wakes once for each.
 pub const BULK_MESSAGE: u32 = 64 * 1024;
+
+/// The same for messages between namespaces, where the stack takes a longer way
+/// ([`super::way`]).
+pub const LARGEST_MESSAGE: u32 = 1 << 20;
 
 /// The smallest page of any kernel, in bytes. Where pages are larger, fewer
 /// are charged than counted here.
@@ -43,7 +47,7 @@ const PAGE: u64 = 4096;
 
 /// Pages that redirects under way on one processor may be charged: two of the
 /// largest messages, in pieces.
-const PAGES_UNDER_WAY: u64 = 2 * (BULK_MESSAGE as u64 / PAGE + 2);
+const PAGES_UNDER_WAY: u64 = 2 * (LARGEST_MESSAGE as u64 / PAGE + 2);
 
 /// True when a message of `size` bytes has to look whether the host's memory
 /// for TCP is short, `sent` messages after the direction began.
@@ -85,8 +89,8 @@ mod tests {
         /// charge the rest of half the limit. The message still fits.
         #[test]
         fn a_charge_holds_whatever_others_charge(
-            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=BULK_MESSAGE,
-            others in prop::collection::vec(0..=BULK_MESSAGE, 1..64),
+            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=LARGEST_MESSAGE,
+            others in prop::collection::vec(0..=LARGEST_MESSAGE, 1..64),
         ) {
             let cpus = u32::try_from(others.len()).unwrap();
             prop_assume!(can_be_charged(usage, max, size, cpus));
@@ -100,7 +104,7 @@ mod tests {
         /// was allowed.
         #[test]
         fn more_room_never_hurts(
-            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=BULK_MESSAGE,
+            usage in 0..1_u64 << 20, max in 0..1_u64 << 20, size in 0..=LARGEST_MESSAGE,
             cpus in 1..256_u32, less in 0..1_u64 << 20,
         ) {
             prop_assume!(can_be_charged(usage, max, size, cpus));

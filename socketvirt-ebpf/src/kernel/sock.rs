@@ -14,6 +14,9 @@ use super::load::{layout, offset, read};
 /// `1 << SOCK_NOSPACE`, include/linux/net.h.
 const SOCK_NOSPACE: u64 = 1 << 2;
 
+/// `SOCK_RCVBUF_LOCK`, include/uapi/linux/socket.h.
+const SOCK_RCVBUF_LOCK: u8 = 2;
+
 /// Waiters of a socket that are looked at. With more, one is assumed to be a
 /// sleeping reader.
 pub const MAX_WAITERS: u32 = 8;
@@ -92,6 +95,14 @@ impl Sock {
     #[inline(always)]
     pub fn rcvbuf(self) -> u32 {
         read(self.0, offset!(sk_rcvbuf))
+    }
+
+    /// True when its program has set `SO_RCVBUF`: the kernel then leaves the buffer as it
+    /// is. Also when that is not known.
+    #[inline(always)]
+    pub fn has_fixed_buffer(self) -> bool {
+        offset!(sk_userlocks) == KernelLayout::MISSING
+            || read::<u8>(self.0, offset!(sk_userlocks)) & SOCK_RCVBUF_LOCK != 0
     }
 
     /// `tcp_sock.copied_seq`.
@@ -212,8 +223,13 @@ impl Sock {
     /// Returns the number of its network namespace.
     #[inline(always)]
     pub fn netns(self) -> u32 {
-        let net: u64 = read(self.0, offset!(sk_net));
-        read(net, offset!(net_inum))
+        read(self.net(), offset!(net_inum))
+    }
+
+    /// Returns the address of its network namespace.
+    #[inline(always)]
+    pub fn net(self) -> u64 {
+        read(self.0, offset!(sk_net))
     }
 
     /// Returns the number of references to its file. These are descriptors, in

@@ -9,14 +9,15 @@ use aya_ebpf::{
 use socketvirt_common::{
     reason::Reason,
     record::{
+        config::{Config, ReceiveMode},
         flow::{Flow, Path, UNKNOWN_GROUP},
         pair::{EndKey, Enrolment},
         watch::NOWHERE,
     },
     rule::{
         call, order,
-        path::{self, CALM_SENDS, Decision, Own, Peer},
-        watched,
+        path::{self, Decision, Own, Peer},
+        watched, way,
     },
     uapi::TCP_ESTABLISHED,
 };
@@ -90,7 +91,8 @@ pub fn on_message(ctx: &SkMsgContext) {
         flow.path = Path::Stack;
         flow.total.to_stack += 1;
         if matches!(reason, Reason::QueueFull) {
-            flow.calm = CALM_SENDS;
+            let run = flow.total.fast_messages - flow.run_from;
+            flow.calm = path::calm(flow.limits.queue, run);
         }
     }
 }
@@ -113,7 +115,7 @@ fn decide(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> D
         return Decision::Stack(Reason::Unwatched);
     }
     if flow.peer_cookie == 0
-        && let Some(reason) = meet(flow, sock)
+        && let Some(reason) = meet(flow, sock, config)
     {
         return Decision::Stack(reason);
     }
@@ -139,6 +141,7 @@ fn decide(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> D
         since_empty: flow.since_empty,
         calm: flow.calm,
         size,
+        largest: flow.limits.largest,
         stack_age: now.saturating_sub(flow.stack_at) * u64::from(offset!(tick)),
     };
     let decision = path::decide(
@@ -151,7 +154,11 @@ fn decide(flow: &mut Flow, sock: Sock, sender: Sender, size: u32, now: u64) -> D
                 Sock(flow.peer_sock).copied_seq()
             },
             queued: peer.queued,
-            rcvbuf: peer.rcvbuf,
+            limit: way::room(
+                flow.limits.queue,
+                peer.rcvbuf,
+                flow.limits.queue != 0 && Sock(flow.peer_sock).has_fixed_buffer(),
+            ),
         },
     );
     if matches!(decision, Decision::Redirect) && !charge::is_certain(flow, size) {
@@ -179,7 +186,7 @@ fn leave(flow: &mut Flow, own: Sock, reason: Reason) {
 /// It does so until the peer is enrolled, has proved that it gets what this
 /// socket sends, and has proved that it reads the fast way.
 #[inline(always)]
-fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
+fn meet(flow: &mut Flow, own: Sock, config: &Config) -> Option<Reason> {
     let peer = pairs::peer_of(flow);
     if !peer.is_known() {
         return Some(Reason::PeerNotHere);
@@ -200,6 +207,9 @@ fn meet(flow: &mut Flow, own: Sock) -> Option<Reason> {
         // The client of a handshake was entered before its server came.
         flow.place = peer.place;
     }
+    let unified = matches!(config.receive_mode, ReceiveMode::Unified);
+    let way = way::between(own.net(), Sock(peer.sock).net());
+    flow.limits = way::limits(way, unified);
     flow.pressure = own.pressure_note();
     flow.peer_group = UNKNOWN_GROUP;
     flow.peer_sock = peer.sock;
@@ -238,6 +248,7 @@ fn redirect(ctx: &SkMsgContext, flow: &mut Flow, write_seq: u32, size: u32) -> b
     flow.fast_write_seq = write_seq;
     if !matches!(flow.path, Path::Fast) {
         flow.path = Path::Fast;
+        flow.run_from = flow.total.fast_messages - 1;
         flow.total.to_fast += 1;
         flow.reason = Reason::None;
     }

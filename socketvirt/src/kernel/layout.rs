@@ -255,6 +255,7 @@ mod tests {
             (l.sk_flags, 8),
             (l.sk_rmem_alloc, 4),
             (l.sk_rcvbuf, 4),
+            (l.sk_userlocks, 1),
             (l.sk_receive_queue_first, 8),
             (l.sk_receive_queue_len, 4),
             (l.sk_lock_waiters, 16),

@@ -45,6 +45,8 @@ pub(crate) enum Phase {
     /// `up:BYTES`, `down:BYTES`: one way, large blocks. With `slow` the reader
     /// takes small pieces with pauses.
     Bulk { bytes: u64, up: bool, slow: bool },
+    /// `told:BYTES`: large blocks from the client, and a byte back once all were read.
+    Told { bytes: u64 },
     /// `idle:MS`: nothing.
     Idle { ms: u32 },
 }
@@ -54,7 +56,7 @@ impl Phase {
     fn client_first(self) -> Option<bool> {
         match self {
             Self::PingPong { reversed, .. } => Some(!reversed),
-            Self::Pipelined { .. } => Some(true),
+            Self::Pipelined { .. } | Self::Told { .. } => Some(true),
             Self::Bulk { up, .. } => Some(up),
             Self::Stream { .. } | Self::Idle { .. } => None,
         }
@@ -141,6 +143,9 @@ fn phase(text: &str) -> Result<Phase> {
             bytes: bytes(amount)?,
             up: name.ends_with("up"),
             slow: name.starts_with("slow"),
+        },
+        "told" => Phase::Told {
+            bytes: bytes(amount)?,
         },
         "idle" => Phase::Idle { ms: rounds()? },
         _ => bail!("phase {text}: not known"),
@@ -402,6 +407,13 @@ fn add(build: &mut Builder, phase: Phase, rng: &mut Random) {
             let (up, down) = if up { (bytes, 0) } else { (0, bytes) };
             build.both(up, down, pace, Duration::ZERO);
         }
+        Phase::Told { bytes } => {
+            build.up += bytes;
+            build.server(Pace::Bulk);
+            build.down += 1;
+            build.server(Pace::Bulk);
+            build.client(Pace::Bulk, Duration::ZERO);
+        }
         Phase::Idle { ms } => build.both(0, 0, Pace::Message, Duration::from_millis(u64::from(ms))),
     }
 }
@@ -412,9 +424,10 @@ mod tests {
 
     #[test]
     fn both_ends_agree() {
-        let phases: Phases = "pp:3x100@50,rpp:2,pipe:2x3,stream:1K,up:2M,slowdown:3K,idle:5"
-            .parse()
-            .unwrap();
+        let phases: Phases =
+            "pp:3x100@50,rpp:2,pipe:2x3,stream:1K,up:2M,told:1M,slowdown:3K,idle:5"
+                .parse()
+                .unwrap();
         for server_first in [false, true] {
             let client = Script::new(&phases, 1, 2, server_first, true);
             let server = Script::new(&phases, 1, 2, server_first, false);
