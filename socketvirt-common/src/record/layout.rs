@@ -73,8 +73,6 @@ macro_rules! offsets {
             /// The number of the function `bpf_sock_destroy` (see [`DESTROY`]); 0 where
             /// visits may not call it.
             pub destroy_function: u32,
-            /// Keeps what follows a multiple of 8.
-            pub reserved: u32,
             /// Nanoseconds of a tick, in which the kernel counts `jiffies`.
             pub tick: u32,
             /// The root of the tree of mappings of a socket's inode (8 bytes): null
@@ -106,8 +104,6 @@ macro_rules! offsets {
             pub socket_gid: u32,
             /// The numbers of the system calls that are told apart.
             pub calls: Calls,
-            /// Keeps the size a multiple of 8.
-            pub reserved: u32,
             /// Bits of `sk_flags`, as numbered by this kernel's `enum sock_flags`,
             /// that ask for zero-copy sends: `SOCK_ZEROCOPY`.
             pub sk_flags_zerocopy: u64,
