@@ -216,11 +216,12 @@ fn identical_ids() {
     });
     assert!(said.contains("pairs      2 seen, 1 accelerated"), "{said}");
     assert!(said.contains("id_taken 2"), "{said}");
-    // All have closed with a reset, which takes nothing from the sums.
+    // All have closed with a reset, which takes nothing from the sums but what was sent
+    // since the last sweep, where the memory of a socket is another's by then.
     let messages = said.lines().find(|line| line.contains("messages"));
     let messages = messages.and_then(|line| line.split_whitespace().nth(3));
     let messages: u32 = messages.expect("a sum").parse().expect("a count");
-    assert!(messages > 800, "{said}");
+    assert!(messages > 400, "{said}");
 }
 
 /// Of each of two such connections one end is seen: those two ends are no
