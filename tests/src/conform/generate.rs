@@ -23,6 +23,8 @@ struct Known {
     blocking: bool,
     /// A call of it may sleep.
     asleep: bool,
+    /// It is poll(2), which looks the descriptor up again when it is woken.
+    polls: bool,
     /// Bytes that may be there to be read.
     unread: usize,
     watched: bool,
@@ -156,6 +158,7 @@ impl Generator {
         };
         let known = &mut self.ends[end as usize];
         known.asleep = sleeps;
+        known.polls = false;
         if call == Call::Drain {
             known.unread = 0;
         } else if !peeks && !sleeps {
@@ -173,7 +176,8 @@ impl Generator {
             6 => Call::Mark,
             7 => Call::Info,
             8 if known.unread == 0 && !known.asleep => {
-                self.ends[end as usize].asleep = true;
+                let known = &mut self.ends[end as usize];
+                (known.asleep, known.polls) = (true, true);
                 Call::Pollin
             }
             _ if known.watched => self
@@ -190,6 +194,8 @@ impl Generator {
     fn change(&mut self, end: End) {
         let known = self.ends[end as usize];
         let call = match self.rng.below(8) {
+            // What finds its number free then takes it.
+            0 | 1 if known.asleep && known.polls => return,
             // Its registration in epoll stays with the old descriptor.
             0 if !known.watched => Call::Dup,
             1 if !known.watched => Call::Pass,
