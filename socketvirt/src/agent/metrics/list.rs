@@ -7,9 +7,10 @@ use socketvirt_common::record::{
 
 use super::{
     Kind::{Counter, Gauge, Histogram, Info},
-    Metric, Sample, Scrape, Unit,
+    Metric, Sample, Unit,
+    samples::{labelled, on, paths, plain, rule_traffic, rules},
 };
-use crate::{agent::status::Accelerating, datapath::load::MAX_SOCKETS, policy::status::Line};
+use crate::datapath::load::MAX_SOCKETS;
 
 /// Each metric, in the order in which they are shown.
 pub const METRICS: [Metric; 34] = [
@@ -407,47 +408,3 @@ pub const METRICS: [Metric; 34] = [
         },
     },
 ];
-
-/// The samples of a data path; none without one.
-fn on(scrape: &Scrape, read: impl FnOnce(&Accelerating) -> Vec<Sample>) -> Vec<Sample> {
-    scrape
-        .status
-        .accelerating
-        .as_ref()
-        .map_or_else(Vec::new, read)
-}
-
-fn plain(value: impl Into<u64>) -> Sample {
-    labelled(value, [""; 0])
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a float of a scrape holds 2^53 bytes, nine petabytes, exactly"
-)]
-fn labelled<const N: usize>(value: impl Into<u64>, labels: [&str; N]) -> Sample {
-    Sample {
-        labels: labels.map(str::to_owned).into(),
-        value: value.into() as f64,
-        buckets: Vec::new(),
-    }
-}
-
-fn paths(fast: u64, stack: u64) -> Vec<Sample> {
-    vec![labelled(fast, ["fast"]), labelled(stack, ["stack"])]
-}
-
-fn rules(scrape: &Scrape, read: impl Fn(&Line) -> u64) -> Vec<Sample> {
-    on(scrape, |on| {
-        let lines = on.policy.rules.iter();
-        lines
-            .map(|line| labelled(read(line), [&line.name, line.action.word()]))
-            .collect()
-    })
-}
-
-fn rule_traffic(line: &Line) -> [Sample; 2] {
-    let done = &line.done;
-    [("fast", done.fast_bytes), ("stack", done.stack_bytes)]
-        .map(|(path, bytes)| labelled(bytes, [&line.name, line.action.word(), path]))
-}

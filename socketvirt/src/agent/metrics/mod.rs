@@ -5,6 +5,7 @@
 
 mod list;
 pub mod page;
+mod samples;
 
 use std::fmt;
 
