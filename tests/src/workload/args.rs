@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::script::Phases;
+use super::phases::Phases;
 use crate::place::Place;
 
 /// Both ends of TCP connections whose every byte is checked.

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use test_support::random::{Random, mix};
 
 use super::{
-    script::{Ending, Pace, Phases, Script, Step},
+    phases::Phases,
+    script::{Ending, Pace, Script, Step},
     watchdog::{self, Progress},
 };
 use crate::{

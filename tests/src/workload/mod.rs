@@ -14,6 +14,7 @@ mod flow;
 mod habit;
 mod kv;
 mod memory;
+mod phases;
 mod report;
 mod resend;
 mod script;

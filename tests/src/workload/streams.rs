@@ -10,8 +10,8 @@ use super::{
     endpoint::Trigger,
     epoll,
     flow::Plan,
+    phases::Phase,
     report::Side,
-    script::Phase,
     sides,
     watchdog::or_exit,
 };
