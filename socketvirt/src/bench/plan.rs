@@ -192,6 +192,20 @@ const REQUEST: &[usize] = &[64];
 const STREAMS: &[usize] = &[1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10];
 const QUICK_STREAMS: &[usize] = &[1 << 10, 16 << 10, 64 << 10];
 
+/// One way, by blocking calls; the others differ from it in how and where.
+const STREAM: Group = Group {
+    name: "stream-blocking",
+    title: "streams, blocking calls",
+    works: &[Work::Stream],
+    calls: Calls::Blocking,
+    setting: Setting::Loopback,
+    variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
+    sizes: STREAMS,
+    quick: QUICK_STREAMS,
+    cpus: &[1, 2],
+    restarts: false,
+};
+
 /// The group to which memory and looks belong.
 pub const TABLE: &str = "table";
 
@@ -248,65 +262,32 @@ pub const GROUPS: &[Group] = &[
         cpus: &[1, 2],
         restarts: false,
     },
-    Group {
-        name: "stream-blocking",
-        title: "streams, blocking calls",
-        works: &[Work::Stream],
-        calls: Calls::Blocking,
-        setting: Setting::Loopback,
-        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
-        sizes: STREAMS,
-        quick: QUICK_STREAMS,
-        cpus: &[1, 2],
-        restarts: false,
-    },
+    STREAM,
     Group {
         name: "stream-veth",
         title: "streams over veth, epoll",
-        works: &[Work::Stream],
         calls: Calls::Epoll,
         setting: Setting::Veth,
-        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
-        sizes: STREAMS,
-        quick: QUICK_STREAMS,
-        cpus: &[1, 2],
-        restarts: false,
+        ..STREAM
     },
     Group {
         name: "stream-veth-blocking",
         title: "streams over veth, blocking calls",
-        works: &[Work::Stream],
-        calls: Calls::Blocking,
         setting: Setting::Veth,
-        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
-        sizes: STREAMS,
-        quick: QUICK_STREAMS,
-        cpus: &[1, 2],
-        restarts: false,
+        ..STREAM
     },
     Group {
         name: "stream-bridge",
         title: "streams over veth and a bridge, epoll",
-        works: &[Work::Stream],
         calls: Calls::Epoll,
         setting: Setting::Bridge,
-        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
-        sizes: STREAMS,
-        quick: QUICK_STREAMS,
-        cpus: &[1, 2],
-        restarts: false,
+        ..STREAM
     },
     Group {
         name: "stream-bridge-blocking",
         title: "streams over veth and a bridge, blocking calls",
-        works: &[Work::Stream],
-        calls: Calls::Blocking,
         setting: Setting::Bridge,
-        variants: &[Variant::Tcp, Variant::Eager, Variant::Adopt],
-        sizes: STREAMS,
-        quick: QUICK_STREAMS,
-        cpus: &[1, 2],
-        restarts: false,
+        ..STREAM
     },
     Group {
         name: "connect",

@@ -99,20 +99,12 @@ const HAPROXY_HTTP: Deployment = Deployment {
 const HAPROXY_TCP: Deployment = Deployment {
     name: "haproxy-tcp",
     what: "HAProxy in TCP mode before nginx",
-    packages: &[HAPROXY],
     files: &[
         ("haproxy.cfg", include_str!("../data/haproxy-tcp.cfg")),
         BACK_CONF,
         INDEX,
     ],
-    servers: &[
-        BACK,
-        Server {
-            line: "haproxy -db -f haproxy.cfg",
-            answers: CURL,
-        },
-    ],
-    ..PLAIN
+    ..HAPROXY_HTTP
 };
 
 const CADDY_PROXY: Deployment = Deployment {
