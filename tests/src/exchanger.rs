@@ -5,35 +5,36 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::{
-    process::must,
+    programs::compiled,
     run::{END, Mode, Outcome, Run, shell, workload_path},
 };
-
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/exchanger.c");
 
 /// A folder with the program; one that may splice is built with `SPLICES`.
 #[must_use]
 #[track_caller]
 pub fn exchanger(splices: bool) -> TempDir {
-    let folder = tempfile::tempdir().expect("a directory");
-    let program = folder.path().join("exchanger").display().to_string();
-    let mut words = vec![SOURCE, "-o", &program];
-    words.extend(splices.then_some("-DSPLICES"));
-    must("cc", words);
-    folder
+    let words: &[&str] = if splices { &["-DSPLICES"] } else { &[] };
+    compiled("exchanger", words)
 }
 
-/// The program with these words is kept off for a reason, and nobody else in its
-/// cgroup: a workload beside it is not over before it was redirected.
-#[track_caller]
-pub fn keeps_off_itself_alone(folder: &Path, words: &str, reason: &str) {
-    let script = format!(
+/// A script of the program with these words, and of a workload beside it that is not
+/// over before it was redirected.
+#[must_use]
+pub fn beside_workload(folder: &Path, words: &str) -> String {
+    format!(
         "{}/exchanger {words} & it=$!\n\
          {} streams --io edge --phases fast@300; status=$?\n\
          echo > ${END}; wait $it || exit 1; exit $status",
         folder.display(),
         workload_path(),
-    );
+    )
+}
+
+/// The program with these words is kept off for a reason, and nobody else in its
+/// cgroup.
+#[track_caller]
+pub fn keeps_off_itself_alone(folder: &Path, words: &str, reason: &str) {
+    let script = beside_workload(folder, words);
     let outcome = Run::new(Mode::Adopt, shell(&script)).success();
     let summary = outcome.summary().accelerated();
     assert_eq!(summary.left(reason), 2, "{summary}");

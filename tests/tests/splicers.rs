@@ -6,6 +6,7 @@ use std::path::Path;
 use socketvirt_tests::{
     live::Counters,
     process::must,
+    programs::compiled,
     run::{GO, Mode, Run, shell, workload_path},
     session::{Session, cgroup_root},
 };
@@ -16,20 +17,19 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/splicer.c");
 /// A folder with the program: one that splices, or one that leaves it to a
 /// library that it is linked to.
 fn splicer(by_library: bool) -> TempDir {
+    if !by_library {
+        return compiled("splicer", &[]);
+    }
     let folder = tempfile::tempdir().expect("a directory");
     let at = |name: &str| folder.path().join(name).display().to_string();
     let (program, library) = (at("splicer"), at("libmove.so"));
-    if by_library {
-        let words = ["-shared", "-fPIC", "-DLIBRARY", SOURCE, "-o", &library];
-        must("cc", words);
-        let path = format!("-Wl,-rpath,{}", folder.path().display());
-        must(
-            "cc",
-            ["-DWITHOUT_SPLICE", SOURCE, "-o", &program, &library, &path],
-        );
-    } else {
-        must("cc", [SOURCE, "-o", &program]);
-    }
+    let words = ["-shared", "-fPIC", "-DLIBRARY", SOURCE, "-o", &library];
+    must("cc", words);
+    let path = format!("-Wl,-rpath,{}", folder.path().display());
+    must(
+        "cc",
+        ["-DWITHOUT_SPLICE", SOURCE, "-o", &program, &library, &path],
+    );
     folder
 }
 

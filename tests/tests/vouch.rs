@@ -9,28 +9,22 @@ use std::{
 
 use serde_json::Value;
 use socketvirt_tests::{
-    exchanger::exchanger,
+    exchanger::{beside_workload, exchanger},
     life::{EDGE, Place, end, enrolled, kill, stats, until_enrolled, until_more_is_fast},
     process::{PATIENCE, Process, must, until},
-    programs::free_port,
+    programs::{compiled, free_port},
     run::{END, GO, Mode, Run, binary, errors, shell, socketvirt, workload_path},
     session::Session,
     table::kept_for,
 };
 use tempfile::TempDir;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/vouched.c");
-const SPLICER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/splicer.c");
-
 /// The end of the program's connection that it has spliced, on an enrolled socket.
 const RESET: &str = "server: Software caused connection abort\nclient: Connection reset by peer\n";
 
 /// A folder with the program `data/vouched.c`.
 fn program() -> TempDir {
-    let folder = tempfile::tempdir().expect("a directory");
-    let at = folder.path().join("vouched").display().to_string();
-    must("cc", [SOURCE, "-o", &at]);
-    folder
+    compiled("vouched", &[])
 }
 
 /// The program at work.
@@ -259,9 +253,8 @@ fn exec_vouches_for_its_command() {
 #[test]
 fn what_was_seen_counts_more() {
     let _session = Session::beside_others();
-    let folder = tempfile::tempdir().expect("a directory");
+    let folder = compiled("splicer", &[]);
     let splicer = folder.path().join("splicer").display().to_string();
-    must("cc", [SPLICER, "-o", &splicer]);
     let script = format!(
         "{} streams --io edge --phases fast@300 || exit 1\n\
          until [ -e ${GO} ]; do {splicer} 300 || exit 1; done",
@@ -282,13 +275,7 @@ fn what_was_seen_counts_more() {
 fn other_reasons_stand() {
     let _session = Session::beside_others();
     let folder = exchanger(true);
-    let script = format!(
-        "{}/exchanger network & it=$!\n\
-         {} streams --io edge --phases fast@300; status=$?\n\
-         echo > ${END}; wait $it || exit 1; exit $status",
-        folder.path().display(),
-        workload_path(),
-    );
+    let script = beside_workload(folder.path(), "network");
     let outcome = Run::new(Mode::Adopt, shell(&script))
         .option("--assume no-splice")
         .success();
