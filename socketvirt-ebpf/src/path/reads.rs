@@ -47,7 +47,8 @@ pub fn on_read(ctx: &BtfTracePointContext) {
                 habits::remember(sock, side, Reason::Splice);
             }
         }
-        Reading::Receive(0) => {}
+        // The flags of most calls say nothing, whatever the mode of the file is.
+        Reading::Receive(flags) if matches!(habit::of_receive(flags), Reason::None) => {}
         Reading::Receive(flags) => {
             let added = if sock.is_blocking() { 0 } else { MSG_DONTWAIT };
             habits::remember(sock, side, habit::of_receive(flags | added));
