@@ -36,11 +36,13 @@ pub(crate) fn run(side: &Side, place: &Place, plan: &Arc<Plan>, single: bool) ->
     let report = Mutex::new(Report::default());
     let each = |fd: OwnedFd, mut flow: Flow| -> Result<()> {
         flow.on(fd.as_raw_fd());
-        let flow = if single {
-            in_turn(&fd, flow)?
+        // Said before the socket is closed: the other side would fail for that, and
+        // be the first to say so.
+        let flow = or_exit(if single {
+            in_turn(&fd, flow)
         } else {
-            two_threads(&fd, flow)?
-        };
+            two_threads(&fd, flow)
+        });
         lock(&report).count(&flow);
         Ok(())
     };

@@ -18,6 +18,7 @@ use super::{
     endpoint::{Endpoint, Scratch, Trigger, Wish},
     flow::{Flow, Plan},
     report::{Report, Side},
+    watchdog::or_exit,
 };
 use crate::{net, place::Place};
 
@@ -73,28 +74,35 @@ pub(crate) fn run(
         report: Report::default(),
         scratch: Scratch::new(),
     };
-    let mut events = vec![EpollEvent::empty(); 256];
-    while engine.report.connections < side.total() {
-        engine.open()?;
-        let timeout = engine.timeout();
-        let count = match engine.epoll.wait(&mut events, timeout) {
-            Err(Errno::EINTR) => 0,
-            other => other.context("epoll_wait")?,
-        };
-        for event in &events[..count] {
-            engine.event(*event)?;
-        }
-        engine.expire();
-        for _ in 0..engine.ready.len() {
-            if let Some(slot) = engine.ready.pop_front() {
-                engine.turn(slot)?;
-            }
-        }
-    }
+    // Said before the sockets are closed: the other side would fail for that, and be
+    // the first to say so.
+    or_exit(engine.work());
     Ok(engine.report)
 }
 
 impl Engine<'_> {
+    fn work(&mut self) -> Result<()> {
+        let mut events = vec![EpollEvent::empty(); 256];
+        while self.report.connections < self.side.total() {
+            self.open()?;
+            let timeout = self.timeout();
+            let count = match self.epoll.wait(&mut events, timeout) {
+                Err(Errno::EINTR) => 0,
+                other => other.context("epoll_wait")?,
+            };
+            for event in &events[..count] {
+                self.event(*event)?;
+            }
+            self.expire();
+            for _ in 0..self.ready.len() {
+                if let Some(slot) = self.ready.pop_front() {
+                    self.turn(slot)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Opens client connections up to the number at a time.
     fn open(&mut self) -> Result<()> {
         let Side::Client {
