@@ -34,6 +34,7 @@ fn plain_tcp_passes() {
         "unread --rounds 50",
         "unread --half --rounds 50",
         "unread --peek --rounds 50",
+        "unread --ask --rounds 50",
     ] {
         Run::new(Mode::Plain, workload(args)).success();
     }
@@ -56,6 +57,16 @@ fn calls_that_begin_meanwhile_find_their_bytes() {
     let connections = scaled(40);
     adopted_unread(&format!(
         "unread --peek --rounds 800 --connections {connections}"
+    ));
+}
+
+/// `FIONREAD` that begins while its socket is enrolled counts the bytes that are there.
+#[test]
+fn questions_that_begin_meanwhile_are_answered() {
+    let _session = Session::start();
+    let connections = scaled(40);
+    adopted_unread(&format!(
+        "unread --ask --rounds 800 --connections {connections}"
     ));
 }
 

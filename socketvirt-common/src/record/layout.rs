@@ -8,7 +8,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::line::{Line, without};
 
-/// The numbers of the system calls that are told apart.
+/// The numbers of the system calls that are told apart. All are 0 where it is not known
+/// which call a program is in.
 ///
 /// Of those that send, write(2), writev(2), sendfile(2) and splice(2) carry no
 /// flags. What `io_uring` sends is not told: its program is in another call, or
@@ -30,8 +31,12 @@ pub struct Calls {
     pub recvmmsg: u32,
     /// splice(2).
     pub splice: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// write(2).
+    pub write: u32,
+    /// writev(2).
+    pub writev: u32,
+    /// ioctl(2).
+    pub ioctl: u32,
 }
 
 /// Declares the offsets, and the table that finds them: one line a field.
@@ -250,6 +255,8 @@ offsets! {
         /// Null in a thread of the kernel.
         task_mm = "mm", 8, needed: "who reads a socket";
         task_files = "files", 8, needed: "who reads a socket";
+        /// The lowest byte of its stack in the kernel.
+        task_stack = "stack", 8, needed: "which call waits for a socket's lock";
     }
     css_set {
         /// Its cgroup of version 2.
@@ -297,6 +304,8 @@ offsets! {
         wq_head = "wait.head", 16, needed: "who waits on a socket";
     }
     wait_queue_entry {
+        /// A `struct task_struct`, where a task waits for a lock.
+        wait_private = "private", 8, needed: "who waits for a socket's lock";
         wait_func = "func", 8, needed: "who waits on a socket";
         /// A list head.
         wait_entry = "entry", 16, needed: "who waits on a socket";

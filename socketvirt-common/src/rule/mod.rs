@@ -1,12 +1,14 @@
 //! Rules: the decisions that keep bytes exact, as pure functions over plain
 //! numbers, so that they are tested without a kernel.
 //!
-//! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`], [`ring`], [`vouch`] and [`inspected`].
-//! *Of each message*: [`path`], of [`order`], [`pressure`], [`way`], [`call`] and [`watched`]. *Leaving*: [`stay`], then
-//! [`release`]. *Of the
-//! agent*: [`pace`]. *Of the table*: [`status`], [`readiness`].
+//! *Adoption*: [`policy`], [`adoption`], of [`worth`], [`suitable`], [`habit`], [`ring`],
+//! [`vouch`] and [`inspected`]; under the socket's lock, [`begun`]. *Of each message*:
+//! [`path`], of [`order`], [`pressure`], [`way`], [`call`] and [`watched`]. *Leaving*:
+//! [`stay`], then [`release`]. *Of the agent*: [`pace`]. *Of the table*: [`status`],
+//! [`readiness`].
 
 pub mod adoption;
+pub mod begun;
 pub mod call;
 pub mod habit;
 pub mod inspected;

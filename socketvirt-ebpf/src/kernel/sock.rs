@@ -17,10 +17,6 @@ const SOCK_NOSPACE: u64 = 1 << 2;
 /// `SOCK_RCVBUF_LOCK`, include/uapi/linux/socket.h.
 const SOCK_RCVBUF_LOCK: u8 = 2;
 
-/// Waiters of a socket that are looked at. With more, one is assumed to be a
-/// sleeping reader.
-pub const MAX_WAITERS: u32 = 8;
-
 /// Cgroups above a socket's own that are looked at.
 const MAX_CGROUP_DEPTH: u32 = 16;
 
@@ -315,62 +311,6 @@ impl Sock {
             whole: read::<u32>(first, offset!(skb_seq)) == copied_seq,
             in_call: self.in_call(),
         }
-    }
-
-    /// True when a call of the program has begun, see [`Self::calls`].
-    #[inline(always)]
-    pub fn in_call(self) -> bool {
-        self.calls() != 0
-    }
-
-    /// Returns the number of the program's calls that have begun.
-    ///
-    /// Such a call waits for the socket's lock, or holds the file, as each call
-    /// of a program with several threads does (`fdget`, fs/file.c). In a
-    /// program with a single thread, the way from the choice between receive
-    /// functions to the lock is not seen. Each descriptor of the file beyond the
-    /// first counts as well.
-    #[inline(always)]
-    pub fn calls(self) -> u64 {
-        let refs: u64 = read(self.file(), offset!(file_refs));
-        let holders = refs.wrapping_sub(layout!(file_refs_one));
-        if holders == 0 && self.lock_is_awaited() {
-            return 1;
-        }
-        holders
-    }
-
-    /// True when a call waits for the socket's lock, which a visit holds.
-    #[inline(always)]
-    pub fn lock_is_awaited(self) -> bool {
-        let head = self.0 + u64::from(offset!(sk_lock_waiters));
-        read::<u64>(head, 0) != head
-    }
-
-    /// Returns how many calls sleep on the socket: waiters other than epoll,
-    /// poll and select. It is above [`MAX_WAITERS`] when there are too many to
-    /// look at.
-    #[inline(always)]
-    pub fn sleepers(self) -> u32 {
-        let wq: u64 = read(self.0, offset!(sk_wq));
-        if wq == 0 {
-            return 0;
-        }
-        let mut sleepers = 0;
-        let head = wq + u64::from(offset!(wq_head));
-        let mut entry: u64 = read(head, 0);
-        for _ in 0..MAX_WAITERS {
-            if entry == head || entry == 0 {
-                return sleepers;
-            }
-            let waiter = entry - u64::from(offset!(wait_entry));
-            let func: u64 = read(waiter, offset!(wait_func));
-            if func == 0 || (func != layout!(ep_poll_callback) && func != layout!(pollwake)) {
-                sleepers += 1;
-            }
-            entry = read(entry, 0);
-        }
-        MAX_WAITERS + 1
     }
 }
 

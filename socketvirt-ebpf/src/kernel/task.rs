@@ -1,12 +1,14 @@
-//! The system call that a program is in, as its task tells.
+//! The system call that a task is in: the running one, or one that waits.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+};
 use socketvirt_common::{
     record::layout::Calls,
-    rule::call::{self, Flags},
+    rule::call::{self, Flags, Kind},
 };
 
-use super::load::offset;
+use super::load::{number, offset, read};
 
 /// Those that a question is not about.
 const NO_CALLS: Calls = Calls {
@@ -17,7 +19,9 @@ const NO_CALLS: Calls = Calls {
     recvmsg: 0,
     recvmmsg: 0,
     splice: 0,
-    reserved: 0,
+    write: 0,
+    writev: 0,
+    ioctl: 0,
 };
 
 /// Returns the flags of the send that a message belongs to; 0 when they are not
@@ -62,6 +66,59 @@ pub fn reading() -> Reading {
         ..NO_CALLS
     };
     Reading::Receive(registers.flags(call::received(number, &calls)))
+}
+
+/// The tasks of the host, beside the running one.
+///
+/// The kernel keeps the registers of each at the same place above the lowest byte of its
+/// stack.
+#[derive(Clone, Copy)]
+pub struct Tasks {
+    /// The group leader of the running task, which is the agent's.
+    own: u64,
+    /// From the lowest byte of a stack to the registers; none when it is not known where
+    /// in them a call is told.
+    registers: Option<u64>,
+}
+
+impl Tasks {
+    /// Finds the place by the running task, for which a helper tells it.
+    #[inline(always)]
+    pub fn here() -> Self {
+        // SAFETY: takes nothing.
+        let task = unsafe { bpf_get_current_task() };
+        let registers = Registers::own()
+            .map(|own| number(own.0 as u64).wrapping_sub(read(task, offset!(task_stack))));
+        Self {
+            own: read(task, offset!(task_leader)),
+            registers,
+        }
+    }
+
+    /// Returns the kind of the system call that a task is in, by the address of its
+    /// `struct task_struct`; none when it is the agent's own. It has to stay in it
+    /// meanwhile.
+    #[inline(always)]
+    pub fn kind_of_call(self, task: u64) -> Option<Kind> {
+        if read::<u64>(task, offset!(task_leader)) == self.own {
+            return None;
+        }
+        let Some(registers) = self.registers else {
+            return Some(Kind::Receives);
+        };
+        let stack: u64 = read(task, offset!(task_stack));
+        let call: u32 = read(stack.wrapping_add(registers), offset!(call_number));
+        let calls = Calls {
+            sendto: offset!(calls.sendto),
+            sendmsg: offset!(calls.sendmsg),
+            sendmmsg: offset!(calls.sendmmsg),
+            write: offset!(calls.write),
+            writev: offset!(calls.writev),
+            ioctl: offset!(calls.ioctl),
+            ..NO_CALLS
+        };
+        Some(call::kind(call, &calls))
+    }
 }
 
 /// The program's registers, as the kernel has kept them.

@@ -13,10 +13,7 @@ use socketvirt_common::{
 use super::{callback::socket, enrol, habits, pairs, unify};
 use crate::{
     count, flows,
-    kernel::{
-        psock::Psock,
-        sock::{MAX_WAITERS, Sock},
-    },
+    kernel::{calls::MAX_WAITERS, psock::Psock, sock::Sock},
     maps::{handle, sv_flow},
 };
 

@@ -17,6 +17,7 @@ use socketvirt_common::{
         pair::{End, EndKey, Enrolment},
     },
     rule::{
+        begun::{self, Begun, Bytes},
         release::{self, Past},
         watched,
     },
@@ -25,7 +26,12 @@ use socketvirt_common::{
 use super::unify;
 use crate::{
     count::count,
-    kernel::{load::read, psock::Psock, setting, sock::Sock},
+    kernel::{
+        load::{number, read},
+        psock::Psock,
+        setting,
+        sock::Sock,
+    },
     maps::{handle, sv_config, sv_fast},
 };
 
@@ -120,19 +126,19 @@ pub fn adopt(sk: *mut c_void, flow: &mut Flow, end: &mut End, sock: Sock, config
         )
     };
     let unread = answer == 0 && !sock.receive_queue_empty();
-    let calls = if unread {
-        Calls::of(sock)
+    let bytes = if unread {
+        place_of_bytes(sock)
     } else {
-        Calls::Inside
+        Bytes::Psock
     };
-    if matches!(calls, Calls::Outside) {
+    if matches!(bytes, Bytes::Stack) {
         leave_at_once(sk, flow, sock, config);
         return;
     }
     enrolled(flow, end, sock, Enrolment::Adopted, answer);
     if unread {
         count!(adopted_unread);
-        if matches!(calls, Calls::Inside) {
+        if matches!(bytes, Bytes::Psock) {
             tell_of_bytes(sk, sock, config);
         }
     }
@@ -147,94 +153,94 @@ fn is_read(sock: Sock) -> bool {
         return false;
     }
     for _ in 0..LOOKS {
-        if sock.calls() != 0 {
+        if sock.in_call() {
             return true;
         }
     }
     false
 }
 
-/// The calls of the program that have begun on a socket with a psock.
-///
-/// A call that chose its function before the socket was enrolled looks at the TCP
-/// receive queue alone, and answers `EAGAIN` when the psock has taken the bytes, as
-/// it does at the next packet. One that chose it later holds the psock, and answers
-/// `EAGAIN` when the socket has left and the bytes lie in that queue. (K-RECV-3 and
-/// K-ENROL-5 in `docs/kernel`.)
-#[derive(Clone, Copy)]
-enum Calls {
-    /// Each holds the psock, or there is none: the socket may stay.
-    Inside,
-    /// One waits for the lock, and none holds the psock: the socket may leave.
-    Outside,
-    /// Anything else.
-    Unclear,
-}
-
-/// Looks at a socket's calls.
+/// Looks at the calls on a socket with a psock.
 #[repr(C)]
 struct Looks {
     sock: Sock,
-    /// How often all were found inside, in a row.
-    inside: u32,
-    /// One was found outside.
-    outside: u32,
+    /// How often all were found to want the bytes in the psock, in a row.
+    in_psock: u32,
+    /// One wants them in the TCP receive queue.
+    on_stack: u32,
 }
 
-impl Calls {
-    /// Finds where the calls of a socket's program are. Those on their way arrive
-    /// soon, and those that take no lock are soon gone.
-    #[inline(always)]
-    fn of(sock: Sock) -> Self {
-        let mut looks = Looks {
-            sock,
-            inside: 0,
-            outside: 0,
-        };
-        // SAFETY: the function has the form that the helper calls, and the verifier
-        // checks it.
-        unsafe {
-            bpf_loop(
-                MOST_LOOKS,
-                (look_again as *const c_void).cast_mut(),
-                (&raw mut looks).cast(),
-                0,
-            )
-        };
-        if looks.inside == LOOKS {
-            Self::Inside
-        } else if looks.outside != 0 {
-            Self::Outside
-        } else {
-            Self::Unclear
-        }
-    }
-
-    /// A look at a moment at which each call is inside, at the lock, or on its way.
-    #[inline(always)]
-    fn look(sock: Sock) -> Self {
-        // Who is inside waits for the lock, and does not leave.
-        let inside = sock.psock().refs().saturating_sub(1);
-        if sock.calls() <= u64::from(inside) {
-            Self::Inside
-        } else if sock.lock_is_awaited() && sock.psock().refs() <= 1 {
-            Self::Outside
-        } else {
-            Self::Unclear
-        }
+/// Finds where the bytes of a socket with a psock have to be for the calls that have
+/// begun. Those on their way arrive soon, and those that take no lock are soon gone.
+#[inline(always)]
+fn place_of_bytes(sock: Sock) -> Bytes {
+    let mut looks = Looks {
+        sock: Sock(number(sock.0)),
+        in_psock: 0,
+        on_stack: 0,
+    };
+    // SAFETY: the function has the form that the helper calls, and the verifier
+    // checks it.
+    unsafe {
+        bpf_loop(
+            MOST_LOOKS,
+            (look_again as *const c_void).cast_mut(),
+            (&raw mut looks).cast(),
+            0,
+        )
+    };
+    if looks.in_psock == LOOKS {
+        Bytes::Psock
+    } else if looks.on_stack != 0 {
+        Bytes::Stack
+    } else {
+        Bytes::Unclear
     }
 }
 
 /// Looks once more, unless it is known by now.
 extern "C" fn look_again(_: u64, looks: *mut Looks) -> i64 {
-    // SAFETY: what `Calls::of` passed on.
+    // SAFETY: what `place_of_bytes` passed on.
     let looks = unsafe { &mut *looks };
-    match Calls::look(looks.sock) {
-        Calls::Inside => looks.inside += 1,
-        Calls::Outside => looks.outside = 1,
-        Calls::Unclear => looks.inside = 0,
+    match sv_unread(looks.sock.0) {
+        IN_PSOCK => looks.in_psock += 1,
+        ON_STACK => looks.on_stack = 1,
+        _ => looks.in_psock = 0,
     }
-    i64::from(looks.inside == LOOKS || looks.outside != 0)
+    i64::from(looks.in_psock == LOOKS || looks.on_stack != 0)
+}
+
+const IN_PSOCK: u32 = Bytes::Psock as u32;
+const ON_STACK: u32 = Bytes::Stack as u32;
+
+/// Returns where the bytes of the socket at this address have to be ([`Bytes`]), at a
+/// moment at which each call is inside, at the lock, or on its way. Who is inside waits
+/// for the lock, and does not leave.
+///
+/// The verifier looks at this function once, and not at each use.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sv_unread(sock: u64) -> u32 {
+    let sock = Sock(sock);
+    // Most of the time there is none.
+    if !sock.in_call() {
+        return IN_PSOCK;
+    }
+    let inside = held(sock);
+    let calls = sock.calls();
+    let waiting = sock.waiting();
+    begun::place(&Begun {
+        calls,
+        inside,
+        waiting,
+        inside_now: held(sock),
+    }) as u32
+}
+
+/// Returns the number of calls that hold a socket's psock.
+#[inline(always)]
+fn held(sock: Sock) -> u64 {
+    u64::from(sock.psock().refs().saturating_sub(1))
 }
 
 /// Takes a socket out again that the same visit has put in: nobody was told of
@@ -254,7 +260,7 @@ fn leave_at_once(sk: *mut c_void, flow: &mut Flow, sock: Sock, config: &Config) 
 /// program came in the way, another visit follows.
 #[inline(always)]
 pub fn take_unread(sk: *mut c_void, sock: Sock, config: &Config) {
-    if !sock.receive_queue_empty() && matches!(Calls::of(sock), Calls::Inside) {
+    if !sock.receive_queue_empty() && matches!(place_of_bytes(sock), Bytes::Psock) {
         tell_of_bytes(sk, sock, config);
     }
 }

@@ -148,7 +148,9 @@ fn call(known: &mut Known<'_>, layout: &mut KernelLayout) {
             recvmsg: number_of(libc::SYS_recvmsg),
             recvmmsg: number_of(libc::SYS_recvmmsg),
             splice: number_of(libc::SYS_splice),
-            reserved: 0,
+            write: number_of(libc::SYS_write),
+            writev: number_of(libc::SYS_writev),
+            ioctl: number_of(libc::SYS_ioctl),
         };
     }
 }

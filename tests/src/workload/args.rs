@@ -213,6 +213,9 @@ pub(crate) struct Unread {
     /// The server peeks at its request all the time.
     #[arg(long)]
     pub(crate) peek: bool,
+    /// The server asks all the time how much there is.
+    #[arg(long)]
+    pub(crate) ask: bool,
     /// Connections, one after another.
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: u32,

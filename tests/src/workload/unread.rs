@@ -27,7 +27,7 @@ const LONGEST: usize = 2000;
 /// Looks at a request before it is read.
 const LOOKS: u64 = 4;
 
-/// Peeks at a request before it is read.
+/// Peeks at a request, or questions about it, before it is read.
 const PEEKS: u32 = 20;
 
 /// The longest pause between two peeks, in turns of an empty loop: some ten
@@ -79,12 +79,20 @@ impl Stream {
         let unread = Self::bytes(self.read, self.sent);
         let mut shown = vec![0; unread.len()];
         for _ in 0..PEEKS {
-            // Between two calls there is time for a visit to begin.
-            for _ in 0..rng.below(LONGEST_SPIN) {
-                hint::spin_loop();
-            }
+            spin(rng);
             let count = recv(end.as_raw_fd(), &mut shown, MsgFlags::MSG_PEEK).context("peeking")?;
             compare(&shown[..count], &unread)?;
+        }
+        Ok(())
+    }
+
+    /// Unread bytes are counted by each call, whenever it begins.
+    fn ask(&self, end: &OwnedFd, rng: &mut Random) -> Result<()> {
+        for _ in 0..PEEKS {
+            spin(rng);
+            let told = net::readable_bytes(end.as_fd()).context("FIONREAD")?;
+            let unread = self.sent - self.read;
+            ensure!(told == unread, "FIONREAD tells {told} of {unread}");
         }
         Ok(())
     }
@@ -97,6 +105,13 @@ impl Stream {
         compare(&got[..count], &wanted)?;
         self.read += count;
         Ok(())
+    }
+}
+
+/// Leaves a visit time to begin between two calls.
+fn spin(rng: &mut Random) {
+    for _ in 0..rng.below(LONGEST_SPIN) {
+        hint::spin_loop();
     }
 }
 
@@ -122,6 +137,8 @@ fn connection(args: &Unread, rng: &mut Random) -> Result<()> {
         ensure!(told == Ok(1), "the edge: {told:?}");
         if args.peek {
             requests.peek(&server, rng)?;
+        } else if args.ask {
+            requests.ask(&server, rng)?;
         } else {
             for _ in 0..=rng.below(LOOKS) {
                 requests.look(&server)?;
