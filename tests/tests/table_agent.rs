@@ -2,6 +2,7 @@
 //! it, and who follows is told.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::fd::AsRawFd as _,
@@ -12,7 +13,7 @@ use nix::sys::{
     signal::Signal,
     socket::{MsgFlags, send},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use socketvirt_tests::{
     cgroup::Apart,
     process::{Process, must, until},
@@ -44,6 +45,10 @@ impl Pair {
 
     fn ids(&self) -> (u64, u64) {
         (cookie(&self.client), cookie(&self.server))
+    }
+
+    fn port(&self) -> u16 {
+        self.server.local_addr().expect("own").port()
     }
 
     /// Requests and responses, whose bytes are checked.
@@ -91,6 +96,36 @@ fn told(all: &[Value], name: &str, (one, other): (u64, u64), reason: Option<&str
     })
 }
 
+/// `table --why` of a fast pair, and of one that is kept off by urgent data.
+#[track_caller]
+fn reasons_are_counted(fast: &Pair, urgent: &Pair) {
+    let of_fast = whole(&format!("--why --port {}", fast.port()));
+    assert_eq!(of_fast["fast"], 2, "{of_fast}");
+    assert_eq!(of_fast["reasons"], json!([]));
+
+    let port = urgent.port();
+    let of_urgent = whole(&format!("--why --port {port}"));
+    assert_eq!(of_urgent["fast"], 0, "{of_urgent}");
+    let [group] = &of_urgent["reasons"].as_array().expect("reasons")[..] else {
+        panic!("one reason for both ends: {of_urgent}");
+    };
+    assert_eq!(group["reason"], "urgent");
+    assert_eq!(group["sockets"], 2);
+    assert!(group["stack_bytes"].as_u64() >= Some(80), "{group}");
+    let own = fs::read_to_string("/proc/self/comm").expect("the own name");
+    assert_eq!(group["programs"][0]["command"], own.trim_end());
+
+    let args = format!("table --why --port {port}");
+    let text = must(binary().to_str().expect("a path"), args.split(' '));
+    for part in [
+        "2 ends of TCP connections: 0 on the fast path, 2 on the stack",
+        "urgent: 2 ends, ",
+        "What would change it: Send no urgent data.",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
 #[test]
 fn a_host_is_accelerated_and_told_about() {
     let session = Session::start();
@@ -128,6 +163,8 @@ fn a_host_is_accelerated_and_told_about() {
         dumped(ends.1)
             .is_some_and(|row| row["send"]["path"] == "Kept" && row["send"]["reason"] == "Urgent")
     });
+
+    reasons_are_counted(&pair, &urgent);
 
     let report = end(agent);
     assert!(!report.contains("in use and stay"), "{report}");

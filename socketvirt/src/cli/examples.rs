@@ -29,7 +29,8 @@ const EXAMPLES: [(&str, &str); 18] = [
     (
         "table",
         "  socketvirt table --listening\n  socketvirt table --port 5432 --sort bytes --watch\n  \
-           socketvirt table --json --path fast",
+           socketvirt table --json --path fast\n  \
+           socketvirt table --why --port 5432",
     ),
     ("show", "  socketvirt show 5432"),
     (

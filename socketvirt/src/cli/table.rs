@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
 
 use crate::{
     output::{self, Printed},
@@ -14,12 +15,17 @@ use crate::{
         print::{self, Style},
         source::{Namespaces, Source},
         view::Table,
+        why::Why,
         words::ALL_STATUSES,
     },
 };
 
 /// Arguments of `socketvirt table`.
 #[derive(Debug, ClapArgs)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Args {
     /// Print JSON, as docs/socket-table.md describes it.
     #[arg(long)]
@@ -54,6 +60,10 @@ pub struct Args {
     /// The order of rows.
     #[arg(long, value_enum, default_value = "kind")]
     sort: Order,
+    /// Instead of rows, the reasons for which ends of TCP connections are on the stack: what
+    /// each means, whose they are, and what would change it.
+    #[arg(long, conflicts_with = "sort")]
+    why: bool,
     /// Refresh in place; scans take at most 1% of one CPU.
     #[arg(long, short)]
     watch: bool,
@@ -72,49 +82,73 @@ pub fn run(args: Args) -> Result<ExitCode> {
         pids: args.pid,
     };
     let source = Source::open()?;
+    let shape = Shape {
+        filter,
+        order: args.sort,
+        why: args.why,
+        json: args.json,
+    };
     if args.watch {
-        watch(&source, &args.netns, &filter, args.sort, args.json)?;
+        watch(&source, &args.netns, &shape)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::read(&source, &args.netns)?;
-    filter.apply(&mut table, args.sort);
+    let text = shape.text(Table::read(&source, &args.netns)?)?;
     if args.json {
-        let _printed = output::print(&json(&table)?).context(WRITING)?;
+        let _printed = output::print(&text).context(WRITING)?;
     } else {
-        print::page(&print::render(&table, Style::of_output())).context(WRITING)?;
+        print::page(&text).context(WRITING)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rows that are printed, and how.
+struct Shape {
+    filter: Filter,
+    order: Order,
+    why: bool,
+    json: bool,
+}
+
+impl Shape {
+    fn text(&self, mut table: Table) -> Result<String> {
+        if self.why {
+            let why = Why::of(&table, |socket| self.filter.admits(socket));
+            return if self.json {
+                json(&why)
+            } else {
+                Ok(why.render())
+            };
+        }
+        self.filter.apply(&mut table, self.order);
+        if self.json {
+            json(&table)
+        } else {
+            Ok(print::render(&table, Style::of_output()))
+        }
+    }
 }
 
 const WRITING: &str = "writing the table failed";
 
 /// One line of JSON, which `jq` reads as it comes.
-fn json(table: &Table) -> Result<String> {
-    let text = serde_json::to_string(table).context("putting the table into JSON failed")?;
+fn json(shown: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string(shown).context("putting the table into JSON failed")?;
     Ok(text + "\n")
 }
 
-fn watch(
-    source: &Source,
-    netns: &Namespaces,
-    filter: &Filter,
-    order: Order,
-    as_json: bool,
-) -> Result<()> {
+fn watch(source: &Source, netns: &Namespaces, shape: &Shape) -> Result<()> {
     const LEAST: Duration = Duration::from_secs(1);
     let mut agents = Agents::default();
     loop {
         let began = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
-        let mut table = Table::read_again(source, &mut agents, netns)?;
+        let table = Table::read_again(source, &mut agents, netns)?;
         let ended = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
         let pause = socketvirt_common::rule::pace::pause((ended - began).into(), LEAST);
-        filter.apply(&mut table, order);
-        let text = if as_json {
-            json(&table)?
-        } else {
+        let mut text = shape.text(table)?;
+        if !shape.json {
             // Home, the text, and clear what is left of the last one.
-            format!("\x1b[H\x1b[J{}", print::render(&table, Style::of_output()))
-        };
+            text.insert_str(0, "\x1b[H\x1b[J");
+        }
         match output::print(&text).context(WRITING)? {
             Printed::All => {}
             Printed::ReaderGone | Printed::Stopped => return Ok(()),

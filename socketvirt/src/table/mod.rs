@@ -4,7 +4,7 @@
 //! [`view`] joins what belongs together: processes ([`source`]), cgroups
 //! ([`cgroup_paths`](crate::host::cgroup_paths)), the two ends of a connection ([`peers`]), what agents know
 //! ([`agents`], by a [`joiner`] each). [`filter`] chooses and sorts, `print` and [`show`] are for
-//! people, [`names`] puts what programs choose in a form for them, [`view`] is also the schema of the JSON.
+//! people, [`why`] counts the reasons, [`names`] puts what programs choose in a form for them, [`view`] is also the schema of the JSON.
 
 pub mod agents;
 pub mod events;
@@ -21,6 +21,7 @@ pub mod ring;
 pub mod show;
 pub mod source;
 pub mod view;
+pub mod why;
 pub mod words;
 
 /// Version of the JSON schema: it changes when a field goes or changes its

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use socketvirt_common::reason::Reason;
 
-use super::{names::escape, print::end, view::Socket};
+use super::{names::escape, print::end, view::Socket, why::decider};
 
 type Field = (&'static str, String);
 
@@ -56,9 +56,9 @@ pub fn render(socket: &Socket, peer: Option<&Socket>, now: u64) -> String {
     if socket.history.is_empty() {
         text.push_str("  none: no agent was running (`socketvirt run`) when it changed\n");
     }
-    reason(&mut text, "socket", socket);
+    reason(&mut text, "socket", socket, peer);
     if let Some(peer) = peer {
-        reason(&mut text, "peer", peer);
+        reason(&mut text, "peer", peer, Some(socket));
     }
     text
 }
@@ -183,10 +183,15 @@ fn path(s: &Socket) -> [Field; 5] {
 }
 
 /// Says what the reason of a socket means, and what would change it.
-fn reason(text: &mut String, who: &str, socket: &Socket) {
-    let word = socket.path.as_ref().map_or("", |path| path.reason);
-    if let Some(reason) = Reason::named(word).filter(|reason| *reason != Reason::None) {
-        let (about, change) = (reason.about(), reason.change());
+fn reason(text: &mut String, who: &str, socket: &Socket, other: Option<&Socket>) {
+    let Some((decides, reason)) = decider(socket, other) else {
+        return;
+    };
+    if decides.id != socket.id {
+        let own = socket.path.as_ref().map_or("", |path| path.reason);
+        let _ = writeln!(text, "\n{who}: {own}. The other end decides.");
+    } else if reason != Reason::None {
+        let (word, about, change) = (reason.word(), reason.about(), reason.change());
         let _ = writeln!(
             text,
             "\n{who}: {word}. {about}\n  What would change it: {change}"
