@@ -50,24 +50,26 @@ fn a_request_that_waits_is_not_disturbed() {
     }
 }
 
-/// A call that begins while its socket is enrolled finds the bytes that are there.
-#[test]
-fn calls_that_begin_meanwhile_find_their_bytes() {
+/// Runs a workload whose server is in a call most of the time while requests wait.
+#[track_caller]
+fn in_calls_meanwhile(what: &str) {
     let _session = Session::start();
     let connections = scaled(40);
     adopted_unread(&format!(
-        "unread --peek --rounds 800 --connections {connections}"
+        "unread {what} --rounds 800 --connections {connections}"
     ));
+}
+
+/// A call that begins while its socket is enrolled finds the bytes that are there.
+#[test]
+fn calls_that_begin_meanwhile_find_their_bytes() {
+    in_calls_meanwhile("--peek");
 }
 
 /// `FIONREAD` that begins while its socket is enrolled counts the bytes that are there.
 #[test]
 fn questions_that_begin_meanwhile_are_answered() {
-    let _session = Session::start();
-    let connections = scaled(40);
-    adopted_unread(&format!(
-        "unread --ask --rounds 800 --connections {connections}"
-    ));
+    in_calls_meanwhile("--ask");
 }
 
 /// The read part of a packet can only be cut off with memory, and without it

@@ -12,7 +12,7 @@ use socketvirt_common::{reason::Reason, record::status::Status};
 use super::{
     SCHEMA,
     names::escape,
-    view::{Socket, Table},
+    view::{Path, Socket, Table},
     words::Word as _,
 };
 
@@ -138,21 +138,21 @@ impl Why {
 /// reason says no more than that the pair is not enrolled.
 ///
 /// Who reads an end is not looked at while something keeps the other one, so
-/// `not_inspected` does not pass then.
+/// `not_inspected` does not pass then. An end on the fast path decides for itself.
 #[must_use]
 pub fn decider<'a>(socket: &'a Socket, peer: Option<&'a Socket>) -> Option<(&'a Socket, Reason)> {
-    let reason =
-        |socket: &Socket| Some(Reason::named(socket.path.as_ref()?.reason).unwrap_or_default());
+    let reason = |path: &Path| Reason::named(path.reason).unwrap_or_default();
     let yields = |reason| {
         matches!(
             reason,
             Reason::None | Reason::PeerNotEnrolled | Reason::NotInspected
         )
     };
-    let own = reason(socket)?;
+    let path = socket.path.as_ref()?;
+    let own = reason(path);
     let other = peer
-        .filter(|_| yields(own))
-        .and_then(|peer| Some((peer, reason(peer)?)))
+        .filter(|_| path.path != "fast" && yields(own))
+        .and_then(|peer| Some((peer, reason(peer.path.as_ref()?))))
         .filter(|(_, reason)| !yields(*reason));
     Some(other.unwrap_or((socket, own)))
 }

@@ -253,18 +253,22 @@ impl Store {
     /// # Errors
     /// When the maps cannot be written.
     pub fn answer(&mut self, key: NameKey, set: &Set, number: u32) -> Result<(), StoreError> {
-        let generation = key.generation;
+        self.put(key.generation, number, set)?;
+        self.names
+            .insert(Raw::of(key), number, 0)
+            .map_err(map("writing sv_rule_names"))?;
+        self.forget(&key)
+    }
+
+    /// Writes a set under its number.
+    fn put(&mut self, generation: u32, number: u32, set: &Set) -> Result<(), StoreError> {
         let place = SetKey {
             generation,
             set: number,
         };
         self.sets
             .insert(place, set, 0)
-            .map_err(map("writing sv_rule_sets"))?;
-        self.names
-            .insert(Raw::of(key), number, 0)
-            .map_err(map("writing sv_rule_names"))?;
-        self.forget(&key)
+            .map_err(map("writing sv_rule_sets"))
     }
 
     /// Forgets that a name was asked for.

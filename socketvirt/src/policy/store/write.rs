@@ -8,8 +8,8 @@ use aya::{
 };
 use socketvirt_common::record::{
     policy::{
-        ALL, Active, Dimension, NameKey, NetKey, PIECE, PIECES, PortSets, RuleStats, Set, SetKey,
-        TextKey, UNNAMED,
+        ALL, Active, Dimension, NameKey, NetKey, PIECE, PIECES, PortSets, RuleStats, Set, TextKey,
+        UNNAMED,
     },
     raw::Raw,
 };
@@ -27,11 +27,8 @@ impl Store {
         text: &str,
     ) -> Result<(), StoreError> {
         let generation = next.generation();
-        for (set, words) in (ALL..).zip(&compiled.sets) {
-            let key = SetKey { generation, set };
-            self.sets
-                .insert(key, words, 0)
-                .map_err(map("writing sv_rule_sets"))?;
+        for (number, set) in (ALL..).zip(&compiled.sets) {
+            self.put(generation, number, set)?;
         }
         self.write_ports(next, &compiled.ports);
         for (prefix, sets) in &compiled.nets {
@@ -107,13 +104,7 @@ impl Store {
             let set = matching::of_cgroup(policy, Some(&path));
             let number = numbers.get(&set).copied().unwrap_or(next);
             if number == next {
-                let place = SetKey {
-                    generation,
-                    set: next,
-                };
-                self.sets
-                    .insert(place, set, 0)
-                    .map_err(map("writing sv_rule_sets"))?;
+                self.put(generation, next, &set)?;
                 numbers.insert(set, next);
                 next += 1;
             }
